@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+include(GoogleTest)
+
+# autoglm_library(NAME [DEPS ...] [SYSTEM_DEPS ...] [TEST_DEPS ...])
+# One folder of src/ = one static library of all its .cc files (those of its second-level folders too), but for
+#   *_test.cc   -> the test program NAME_test (GoogleTest; each TEST is a ctest case)
+#   *_bench.cc  -> the micro-benchmark program NAME_bench (Google Benchmark)
+#   main.cc     -> left to the folder itself
+# DEPS repeat the law of includes (tools/layers.txt); TEST_DEPS are what only its tests link.
+function(autoglm_library name)
+  cmake_parse_arguments(arg "" "" "DEPS;SYSTEM_DEPS;TEST_DEPS" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
+  set(tests ${sources})
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  set(benches ${sources})
+  list(FILTER benches INCLUDE REGEX "_bench\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "(_test|_bench|/main)\\.cc$")
+  add_library(${name} STATIC ${sources})
+  target_include_directories(${name} PUBLIC "${CMAKE_SOURCE_DIR}/src")
+  target_link_libraries(${name} PUBLIC ${arg_DEPS} ${arg_SYSTEM_DEPS})
+  if(tests)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE ${name} ${arg_TEST_DEPS} GTest::gmock GTest::gtest_main)
+    target_compile_definitions(${name}_test PRIVATE TESTDATA_DIR="${CMAKE_SOURCE_DIR}/tests/testdata")
+    gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600 LABELS unit)
+  endif()
+  if(benches)
+    add_executable(${name}_bench ${benches})
+    target_link_libraries(${name}_bench PRIVATE ${name} benchmark::benchmark_main)
+  endif()
+endfunction()

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// The door of kernels/: every operation that the transformer runs, dispatched to scalar/, avx2/ or avx512/ by the Ops
+// object that was made for this processor (or forced to an instruction set by a test).
+//
+// The law of every op: the result for a row does not depend on how many other rows run with it, on the thread count or on
+// how a prompt was cut into chunks. Each output element is reduced in one fixed order by one thread; each (format,
+// instruction set) has one floating-point path whatever the row count. (docs/decisions/0002-bit-exact.md)
+//
+// Called from the engine thread; ops fork and join over the thread pool. Shapes are CHECKed: a mismatch is a bug.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/thread_pool.h"
+#include "kernels/cpu.h"
+#include "kernels/tensor.h"
+
+namespace autoglm::kernels {
+
+enum class Compute : std::uint8_t {
+  kFast,   // activations of linear layers may be rounded to int8 (blocks of 32) or bf16; KV in f16
+  kExact,  // activations and KV in f32, weights unpacked on the fly
+};
+
+// The weights of a linear layer, y = W x, [out_features, in_features], repacked for one instruction set and one Compute.
+// Immutable after packing; shared by engines. Opaque: its layout is private to the instruction set's folder.
+class PackedLinear {
+ public:
+  virtual ~PackedLinear() = default;
+  virtual std::size_t out_features() const = 0;
+  virtual std::size_t in_features() const = 0;
+  virtual DType stored_type() const = 0;  // the type in the file
+  virtual std::size_t bytes() const = 0;  // memory held
+};
+
+// What a linear layer reads: rows of f32 activations prepared once (quantised to int8 blocks, rounded to bf16, or left as they are)
+// and used by every layer that has the same input (q, k, v; gate, up). Lives in the arena until it is reset.
+struct Activations {
+  std::size_t rows = 0;
+  std::size_t columns = 0;
+  const float* f32 = nullptr;        // [rows, columns], always there
+  const std::int8_t* q8 = nullptr;   // [rows, columns] s8, or null when no layer needs it
+  const float* q8_scale = nullptr;   // [rows, columns / 32]: value = q8 * scale
+  const float* q8_sum = nullptr;     // [rows, columns / 32]: scale * sum of the block's q8, for formats with an offset
+  const std::uint16_t* bf16 = nullptr;  // [rows, columns], or null
+};
+
+// Which of the prepared forms the layers behind one input ask for.
+struct ActivationForms {
+  bool q8 = false;
+  bool bf16 = false;
+};
+
+struct LinearJob {
+  const PackedLinear* weights = nullptr;
+  Tensor out;                   // [rows, out_features] f32
+  const float* bias = nullptr;  // [out_features] or null
+  bool accumulate = false;      // out += instead of out =
+};
+
+enum class Activation : std::uint8_t { kSilu, kGeluTanh };  // gate(x) of a gated MLP
+
+enum class RopeStyle : std::uint8_t {
+  kHalves,       // NEOX: pairs (j, j + rotary_dim / 2)
+  kInterleaved,  // NORM: pairs (2j, 2j + 1)
+};
+
+// cos and sin of every position up to the context length, made once per distinct rope of a model. The attention factor of yarn or
+// longrope is multiplied in.
+struct RopeTable {
+  std::size_t positions = 0;
+  std::size_t rotary_dim = 0;        // even, <= head_dim; the rest passes through
+  RopeStyle style = RopeStyle::kHalves;
+  const float* cos = nullptr;        // [positions, rotary_dim / 2]
+  const float* sin = nullptr;
+};
+
+// Paged KV of one layer. Storage of one block, per KV head:
+//   keys    [head_dim][kBlockTokens]    transposed: scores of 16 tokens are one vector
+//   values  [kBlockTokens][head_dim]
+// in f16 (fast) or f32 (exact).
+struct KvLayer {
+  static constexpr std::size_t kBlockTokens = 32;
+  DType type = DType::kF16;      // kF16 or kF32
+  std::size_t kv_heads = 0;
+  std::size_t head_dim = 0;
+  std::byte* keys = nullptr;     // block b, head h at keys + (b * kv_heads + h) * head_bytes()
+  std::byte* values = nullptr;
+  std::size_t head_bytes() const { return head_dim * kBlockTokens * (type == DType::kF32 ? 4 : 2); }
+};
+
+// The rows of one sequence within a batch: `rows` new tokens at positions first_position.. , whose KV blocks are
+// block_table[position / kBlockTokens].
+struct SequenceRows {
+  std::size_t first_row = 0;
+  std::size_t rows = 0;
+  std::size_t first_position = 0;
+  const std::uint32_t* block_table = nullptr;
+};
+
+struct RotateStore {
+  Tensor query;                     // [rows, heads * head_dim] f32, rotated in place
+  Tensor key;                       // [rows, kv_heads * head_dim] f32; normed and rotated copies go to the cache
+  Tensor value;                     // [rows, kv_heads * head_dim] f32
+  std::size_t heads = 0;
+  const float* query_norm = nullptr;  // [head_dim] RMSNorm weight per head before rope, or null
+  const float* key_norm = nullptr;
+  float norm_eps = 0;
+  const RopeTable* rope = nullptr;
+  KvLayer kv;
+  std::span<const SequenceRows> sequences;
+};
+
+struct AttentionJob {
+  Tensor query;               // [rows, heads * head_dim] f32, rotated
+  Tensor out;                 // [rows, heads * head_dim] f32, overwritten; must not alias query
+  std::size_t heads = 0;
+  KvLayer kv;
+  float scale = 0;            // multiplies q.k
+  float softcap = 0;          // 0 = none, else cap * tanh(score / cap)
+  std::size_t window = 0;     // 0 = all earlier positions, else only the last `window` (this one included)
+  std::span<const SequenceRows> sequences;
+};
+
+// The operations for one instruction set. Make one per model with make_ops(); no state but pool and arena.
+class Ops {
+ public:
+  virtual ~Ops() = default;
+  virtual Isa isa() const = 0;
+  virtual Compute compute() const = 0;
+  virtual base::ThreadPool& pool() const = 0;
+  virtual Arena& arena() const = 0;
+
+  /// Packs W for this instruction set.
+  ///   parts    one or more [rows, in_features] tensors of one type, stacked by rows (fused projections come apart or together)
+  ///   Thread   splits over the pool; reads each part once, front to back
+  ///   Cost     O(bytes); the result holds its own memory, so that the file's pages can be let go
+  virtual std::unique_ptr<PackedLinear> pack(const Tensor& weights) = 0;
+
+  /// The forms that `weights` reads. Or-ed over the layers of one input.
+  virtual ActivationForms forms(const PackedLinear& weights) const = 0;
+
+  /// out[t] = prepared(x[t]); memory from the arena.
+  virtual Activations prepare(const Tensor& x, ActivationForms forms) = 0;
+
+  /// Prepared rows of RMSNorm(x) * weight: x / sqrt(mean(x^2) + eps). Source: Zhang and Sennrich 2019, arXiv:1910.07467.
+  virtual Activations rms_norm_prepare(const Tensor& x, const float* weight, float eps, ActivationForms forms) = 0;
+
+  /// Prepared rows of act(gate) * up. gate, up: [rows, ffn] f32.
+  virtual Activations gated_prepare(const Tensor& gate, const Tensor& up, Activation activation, ActivationForms forms) = 0;
+
+  /// Runs all jobs on one input in one fork-join.
+  virtual void linear(const Activations& in, std::span<const LinearJob> jobs) = 0;
+
+  /// x[t] += RMSNorm(y[t]) * weight, or x[t] += y[t] when weight is null. (post-norms of Gemma and GLM-4)
+  virtual void add_norm(const Tensor& x, const Tensor& y, const float* weight, float eps) = 0;
+
+  /// out[t] = table[ids[t]] * scale, dequantised from the stored rows.
+  virtual void embed(const Tensor& table, std::span<const std::int32_t> ids, float scale, const Tensor& out) = 0;
+
+  /// Norms and rotates q and k, rounds k and v to the cache type and writes them to their blocks.
+  virtual void rotate_store(const RotateStore& job) = 0;
+
+  /// Causal attention of every row over the paged keys and values of its sequence, rounded as the cache holds them.
+  ///   Cost     O(rows * context * heads * head_dim)
+  ///   Source   paged KV: Kwon et al. 2023, arXiv:2309.06180; online softmax: arXiv:1805.02867
+  virtual void attention(const AttentionJob& job) = 0;
+
+  /// x = cap * tanh(x / cap) in place (final logits of some Gemmas).
+  virtual void softcap(const Tensor& x, float cap) = 0;
+};
+
+/// Ops on `isa` (which this machine must have). `pool` and `arena` must outlive it.
+std::unique_ptr<Ops> make_ops(Isa isa, Compute compute, base::ThreadPool& pool, Arena& arena);
+
+}  // namespace autoglm::kernels
