@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a checkpoint is, without loading it: architecture, sizes, element types, memory needed. For `inspect MODEL`.
+// Reads metadata and packs a few rows of each kind of weight to measure them; any thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "model/load.h"
+
+namespace autoglm::model {
+
+struct TypeFacts {
+  std::string type;  // "Q4_K", "F32", ...
+  std::size_t tensors = 0;
+  std::uint64_t elements = 0;
+  std::uint64_t bytes = 0;
+};
+
+struct ModelFacts {
+  std::string format;        // "GGUF v3", "safetensors"
+  std::string architecture;  // "llama", "gemma3", ...
+  std::string name;          // general.name of a GGUF, else empty
+  std::uint64_t parameters = 0;
+  std::uint64_t file_bytes = 0;
+  std::size_t vocab = 0, hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, feed_forward = 0;
+  std::size_t context_length = 0;
+  std::size_t sliding_window = 0;  // of the layers that have one, 0 = none
+  bool has_tied_head = false;
+  std::string tokenizer;  // "gpt2 (smollm)", "tokenizer.json", or empty
+  bool has_chat_template = false;
+  std::vector<TypeFacts> types;           // by falling bytes
+  std::uint64_t packed_bytes = 0;         // weights as the engine keeps them, on the chosen instruction set
+  std::uint64_t kv_bytes_per_token = 0;   // all layers
+  std::uint64_t kv_bytes_of_context = 0;  // one sequence of context_length
+};
+
+/// Errors: as load_model() for what is missing, broken or not supported.
+Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOptions& options);
+
+/// The facts as lines of text for people.
+std::string format_facts(const ModelFacts& facts);
+
+}  // namespace autoglm::model
