@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The roof loops in portable C++, for the scalar reference.
+#include "kernels/roof.h"
+
+namespace autoglm::kernels {
+namespace {
+
+constexpr std::size_t kElements = 256;  // both operands stay in the first-level cache
+
+std::int64_t multiply_add(std::size_t rounds) {
+  alignas(64) std::int8_t left[kElements];
+  alignas(64) std::int8_t right[kElements];
+  for (std::size_t i = 0; i < kElements; ++i) {
+    left[i] = static_cast<std::int8_t>(i % 13);
+    right[i] = static_cast<std::int8_t>(i % 7);
+  }
+  std::int32_t sum = 0;
+  for (std::size_t round = 0; round < rounds; ++round) {
+    asm volatile("" : : "r"(left), "r"(right) : "memory");  // the operands may have changed: no round is left out
+    std::int32_t dot = 0;
+    for (std::size_t i = 0; i < kElements; ++i) dot += left[i] * right[i];
+    sum ^= dot;
+  }
+  return sum;
+}
+
+std::uint64_t read(const std::byte* from, std::size_t bytes) {
+  const auto* words = reinterpret_cast<const std::uint64_t*>(from);
+  const std::size_t quarter = bytes / sizeof(std::uint64_t) / 4;
+  std::uint64_t sums[4] = {};
+  for (std::size_t i = 0; i < quarter; ++i) {
+    for (std::size_t stream = 0; stream < 4; ++stream) sums[stream] += words[stream * quarter + i];
+  }
+  return sums[0] + sums[1] + sums[2] + sums[3];
+}
+
+}  // namespace
+
+const RoofTable& scalar_roof() {
+  static constexpr RoofTable kTable{.macs_per_round = kElements, .multiply_add = multiply_add, .read = read};
+  return kTable;
+}
+
+}  // namespace autoglm::kernels
