@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counters, gauges and histograms in Prometheus' text format (prometheus-cpp core). Every metric of the product is declared in the table in
-// metrics.cc with its help text, so that docs/metrics.md can be generated and checked. Keep handles; update them once a step. Any thread.
+// Counters, gauges and histograms in Prometheus' text format (prometheus-cpp core). Every metric of the product is
+// declared in the table in metrics.cc with its help text, so that docs/metrics.md can be generated and checked. Keep
+// handles; update them once a step. Any thread.
 #pragma once
 
 #include <memory>
@@ -13,10 +14,10 @@ namespace autoglm::telemetry {
 enum class MetricKind : unsigned char { kCounter, kGauge, kHistogram };
 
 struct MetricSpec {
-  std::string_view name;    // "openautoglm_requests_waiting"
+  std::string_view name;  // "openautoglm_requests_waiting"
   MetricKind kind;
   std::string_view help;
-  std::string_view label;   // one label name, or empty
+  std::string_view label;  // one label name, or empty
 };
 
 // Every metric there is.
@@ -31,6 +32,7 @@ class Gauge {
  public:
   virtual ~Gauge() = default;
   virtual void set(double value) = 0;
+  virtual void add(double amount) = 0;  // negative takes away
 };
 class Histogram {
  public:
@@ -42,7 +44,8 @@ class Registry {
  public:
   Registry();
   ~Registry();
-  /// Handles live as long as the registry. `name` must be in all_metrics() with this kind (a CHECK); label_value goes with its label.
+  /// Handles live as long as the registry. `name` must be in all_metrics() with this kind (a CHECK); label_value goes
+  /// with its label.
   Counter& counter(std::string_view name, std::string_view label_value = {});
   Gauge& gauge(std::string_view name, std::string_view label_value = {});
   Histogram& histogram(std::string_view name, std::string_view label_value = {});
