@@ -83,6 +83,7 @@ struct RopeTable {
 // in f16 (fast) or f32 (exact).
 struct KvLayer {
   static constexpr std::size_t kBlockTokens = 32;
+  static constexpr std::size_t kMaxHeadDim = 512;  // scratch is sized by it; a loader refuses more
   DType type = DType::kF16;      // kF16 or kF32
   std::size_t kv_heads = 0;
   std::size_t head_dim = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The row operations of ops.h (everything but packing and linear layers) for one instruction set. The methods here cut
-// the work over the pool and take memory from the arena, in code compiled for the floor; what runs inside goes through a
-// table of plain functions that the folders scalar/, avx2/ and avx512/ fill, so that no shared inline function is
+// the work over the pool and take memory from the arena, in code compiled for the floor; what runs inside goes through
+// a table of plain functions that the folders scalar/, avx2/ and avx512/ fill, so that no shared inline function is
 // compiled for more than the floor. Engine thread.
 #pragma once
 
@@ -33,6 +33,10 @@ class RowKernels final {
   Compute compute_;
   base::ThreadPool& pool_;
   Arena& arena_;
+  Buffer scratch_;  // of attention, cut by worker: sized here, so that no step allocates
 };
+
+/// Scratch that RowKernels holds for `threads` threads.
+std::size_t attention_scratch_bytes(int threads);
 
 }  // namespace autoglm::kernels

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/rope_table.h"
+
+#include <cmath>
+#include <numbers>
+
+namespace autoglm::kernels {
+namespace {
+
+double llama3_frequency(const Llama3Scaling& scaling, double frequency) {
+  const double wavelength = 2 * std::numbers::pi / frequency;
+  if (wavelength < scaling.original_context / scaling.high_frequency_factor) return frequency;
+  if (wavelength > scaling.original_context / scaling.low_frequency_factor) return frequency / scaling.factor;
+  const double kept = (scaling.original_context / wavelength - scaling.low_frequency_factor) /
+                      (scaling.high_frequency_factor - scaling.low_frequency_factor);
+  return (1 - kept) * frequency / scaling.factor + kept * frequency;
+}
+
+}  // namespace
+
+std::vector<double> rope_frequencies(const RopeDescription& rope) {
+  CHECK(rope.rotary_dim % 2 == 0) << "rotary_dim " << rope.rotary_dim;
+  const std::size_t half = rope.rotary_dim / 2;
+  CHECK(rope.frequency_divisors.empty() || rope.frequency_divisors.size() == half)
+      << rope.frequency_divisors.size() << " frequency divisors for " << half << " pairs";
+  std::vector<double> frequencies(half);
+  for (std::size_t j = 0; j < half; ++j) {
+    double frequency = std::pow(rope.theta, -2.0 * static_cast<double>(j) / static_cast<double>(rope.rotary_dim));
+    if (rope.llama3) frequency = llama3_frequency(*rope.llama3, frequency);
+    if (!rope.frequency_divisors.empty()) frequency /= static_cast<double>(rope.frequency_divisors[j]);
+    frequencies[j] = frequency / rope.linear_factor;
+  }
+  return frequencies;
+}
+
+std::size_t rope_bytes(std::size_t positions, std::size_t rotary_dim) { return positions * rotary_dim * sizeof(float); }
+
+Rope::Rope(const RopeDescription& description) : memory_(rope_bytes(description.positions, description.rotary_dim)) {
+  const std::vector<double> frequencies = rope_frequencies(description);
+  const std::size_t half = frequencies.size();
+  auto* cos = reinterpret_cast<float*>(memory_.data());
+  float* sin = cos + description.positions * half;
+  for (std::size_t position = 0; position < description.positions; ++position) {
+    for (std::size_t j = 0; j < half; ++j) {
+      const double angle = static_cast<double>(position) * frequencies[j];
+      cos[position * half + j] = static_cast<float>(std::cos(angle) * description.attention_factor);
+      sin[position * half + j] = static_cast<float>(std::sin(angle) * description.attention_factor);
+    }
+  }
+  table_ = {.positions = description.positions,
+            .rotary_dim = description.rotary_dim,
+            .style = description.style,
+            .cos = cos,
+            .sin = sin};
+}
+
+}  // namespace autoglm::kernels

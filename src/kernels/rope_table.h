@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cos and sin of every position, computed once at load from what a checkpoint says of its rope. Angles are computed
+// in f64 and rounded once to f32. Any thread; immutable once made.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+#include "kernels/ops.h"
+#include "kernels/tensor.h"
+
+namespace autoglm::kernels {
+
+// Llama 3's scaling ("rope_type": "llama3"): long wavelengths are stretched by `factor`, short ones kept, those between
+// blended.
+struct Llama3Scaling {
+  double factor = 8;
+  double low_frequency_factor = 1;
+  double high_frequency_factor = 4;
+  double original_context = 8192;
+};
+
+struct RopeDescription {
+  std::size_t positions = 0;
+  std::size_t rotary_dim = 0;  // even
+  RopeStyle style = RopeStyle::kHalves;
+  double theta = 10000;
+  double linear_factor = 1;  // positions are divided by it
+  std::optional<Llama3Scaling> llama3;
+  std::vector<float> frequency_divisors;  // [rotary_dim / 2] as in GGUF's rope_freqs, or empty
+  double attention_factor = 1;            // multiplies cos and sin
+};
+
+/// Radians that pair j turns per position: theta^(-2j / rotary_dim), scaled as described.
+///   Source   Su et al. 2021, arXiv:2104.09864; linear: Chen et al. 2023, arXiv:2306.15595; llama3: the `rope_scaling`
+///   of
+///            the published Llama 3.1 configurations
+std::vector<double> rope_frequencies(const RopeDescription& rope);
+
+/// Bytes that a Rope of this shape holds: what a loader should check before it makes one from untrusted figures.
+std::size_t rope_bytes(std::size_t positions, std::size_t rotary_dim);
+
+// Owns the memory of one RopeTable.
+class Rope final {
+ public:
+  explicit Rope(const RopeDescription& description);
+  const RopeTable& table() const { return table_; }
+
+ private:
+  Buffer memory_;
+  RopeTable table_;
+};
+
+}  // namespace autoglm::kernels

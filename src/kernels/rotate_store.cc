@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Queries and keys take their positions, keys and values move into the paged cache. Keys lie transposed in their block,
+// so that runs of tokens are written together.
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/row_kernels.h"
+#include "kernels/row_split.h"
+#include "kernels/row_table.h"
+
+namespace autoglm::kernels {
+namespace {
+
+constexpr std::size_t kBlock = KvLayer::kBlockTokens;
+constexpr std::size_t kRun = 8;  // tokens of one block that one piece of work writes
+
+// Norms (when asked) and rotates one head in place.
+void rotate_head(const RowTable& table, const RotateStore& job, float* head, const float* norm, std::size_t position) {
+  const RopeTable& rope = *job.rope;
+  if (norm != nullptr) table.rms_norm(head, norm, job.norm_eps, job.kv.head_dim, head);
+  const std::size_t half = rope.rotary_dim / 2;
+  const auto rotate = rope.style == RopeStyle::kHalves ? table.rotate_halves : table.rotate_pairs;
+  rotate(head, rope.cos + position * half, rope.sin + position * half, half);
+}
+
+// Writes `tokens` keys, [tokens, head_dim] in `from`, as columns slot .. slot + tokens of a transposed block.
+template <typename Element>
+void store_columns(const Element* from, std::size_t tokens, std::size_t head_dim, Element* block, std::size_t slot) {
+  for (std::size_t d = 0; d < head_dim; ++d) {
+    Element* to = block + d * kBlock + slot;
+    for (std::size_t t = 0; t < tokens; ++t) to[t] = from[t * head_dim + d];
+  }
+}
+
+// Keys and values of KV head `head` of `tokens` rows that lie in one block.
+void store_head(const RowTable& table, const RotateStore& job, std::size_t row, std::size_t position,
+                std::size_t tokens, std::uint32_t block, std::size_t head) {
+  const KvLayer& kv = job.kv;
+  const std::size_t dim = kv.head_dim;
+  const std::size_t slot = position % kBlock;
+  const std::size_t offset = (block * kv.kv_heads + head) * kv.head_bytes();
+  float keys[kRun * KvLayer::kMaxHeadDim];
+  for (std::size_t t = 0; t < tokens; ++t) {
+    std::memcpy(keys + t * dim, job.key.f32(row + t) + head * dim, dim * sizeof(float));
+    rotate_head(table, job, keys + t * dim, job.key_norm, position + t);
+  }
+  if (kv.type == DType::kF32) {
+    store_columns(keys, tokens, dim, reinterpret_cast<float*>(kv.keys + offset), slot);
+    for (std::size_t t = 0; t < tokens; ++t) {
+      std::memcpy(kv.values + offset + (slot + t) * dim * sizeof(float), job.value.f32(row + t) + head * dim,
+                  dim * sizeof(float));
+    }
+    return;
+  }
+  std::uint16_t halves[kRun * KvLayer::kMaxHeadDim];
+  table.round_f16(keys, tokens * dim, halves);
+  store_columns(halves, tokens, dim, reinterpret_cast<std::uint16_t*>(kv.keys + offset), slot);
+  auto* values = reinterpret_cast<std::uint16_t*>(kv.values + offset);
+  for (std::size_t t = 0; t < tokens; ++t) {
+    table.round_f16(job.value.f32(row + t) + head * dim, dim, values + (slot + t) * dim);
+  }
+}
+
+// Rows [first, first + kRun) by position of a sequence, cut so that they share a block.
+void rotate_run(const RowTable& table, const RotateStore& job, const SequenceRows& sequence, std::size_t run) {
+  const std::size_t aligned = sequence.first_position / kRun * kRun + run * kRun;
+  const std::size_t begin = std::max(aligned, sequence.first_position);
+  const std::size_t end = std::min(aligned + kRun, sequence.first_position + sequence.rows);
+  const std::size_t row = sequence.first_row + begin - sequence.first_position;
+  for (std::size_t r = row; r < row + end - begin; ++r) {
+    for (std::size_t head = 0; head < job.heads; ++head) {
+      rotate_head(table, job, job.query.f32(r) + head * job.kv.head_dim, job.query_norm, begin + r - row);
+    }
+  }
+  for (std::size_t head = 0; head < job.kv.kv_heads; ++head) {
+    store_head(table, job, row, begin, end - begin, sequence.block_table[begin / kBlock], head);
+  }
+}
+
+std::size_t runs_of(const SequenceRows& sequence) {
+  if (sequence.rows == 0) return 0;
+  return (sequence.first_position + sequence.rows - 1) / kRun - sequence.first_position / kRun + 1;
+}
+
+void check_job(const RotateStore& job) {
+  const KvLayer& kv = job.kv;
+  CHECK(kv.type == DType::kF16 || kv.type == DType::kF32) << "keys and values in " << traits(kv.type).name;
+  CHECK(kv.head_dim >= 1 && kv.head_dim <= KvLayer::kMaxHeadDim) << "head_dim " << kv.head_dim;
+  CHECK(job.rope->rotary_dim % 2 == 0 && job.rope->rotary_dim <= kv.head_dim)
+      << "rotary_dim " << job.rope->rotary_dim << " of head_dim " << kv.head_dim;
+  CHECK(job.query.columns == job.heads * kv.head_dim && job.key.columns == kv.kv_heads * kv.head_dim &&
+        job.value.columns == job.key.columns)
+      << "q " << job.query.columns << ", k " << job.key.columns << ", v " << job.value.columns << " columns";
+  for (const SequenceRows& sequence : job.sequences) {
+    CHECK(sequence.first_row + sequence.rows <= job.query.rows) << "rows beyond the batch";
+    CHECK(sequence.first_position + sequence.rows <= job.rope->positions)
+        << "position " << sequence.first_position + sequence.rows << " of " << job.rope->positions;
+  }
+}
+
+}  // namespace
+
+void RowKernels::rotate_store(const RotateStore& job) const {
+  check_job(job);
+  const std::size_t work = (job.heads + 4 * job.kv.kv_heads) * job.kv.head_dim * kRun / 4;
+  // One index per run of every sequence; found by walking the sequences, of which a batch has few.
+  std::size_t runs = 0;
+  for (const SequenceRows& sequence : job.sequences) runs += runs_of(sequence);
+  split_rows(pool_, runs, work, [&](std::size_t index) {
+    const SequenceRows* sequence = job.sequences.data();
+    while (index >= runs_of(*sequence)) index -= runs_of(*sequence++);
+    rotate_run(table_, job, *sequence, index);
+  });
+}
+
+}  // namespace autoglm::kernels

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// The vector type of the portable kernels: four floats in an array, product and sum rounded apart. Same verbs as
+// avx2/vector.h and avx512/vector.h. Only units of scalar/ include it.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/half.h"
+#include "kernels/vector_math.h"
+
+namespace autoglm::kernels {
+namespace {
+
+struct Scalar4 {
+  static constexpr int kLanes = 4;
+  static constexpr int kQueries = 4;  // rows of the outer product in the attention kernel
+  struct F {
+    float lane[kLanes];
+  };
+
+  template <typename Function>
+  static AUTOGLM_KERNEL_INLINE F each(Function function) {
+    F out;
+    for (int i = 0; i < kLanes; ++i) out.lane[i] = function(i);
+    return out;
+  }
+
+  static F set(float value) {
+    return each([&](int) { return value; });
+  }
+  static F zero() { return set(0.0f); }
+  static F load(const float* from) {
+    return each([&](int i) { return from[i]; });
+  }
+  static F load_part(const float* from, int count) {
+    return each([&](int i) { return i < count ? from[i] : 0.0f; });
+  }
+  static F load(const std::uint16_t* from) {
+    return each([&](int i) { return f32_from_f16(from[i]); });
+  }
+  static F load_part(const std::uint16_t* from, int count) {
+    return each([&](int i) { return i < count ? f32_from_f16(from[i]) : 0.0f; });
+  }
+  static void store(float* to, F a) { store_part(to, a, kLanes); }
+  static void store_part(float* to, F a, int count) {
+    for (int i = 0; i < count; ++i) to[i] = a.lane[i];
+  }
+  static void store_f16_part(std::uint16_t* to, F a, int count) {
+    for (int i = 0; i < count; ++i) to[i] = f16_from_f32(a.lane[i]);
+  }
+  static void store_bf16_part(std::uint16_t* to, F a, int count) {
+    for (int i = 0; i < count; ++i) to[i] = bf16_from_f32(a.lane[i]);
+  }
+
+  static F add(F a, F b) {
+    return each([&](int i) { return a.lane[i] + b.lane[i]; });
+  }
+  static F sub(F a, F b) {
+    return each([&](int i) { return a.lane[i] - b.lane[i]; });
+  }
+  static F mul(F a, F b) {
+    return each([&](int i) { return a.lane[i] * b.lane[i]; });
+  }
+  static F div(F a, F b) {
+    return each([&](int i) { return a.lane[i] / b.lane[i]; });
+  }
+  static F fma(F a, F b, F c) { return add(mul(a, b), c); }
+  // As maxps and minps: the second operand when one is NaN.
+  static F max(F a, F b) {
+    return each([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+  }
+  static F min(F a, F b) {
+    return each([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
+  }
+  static F abs(F a) {
+    return each([&](int i) { return std::fabs(a.lane[i]); });
+  }
+  static F round(F a) {
+    return each([&](int i) { return std::nearbyint(a.lane[i]); });
+  }
+  // 2^n for integral n in [-126, 127].
+  static F pow2(F n) {
+    return each([&](int i) {
+      return std::bit_cast<float>(static_cast<std::uint32_t>(static_cast<std::int32_t>(n.lane[i]) + 127) << 23);
+    });
+  }
+  // a < b ? yes : no, lane by lane; false when one is NaN.
+  static F select_less(F a, F b, F yes, F no) {
+    return each([&](int i) { return a.lane[i] < b.lane[i] ? yes.lane[i] : no.lane[i]; });
+  }
+  // x is NaN ? unordered : ordered.
+  static F select_ordered(F x, F ordered, F unordered) {
+    return each([&](int i) { return x.lane[i] == x.lane[i] ? ordered.lane[i] : unordered.lane[i]; });
+  }
+  // Lane i where bit i is set, else `other`.
+  static F keep(F a, std::uint32_t bits, F other) {
+    return each([&](int i) { return (bits >> i & 1u) != 0 ? a.lane[i] : other.lane[i]; });
+  }
+  static float sum(F a) { return (a.lane[0] + a.lane[2]) + (a.lane[1] + a.lane[3]); }
+  static float largest(F a) {
+    const float low = a.lane[0] > a.lane[2] ? a.lane[0] : a.lane[2];
+    const float high = a.lane[1] > a.lane[3] ? a.lane[1] : a.lane[3];
+    return low > high ? low : high;
+  }
+  static float first(F a) { return a.lane[0]; }
+
+  // Pairs (a0, a1), (a2, a3): each pair swapped; each of the first kLanes / 2 (or `count`) floats twice.
+  static F swap_pairs(F a) {
+    return each([&](int i) { return a.lane[i ^ 1]; });
+  }
+  static F load_twice(const float* from, int count) {
+    return each([&](int i) { return i / 2 < count ? from[i / 2] : 0.0f; });
+  }
+  // a * b - c in even lanes, a * b + c in odd ones.
+  static F fma_sub_add(F a, F b, F c) {
+    return each(
+        [&](int i) { return i % 2 == 0 ? a.lane[i] * b.lane[i] - c.lane[i] : a.lane[i] * b.lane[i] + c.lane[i]; });
+  }
+};
+
+}  // namespace
+}  // namespace autoglm::kernels
