@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one step runs: rows of tokens that belong to sequences, and which rows want logits. Made by the scheduler, read by
-// the model. Plain memory owned by the scheduler, valid until its next plan().
+// What one step runs: rows of tokens that belong to sequences, and which rows want logits. Made by the scheduler, read
+// by the model. Plain memory owned by the scheduler, valid until its next plan().
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,9 @@ namespace autoglm::model {
 using TokenId = std::int32_t;
 
 struct Batch {
-  std::span<const TokenId> tokens;                        // [rows]
-  std::span<const kernels::SequenceRows> sequences;       // cover the rows in order, without gaps
-  std::span<const std::uint32_t> logit_rows;              // rows whose logits are wanted, rising
+  std::span<const TokenId> tokens;                   // [rows]
+  std::span<const kernels::SequenceRows> sequences;  // cover the rows in order, without gaps
+  std::span<const std::uint32_t> logit_rows;         // rows whose logits are wanted, rising
 };
 
 // [logit_rows, vocab] f32, row-major, before temperature. Lives in the model's arena until the next forward().

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the engine knows of a model: its limits, its KV memory and forward(). The transformer is one; the engine's scripted
-// model is another. Engine thread only, once loaded.
+// What the engine knows of a model: its limits, its KV memory and forward(). The transformer is one; the engine's
+// scripted model is another. Engine thread only, once loaded.
 #pragma once
 
 #include <cstddef>
@@ -15,11 +15,12 @@ class LanguageModel {
   virtual ~LanguageModel() = default;
 
   virtual std::size_t vocab() const = 0;
-  virtual std::size_t context_length() const = 0;       // longest sequence, in tokens
-  virtual std::size_t kv_bytes_per_block() const = 0;   // all layers, keys and values, of kernels::KvLayer::kBlockTokens tokens
+  virtual std::size_t context_length() const = 0;  // longest sequence, in tokens
+  virtual std::size_t kv_bytes_per_block()
+      const = 0;  // all layers, keys and values, of kernels::KvLayer::kBlockTokens tokens
 
-  /// Reserves KV memory for `blocks` blocks and scratch for batches of up to `max_rows` rows, of which up to `max_logit_rows` want logits.
-  /// Called once, before the first forward(). After it, forward() does not allocate.
+  /// Reserves KV memory for `blocks` blocks and scratch for batches of up to `max_rows` rows, of which up to
+  /// `max_logit_rows` want logits. Called once, before the first forward(). After it, forward() does not allocate.
   virtual void reserve(std::size_t blocks, std::size_t max_rows, std::size_t max_logit_rows) = 0;
 
   /// One step: writes the KV of every row of the batch and returns the logits asked for.

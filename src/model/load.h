@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a path to a model that can run: opens the checkpoint (GGUF file, or safetensors folder), finds its family, packs the weights, builds
-// tokenizer and chat template. Refuses with a sentence what it cannot run.
+// From a path to a model that can run: opens the checkpoint (GGUF file, or safetensors folder), finds its family, packs
+// the weights, builds tokenizer and chat template. Refuses with a sentence what it cannot run.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +18,10 @@
 namespace autoglm::model {
 
 struct LoadOptions {
-  kernels::Isa isa = kernels::Isa::kScalar;              // callers pass kernels::available_isas().back()
+  kernels::Isa isa = kernels::Isa::kScalar;  // callers pass kernels::available_isas().back()
   kernels::Compute compute = kernels::Compute::kFast;
   int threads = 1;
-  std::size_t context_length = 0;                        // 0 = the checkpoint's own
+  std::size_t context_length = 0;                                                 // 0 = the checkpoint's own
   std::function<void(std::size_t done_bytes, std::size_t total_bytes)> progress;  // packing; may be empty
 };
 
@@ -29,10 +29,11 @@ struct LoadedModel {
   std::unique_ptr<LanguageModel> network;
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // null for a base model
-  std::vector<TokenId> eos;                                 // every id that ends an answer (config, generation_config, tokenizer)
+  std::vector<TokenId> eos;  // every id that ends an answer (config, generation_config, tokenizer)
 };
 
-/// Errors: kNotFound (no such path), kCorrupt (broken file), kInvalidArgument (a checkpoint that needs what we lack; names it), kExhausted (memory).
+/// Errors: kNotFound (no such path), kCorrupt (broken file), kInvalidArgument (a checkpoint that needs what we lack;
+/// names it), kExhausted (memory).
 Result<LoadedModel> load_model(const std::filesystem::path& path, const LoadOptions& options);
 
 }  // namespace autoglm::model

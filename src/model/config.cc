@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/config.h"
+
+#include <sstream>
+
+namespace autoglm::model {
+namespace {
+
+std::string text(double value) {
+  std::ostringstream out;
+  out << value;
+  return out.str();
+}
+
+std::unexpected<Error> refuse(std::string message) { return fail(Code::kInvalidArgument, std::move(message)); }
+
+Status check_rope(const kernels::RopeDescription& rope, std::size_t head_dim) {
+  if (rope.rotary_dim < 2 || rope.rotary_dim % 2 != 0 || rope.rotary_dim > head_dim) {
+    return refuse("a rope of " + std::to_string(rope.rotary_dim) + " dimensions does not fit heads of " +
+                  std::to_string(head_dim));
+  }
+  TRY(in_range(rope.theta, ranges::kTheta));
+  TRY(in_range(rope.linear_factor, ranges::kRopeFactor));
+  TRY(in_range(rope.attention_factor, ranges::kRopeFactor));
+  if (!rope.frequency_divisors.empty() && rope.frequency_divisors.size() != rope.rotary_dim / 2) {
+    return refuse("the rope has " + std::to_string(rope.frequency_divisors.size()) + " factors for " +
+                  std::to_string(rope.rotary_dim) + " dimensions");
+  }
+  for (const float divisor : rope.frequency_divisors) TRY(in_range(double{divisor}, ranges::kRopeFactor));
+  if (!rope.llama3) return {};
+  TRY(in_range(rope.llama3->factor, ranges::kRopeFactor));
+  TRY(in_range(rope.llama3->low_frequency_factor, ranges::kRopeFactor));
+  TRY(in_range(rope.llama3->high_frequency_factor, ranges::kRopeFactor));
+  TRY(in_range(rope.llama3->original_context, ranges::kOriginalContext));
+  if (rope.llama3->high_frequency_factor <= rope.llama3->low_frequency_factor) {
+    return refuse("the rope scaling's high_freq_factor must be above its low_freq_factor");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::size_t> in_range(std::uint64_t value, const CountRange& range) {
+  if (value < range.min || value > range.max) {
+    return refuse("the checkpoint's " + std::string(range.name) + " is " + std::to_string(value) +
+                  "; it must be from " + std::to_string(range.min) + " to " + std::to_string(range.max));
+  }
+  return static_cast<std::size_t>(value);
+}
+
+Result<double> in_range(double value, const NumberRange& range) {
+  if (!(value >= range.min && value <= range.max)) {
+    return refuse("the checkpoint's " + std::string(range.name) + " is " + text(value) + "; it must be from " +
+                  text(range.min) + " to " + text(range.max));
+  }
+  return value;
+}
+
+Status check_config(const ModelConfig& config) {
+  TRY(in_range(config.vocab, ranges::kVocab));
+  TRY(in_range(config.hidden, ranges::kHidden));
+  TRY(in_range(config.layers.size(), ranges::kLayers));
+  TRY(in_range(config.heads, ranges::kHeads));
+  TRY(in_range(config.kv_heads, ranges::kKvHeads));
+  TRY(in_range(config.head_dim, ranges::kHeadDim));
+  TRY(in_range(config.feed_forward, ranges::kFeedForward));
+  TRY(in_range(config.context_length, ranges::kContext));
+  TRY(in_range(config.norm_eps, ranges::kNormEps));
+  TRY(in_range(config.attention_scale, ranges::kScalar));
+  TRY(in_range(config.embedding_scale, ranges::kScalar));
+  TRY(in_range(config.attention_softcap, ranges::kSoftcap));
+  TRY(in_range(config.logit_softcap, ranges::kSoftcap));
+  if (config.heads % config.kv_heads != 0) {
+    return refuse(std::to_string(config.heads) + " attention heads cannot share " + std::to_string(config.kv_heads) +
+                  " key-value heads evenly");
+  }
+  if (config.head_dim % 2 != 0) return refuse("a head dimension of " + std::to_string(config.head_dim) + " is odd");
+  for (const kernels::RopeDescription& rope : config.ropes) TRY(check_rope(rope, config.head_dim));
+  for (const LayerConfig& layer : config.layers) {
+    if (layer.rope >= config.ropes.size()) return refuse("a layer names a rope that is not there");
+    if (layer.window > ranges::kWindow.max) return refuse("a sliding window is too long");
+  }
+  return {};
+}
+
+}  // namespace autoglm::model

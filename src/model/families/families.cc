@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of families. A new one is a file beside this and a row here.
+#include <string>
+
+#include "base/log.h"
+#include "model/families/family.h"
+
+namespace autoglm::model {
+namespace {
+
+constexpr const Family* kFamilies[] = {&kLlama, &kQwen2, &kQwen3, &kGemma3};
+
+std::unexpected<Error> refuse(std::string_view what, std::string_view name) {
+  std::string known;
+  for (const Family* family : kFamilies) {
+    known += known.empty() ? "" : ", ";
+    known += what == "model_type" ? family->model_type : family->architecture;
+  }
+  return fail(Code::kInvalidArgument, "the checkpoint has the " + std::string(what) + " \"" + base::printable(name) +
+                                          "\", which is not supported; supported are " + known);
+}
+
+Result<Description> describe_gguf(const GgufFile& file) {
+  const std::string_view architecture = TRY(file.get_string("general.architecture"));
+  for (const Family* family : kFamilies) {
+    if (family->architecture == architecture) return Description{TRY(family->from_gguf(file)), &gguf_names()};
+  }
+  return refuse("architecture", architecture);
+}
+
+Result<Description> describe_json(const json::Object& config) {
+  const json::Value* const type = config.if_contains("model_type");
+  if (type == nullptr || !type->is_string()) return fail(Code::kCorrupt, "config.json names no model_type");
+  const std::string_view name(type->get_string().data(), type->get_string().size());
+  for (const Family* family : kFamilies) {
+    if (family->model_type == name) return Description{TRY(family->from_json(config)), &family->json_names()};
+  }
+  return refuse("model_type", name);
+}
+
+}  // namespace
+
+Result<Description> describe(const Checkpoint& checkpoint) {
+  auto description =
+      checkpoint.gguf() != nullptr ? describe_gguf(*checkpoint.gguf()) : describe_json(checkpoint.config());
+  if (description) {
+    if (const Status status = check_config(description->config); !status) return std::unexpected(status.error());
+  }
+  return description;
+}
+
+}  // namespace autoglm::model

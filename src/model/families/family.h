@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// A family: how the metadata of one kind of checkpoint becomes a ModelConfig, and what its tensors are called. One file
+// a family, one row each in the table of families.cc. Any thread.
+#pragma once
+
+#include <string_view>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "model/config.h"
+#include "model/families/tensor_names.h"
+#include "model/formats/checkpoint.h"
+
+namespace autoglm::model {
+
+struct Family {
+  std::string_view architecture;  // general.architecture of a GGUF
+  std::string_view model_type;    // model_type of a config.json
+  Result<ModelConfig> (*from_gguf)(const GgufFile& file);
+  Result<ModelConfig> (*from_json)(const json::Object& config);
+  const TensorNames& (*json_names)();  // of the safetensors; a GGUF has gguf_names()
+};
+
+extern const Family kLlama;
+extern const Family kQwen2;
+extern const Family kQwen3;
+extern const Family kGemma3;
+
+// What the loader needs to know of a checkpoint before it reads a weight.
+struct Description {
+  ModelConfig config;
+  const TensorNames* names = nullptr;
+};
+
+/// Finds the checkpoint's family and lets it describe the model; checks the result.
+///   Errors   kInvalidArgument (an architecture or a setting that we lack, by name), kCorrupt (a value is missing or of
+///            the wrong type)
+Result<Description> describe(const Checkpoint& checkpoint);
+
+}  // namespace autoglm::model

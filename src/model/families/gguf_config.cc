@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/families/gguf_config.h"
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/log.h"
+
+namespace autoglm::model {
+namespace {
+
+std::unexpected<Error> refuse(std::string message) { return fail(Code::kInvalidArgument, std::move(message)); }
+
+// The divisors of a rope's frequencies that a converter computed beforehand (Llama 3's stretching).
+Result<std::vector<float>> read_divisors(const GgufFile& file, std::size_t rotary_dim) {
+  const StoredTensor* const tensor = file.find_tensor("rope_freqs.weight");
+  if (tensor == nullptr) return std::vector<float>();
+  if (tensor->type != kernels::DType::kF32 || tensor->rank != 1 || tensor->shape[0] != rotary_dim / 2) {
+    return refuse("tensor \"rope_freqs.weight\" is " + tensor->type_text() + " " + tensor->shape_text() +
+                  "; expected F32 [" + std::to_string(rotary_dim / 2) + "]");
+  }
+  std::vector<float> divisors(rotary_dim / 2);
+  std::memcpy(divisors.data(), tensor->bytes.data(), tensor->bytes.size());
+  return divisors;
+}
+
+Result<kernels::RopeDescription> read_rope(const GgufFile& file, const ModelConfig& config, kernels::RopeStyle style) {
+  kernels::RopeDescription rope;
+  rope.style = style;
+  rope.theta = TRY(find_number(file, "rope.freq_base", ranges::kTheta)).value_or(10'000);
+  rope.rotary_dim = TRY(find_count(file, "rope.dimension_count", ranges::kHeadDim)).value_or(config.head_dim);
+  const auto scaling = TRY(file.find_string(architecture_key(file, "rope.scaling.type"))).value_or("none");
+  // rope.scale_linear is the older spelling.
+  rope.linear_factor = TRY(find_number(file, "rope.scale_linear", ranges::kRopeFactor)).value_or(1);
+  if (scaling == "linear") {
+    const auto factor = TRY(find_number(file, "rope.scaling.factor", ranges::kRopeFactor));
+    rope.linear_factor = factor.value_or(rope.linear_factor);
+  } else if (scaling != "none") {
+    return refuse("the rope scaling \"" + base::printable(scaling) + "\" is not supported; none and linear are");
+  }
+  rope.frequency_divisors = TRY(read_divisors(file, rope.rotary_dim));
+  return rope;
+}
+
+// Vocabulary and optional parts follow from the tensors that are there.
+Status read_parts(const GgufFile& file, ModelConfig& config) {
+  const StoredTensor* const embedding = file.find_tensor("token_embd.weight");
+  if (embedding == nullptr || embedding->rank != 2) {
+    return fail(Code::kCorrupt, "the GGUF has no tensor \"token_embd.weight\" of two dimensions");
+  }
+  config.vocab = TRY(in_range(embedding->shape[0], ranges::kVocab));
+  config.has_tied_head = file.find_tensor("output.weight") == nullptr;
+  config.has_qkv_bias = file.find_tensor("blk.0.attn_q.bias") != nullptr;
+  config.has_output_bias = file.find_tensor("blk.0.attn_output.bias") != nullptr;
+  config.has_mlp_bias = file.find_tensor("blk.0.ffn_gate.bias") != nullptr;
+  config.has_qk_norm = file.find_tensor("blk.0.attn_q_norm.weight") != nullptr;
+  return {};
+}
+
+}  // namespace
+
+std::string architecture_key(const GgufFile& file, std::string_view suffix) {
+  const auto architecture = file.find_string("general.architecture");
+  return std::string(architecture ? architecture->value_or("") : "") + "." + std::string(suffix);
+}
+
+Result<std::optional<std::size_t>> find_count(const GgufFile& file, std::string_view suffix, const CountRange& range) {
+  const auto value = TRY(file.find_uint(architecture_key(file, suffix)));
+  if (!value) return std::nullopt;
+  return TRY(in_range(*value, range));
+}
+
+Result<std::size_t> get_count(const GgufFile& file, std::string_view suffix, const CountRange& range) {
+  return in_range(TRY(file.get_uint(architecture_key(file, suffix))), range);
+}
+
+Result<std::optional<double>> find_number(const GgufFile& file, std::string_view suffix, const NumberRange& range) {
+  const auto value = TRY(file.find_float(architecture_key(file, suffix)));
+  if (!value) return std::nullopt;
+  return TRY(in_range(*value, range));
+}
+
+Result<ModelConfig> read_gguf_config(const GgufFile& file, kernels::RopeStyle style) {
+  if (TRY(file.find_uint(architecture_key(file, "expert_count"))).value_or(0) > 0) {
+    return refuse("the checkpoint is a mixture of experts, which is not supported");
+  }
+  if (!TRY(file.find_bool(architecture_key(file, "attention.causal"))).value_or(true)) {
+    return refuse("the checkpoint attends in both directions, which is not supported");
+  }
+  ModelConfig config;
+  config.architecture = TRY(file.get_string("general.architecture"));
+  config.hidden = TRY(get_count(file, "embedding_length", ranges::kHidden));
+  config.layers.resize(TRY(get_count(file, "block_count", ranges::kLayers)));
+  config.heads = TRY(get_count(file, "attention.head_count", ranges::kHeads));
+  config.kv_heads = TRY(find_count(file, "attention.head_count_kv", ranges::kKvHeads)).value_or(config.heads);
+  const auto head_dim = TRY(find_count(file, "attention.key_length", ranges::kHeadDim));
+  config.head_dim = TRY(in_range(head_dim.value_or(config.hidden / config.heads), ranges::kHeadDim));
+  const auto value_dim = TRY(find_count(file, "attention.value_length", ranges::kHeadDim)).value_or(config.head_dim);
+  if (value_dim != config.head_dim) {
+    return refuse("values of " + std::to_string(value_dim) + " dimensions beside keys of " +
+                  std::to_string(config.head_dim) + " are not supported");
+  }
+  config.feed_forward = TRY(get_count(file, "feed_forward_length", ranges::kFeedForward));
+  config.context_length = TRY(get_count(file, "context_length", ranges::kContext));
+  const double eps = TRY(file.get_float(architecture_key(file, "attention.layer_norm_rms_epsilon")));
+  config.norm_eps = TRY(in_range(eps, ranges::kNormEps));
+  config.attention_scale = 1 / std::sqrt(static_cast<double>(config.head_dim));
+  TRY(read_parts(file, config));
+  config.ropes.push_back(TRY(read_rope(file, config, style)));
+  return config;
+}
+
+}  // namespace autoglm::model

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/families/json_config.h"
+
+#include <cmath>
+
+#include "base/log.h"
+
+namespace autoglm::model {
+namespace {
+
+std::unexpected<Error> refuse(std::string message) { return fail(Code::kInvalidArgument, std::move(message)); }
+
+std::unexpected<Error> wrong_type(std::string_view key, std::string_view expected) {
+  return fail(Code::kCorrupt, "config.json: \"" + std::string(key) + "\" is not " + std::string(expected));
+}
+
+const json::Value* present(const json::Object& config, std::string_view key) {
+  const json::Value* const value = config.if_contains(key);
+  return value == nullptr || value->is_null() ? nullptr : value;
+}
+
+std::string_view view(const json::String& text) { return {text.data(), text.size()}; }
+
+Result<std::size_t> need_count(const json::Object& config, std::string_view key, const CountRange& range) {
+  const auto value = TRY(find_count(config, key, range));
+  if (!value) return fail(Code::kCorrupt, "config.json has no \"" + std::string(key) + "\"");
+  return *value;
+}
+
+// What would change the computation and is not done by any family here.
+Status refuse_what_we_lack(const json::Object& config) {
+  if (const json::Value* quantization = present(config, "quantization_config"); quantization != nullptr) {
+    std::string method = "unnamed";
+    if (quantization->is_object()) {
+      if (const auto* name = present(quantization->get_object(), "quant_method");
+          name != nullptr && name->is_string()) {
+        method = base::printable(view(name->get_string()));
+      }
+    }
+    return refuse("the weights are quantised by the method \"" + method + "\", which is not supported");
+  }
+  for (const std::string_view key : {"num_local_experts", "num_experts", "n_routed_experts"}) {
+    if (present(config, key) != nullptr)
+      return refuse("the checkpoint is a mixture of experts, which is not supported");
+  }
+  for (const std::string_view key : {"kv_lora_rank", "q_lora_rank"}) {
+    if (present(config, key) != nullptr)
+      return refuse("latent attention (\"" + std::string(key) + "\") is not supported");
+  }
+  if (TRY(find_flag(config, "use_bidirectional_attention")).value_or(false)) {
+    return refuse("the checkpoint attends in both directions, which is not supported");
+  }
+  return {};
+}
+
+Result<kernels::Activation> read_activation(const json::Object& config, const JsonDefaults& defaults) {
+  const auto name = TRY(find_text(config, defaults.activation_key)).value_or(defaults.activation);
+  if (name == "silu" || name == "swish") return kernels::Activation::kSilu;
+  if (name == "gelu_pytorch_tanh") return kernels::Activation::kGeluTanh;
+  return refuse("the activation \"" + base::printable(name) + "\" is not supported; silu and gelu_pytorch_tanh are");
+}
+
+}  // namespace
+
+Result<std::optional<std::size_t>> find_count(const json::Object& config, std::string_view key,
+                                              const CountRange& range) {
+  const json::Value* const value = present(config, key);
+  if (value == nullptr) return std::nullopt;
+  if (value->is_uint64()) return TRY(in_range(value->get_uint64(), range));
+  if (!value->is_int64()) return wrong_type(key, "an integer");
+  if (value->get_int64() < 0) return refuse("config.json: \"" + std::string(key) + "\" is negative");
+  return TRY(in_range(static_cast<std::uint64_t>(value->get_int64()), range));
+}
+
+Result<std::optional<double>> find_number(const json::Object& config, std::string_view key, const NumberRange& range) {
+  const json::Value* const value = present(config, key);
+  if (value == nullptr) return std::nullopt;
+  if (value->is_double()) return TRY(in_range(value->get_double(), range));
+  if (value->is_int64()) return TRY(in_range(static_cast<double>(value->get_int64()), range));
+  if (value->is_uint64()) return TRY(in_range(static_cast<double>(value->get_uint64()), range));
+  return wrong_type(key, "a number");
+}
+
+Result<std::optional<bool>> find_flag(const json::Object& config, std::string_view key) {
+  const json::Value* const value = present(config, key);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_bool()) return wrong_type(key, "true or false");
+  return value->get_bool();
+}
+
+Result<std::optional<std::string_view>> find_text(const json::Object& config, std::string_view key) {
+  const json::Value* const value = present(config, key);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_string()) return wrong_type(key, "a string");
+  return view(value->get_string());
+}
+
+Result<const json::Object*> find_object(const json::Object& config, std::string_view key) {
+  const json::Value* const value = present(config, key);
+  if (value == nullptr) return nullptr;
+  if (!value->is_object()) return wrong_type(key, "an object");
+  return &value->get_object();
+}
+
+namespace {
+
+Result<kernels::Llama3Scaling> read_llama3(const json::Object& scaling) {
+  const auto number = [&](std::string_view key, const NumberRange& range) -> Result<double> {
+    const auto value = TRY(find_number(scaling, key, range));
+    if (!value) return fail(Code::kCorrupt, "config.json: the rope scaling has no \"" + std::string(key) + "\"");
+    return *value;
+  };
+  kernels::Llama3Scaling result;
+  result.factor = TRY(number("factor", ranges::kRopeFactor));
+  result.low_frequency_factor = TRY(number("low_freq_factor", ranges::kRopeFactor));
+  result.high_frequency_factor = TRY(number("high_freq_factor", ranges::kRopeFactor));
+  result.original_context = TRY(number("original_max_position_embeddings", ranges::kOriginalContext));
+  return result;
+}
+
+}  // namespace
+
+Result<kernels::RopeDescription> read_json_rope(const json::Object& config, const json::Object* rope, double theta,
+                                                std::size_t head_dim) {
+  static const json::Object kNone;
+  const json::Object& scaling = rope == nullptr ? kNone : *rope;
+  kernels::RopeDescription result;
+  result.theta = TRY(find_number(scaling, "rope_theta", ranges::kTheta)).value_or(theta);
+  auto share = TRY(find_number(scaling, "partial_rotary_factor", ranges::kRotaryShare));
+  if (!share) share = TRY(find_number(config, "partial_rotary_factor", ranges::kRotaryShare));
+  result.rotary_dim = static_cast<std::size_t>(static_cast<double>(head_dim) * share.value_or(1));
+  auto type = TRY(find_text(scaling, "rope_type"));
+  if (!type) type = TRY(find_text(scaling, "type"));
+  const std::string_view kind = type.value_or("default");
+  if (kind == "linear") {
+    const auto factor = TRY(find_number(scaling, "factor", ranges::kRopeFactor));
+    if (!factor) return fail(Code::kCorrupt, "config.json: the rope scaling has no \"factor\"");
+    result.linear_factor = *factor;
+  } else if (kind == "llama3") {
+    result.llama3 = TRY(read_llama3(scaling));
+  } else if (kind != "default") {
+    return refuse("the rope type \"" + base::printable(kind) + "\" is not supported; default, linear and llama3 are");
+  }
+  return result;
+}
+
+Result<std::optional<std::vector<bool>>> read_layer_types(const json::Object& config, std::size_t layers) {
+  const json::Value* const value = present(config, "layer_types");
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_array()) return wrong_type("layer_types", "an array");
+  if (value->get_array().size() != layers) {
+    return fail(Code::kCorrupt, "config.json: \"layer_types\" has " + std::to_string(value->get_array().size()) +
+                                    " entries for " + std::to_string(layers) + " layers");
+  }
+  std::vector<bool> is_sliding;
+  for (const json::Value& entry : value->get_array()) {
+    if (!entry.is_string()) return wrong_type("layer_types", "an array of strings");
+    const std::string_view kind = view(entry.get_string());
+    if (kind != "full_attention" && kind != "sliding_attention") {
+      return refuse("the layer type \"" + base::printable(kind) + "\" is not supported");
+    }
+    is_sliding.push_back(kind == "sliding_attention");
+  }
+  return is_sliding;
+}
+
+Result<ModelConfig> read_json_config(const json::Object& config, const JsonDefaults& defaults) {
+  TRY(refuse_what_we_lack(config));
+  ModelConfig result;
+  result.architecture = TRY(find_text(config, "model_type")).value_or("");
+  result.vocab = TRY(need_count(config, "vocab_size", ranges::kVocab));
+  result.hidden = TRY(need_count(config, "hidden_size", ranges::kHidden));
+  result.layers.resize(TRY(need_count(config, "num_hidden_layers", ranges::kLayers)));
+  result.heads = TRY(need_count(config, "num_attention_heads", ranges::kHeads));
+  result.kv_heads = TRY(find_count(config, "num_key_value_heads", ranges::kKvHeads)).value_or(result.heads);
+  const auto head_dim = TRY(find_count(config, "head_dim", ranges::kHeadDim));
+  result.head_dim = TRY(in_range(head_dim.value_or(result.hidden / result.heads), ranges::kHeadDim));
+  result.feed_forward = TRY(need_count(config, "intermediate_size", ranges::kFeedForward));
+  result.context_length = TRY(find_count(config, "max_position_embeddings", ranges::kContext)).value_or(2048);
+  result.norm_eps = TRY(find_number(config, "rms_norm_eps", ranges::kNormEps)).value_or(1e-6);
+  result.activation = TRY(read_activation(config, defaults));
+  result.attention_scale = 1 / std::sqrt(static_cast<double>(result.head_dim));
+  result.has_tied_head = TRY(find_flag(config, "tie_word_embeddings")).value_or(defaults.is_tied);
+
+  // Newer files write `rope_parameters`; older ones `rope_theta` beside `rope_scaling`.
+  const json::Object* rope = TRY(find_object(config, "rope_parameters"));
+  if (rope == nullptr) rope = TRY(find_object(config, "rope_scaling"));
+  const bool is_by_layer = rope != nullptr && (rope->contains("full_attention") || rope->contains("sliding_attention"));
+  const double theta = TRY(find_number(config, "rope_theta", ranges::kTheta)).value_or(defaults.theta);
+  result.ropes.push_back(TRY(read_json_rope(config, is_by_layer ? nullptr : rope, theta, result.head_dim)));
+  return result;
+}
+
+}  // namespace autoglm::model

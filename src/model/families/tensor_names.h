@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a family's weights are called in a file. "{}" stands for the layer's index; an empty name means that the family
+// has no such tensor. Plain values.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace autoglm::model {
+
+struct TensorNames {
+  std::string_view embedding, final_norm, head;
+  std::string_view rope_factors;  // divisors of the rope's frequencies, or empty
+  // Of layer {}; a projection's weight and bias are NAME.weight and NAME.bias.
+  std::string_view attention_norm, query, key, value, output;
+  std::string_view query_norm, key_norm, post_attention_norm;
+  std::string_view mlp_norm, gate, up, down, post_mlp_norm;
+};
+
+/// GGUF's names; the same for every family here. Source: gguf-py, constants.py.
+const TensorNames& gguf_names();
+/// Hugging Face's names of Llama and those that took them over.
+const TensorNames& llama_style_names();
+
+/// `name` with "{}" replaced by `layer`.
+std::string layer_name(std::string_view name, std::size_t layer);
+
+}  // namespace autoglm::model
