@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// SIGINT and SIGTERM as something that can be asked and waited for. The handler only counts and writes to a pipe.
+#pragma once
+
+namespace autoglm::app {
+
+// From its construction to its end the two signals no longer end the process. One at a time; main thread.
+class Interrupts final {
+ public:
+  Interrupts();
+  ~Interrupts();
+  Interrupts(const Interrupts&) = delete;
+  Interrupts& operator=(const Interrupts&) = delete;
+
+  /// How often a signal came since construction or the last forget().
+  static int count();
+  /// True when the last one was SIGTERM.
+  static bool was_terminate();
+  static void forget();
+  /// Becomes readable when a signal came; never read from it but through wait() or forget().
+  static int descriptor();
+  /// Blocks until a signal came.
+  static void wait();
+};
+
+}  // namespace autoglm::app
