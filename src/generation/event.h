@@ -19,34 +19,35 @@ struct TokenLogprob {
 
 struct TokenEvent {
   std::int32_t token = 0;
-  std::string text;                       // what this token adds to the answer's text; may be empty (held back)
-  std::optional<TokenLogprob> logprob;    // when asked for
-  std::vector<TokenLogprob> top;          // most likely first
+  std::string text;                     // what this token adds to the answer's text; may be empty (held back)
+  std::optional<TokenLogprob> logprob;  // when asked for
+  std::vector<TokenLogprob> top;        // most likely first
 };
 
 enum class FinishReason : std::uint8_t {
-  kStop,       // end-of-generation token, stop string or stop token, or the grammar is complete
-  kLength,     // max_tokens or the context length
+  kStop,    // end-of-generation token, stop string or stop token, or the grammar is complete
+  kLength,  // max_tokens or the context length
   kCancelled,
   kError,
 };
 
 struct Usage {
   std::size_t prompt_tokens = 0;
-  std::size_t cached_tokens = 0;      // of the prompt, whose KV was reused
+  std::size_t cached_tokens = 0;  // of the prompt, whose KV was reused
   std::size_t completion_tokens = 0;
 };
 
 struct Finish {
   FinishReason reason = FinishReason::kStop;
-  std::string text;                   // last text that was held back; comes after every TokenEvent's
+  std::string text;  // last text that was held back; comes after every TokenEvent's
   Usage usage;
-  std::optional<Error> error;         // with kError and kCancelled
+  std::optional<Error> error;  // with kError and kCancelled
   double queue_seconds = 0, prefill_seconds = 0, decode_seconds = 0;
 };
 
-// Where events go. Called on the engine's thread: return quickly, never block, never throw. Order: on_prompt_logprobs at most once, then
-// on_token any number of times (a step may yield several), then on_finish exactly once; nothing after it.
+// Where events go. Called on the engine's thread: return quickly, never block, never throw. Order: on_prompt_logprobs
+// at most once, then on_token any number of times (a step may yield several), then on_finish exactly once; nothing
+// after it.
 class Sink {
  public:
   virtual ~Sink() = default;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The door: the server, the agent and the tests submit requests here and know nothing behind it. An engine on a real or a
-// scripted model stands behind it; later a gateway to many engines may. Any thread.
+// The door: the server, the agent and the tests submit requests here and know nothing behind it. An engine on a real or
+// a scripted model stands behind it; later a gateway to many engines may. Any thread.
 #pragma once
 
 #include <cstdint>
@@ -10,17 +10,19 @@
 #include "base/result.h"
 #include "generation/event.h"
 #include "generation/request.h"
-#include "text/tokenizer.h"
 #include "text/chat_template.h"
+#include "text/tokenizer.h"
 
 namespace autoglm::generation {
 
 // What is served behind the door: for /v1/models, for rendering prompts and for limits.
 struct ModelCard {
-  std::string name;                                   // as clients call it
+  std::string name;  // as clients call it
   std::int64_t created_unix_seconds = 0;
-  std::size_t context_length = 0;                     // tokens, prompt and answer together
+  std::size_t context_length = 0;  // tokens, prompt and answer together
   std::size_t max_batch_size = 0;
+  std::size_t kv_bytes = 0;   // KV memory reserved at start
+  std::size_t kv_tokens = 0;  // tokens that it holds
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // null = a base model without one
 };
@@ -34,11 +36,13 @@ class Generator {
   virtual const ModelCard& card() const = 0;
 
   /// Queues a request. The sink hears of it until on_finish, on the engine's thread.
-  ///   Errors   kInvalidArgument (empty prompt, prompt and answer longer than the context or the KV memory: both figures are named, sampling
+  ///   Errors   kInvalidArgument (empty prompt, prompt and answer longer than the context or the KV memory: both
+  ///   figures are named, sampling
   ///            out of range), kExhausted (queue full), kUnavailable (draining)
   virtual Result<Ticket> submit(Request request, std::shared_ptr<Sink> sink) = 0;
 
-  /// Ends a request wherever it is; its sink gets on_finish(kCancelled) within a step. Unknown or finished tickets are ignored.
+  /// Ends a request wherever it is; its sink gets on_finish(kCancelled) within a step. Unknown or finished tickets are
+  /// ignored.
   virtual void cancel(Ticket ticket) = 0;
 
   /// False while loading or draining (/readyz).

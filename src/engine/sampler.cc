@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/sampler.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <exception>
+#include <limits>
+#include <numeric>
+
+#include "base/check.h"
+#include "base/random.h"
+#include "engine/fast_exp.h"
+#include "generation/validate.h"
+
+namespace autoglm::engine {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr std::size_t kSumBlock = 256;
+constexpr float kGreedyBelow = 1e-5f;  // a smaller temperature is greedy: its reciprocal would leave the range of float
+constexpr std::uint64_t kSamplingStream = 0;  // of base::random_bits: other uses of a request's seed take other streams
+
+// The largest logit, or an error when any is NaN or +infinity. -infinity means impossible and is fine.
+Result<float> checked_max(std::span<const float> row) {
+  float max = -kInfinity;
+  bool is_number = true;
+  for (const float logit : row) {
+    is_number &= logit < kInfinity;
+    max = logit > max ? logit : max;
+  }
+  if (!is_number) return fail(Code::kInternal, "the model returned logits that are not finite numbers");
+  if (max == -kInfinity) return fail(Code::kInternal, "no token is left to choose from");
+  return max;
+}
+
+double log_sum_exp(std::span<const float> row, float max) {
+  double sum = 0;
+  for (std::size_t begin = 0; begin < row.size(); begin += kSumBlock) {
+    float weights[kSumBlock];
+    const std::size_t n = std::min(kSumBlock, row.size() - begin);
+    for (std::size_t i = 0; i < n; ++i) weights[i] = exp_nonpositive(row[begin + i] - max);
+    for (std::size_t i = 0; i < n; ++i) sum += weights[i];
+  }
+  return max + std::log(sum);
+}
+
+// Ties go to the lowest id.
+TokenId argmax(std::span<const float> row) { return static_cast<TokenId>(std::ranges::max_element(row) - row.begin()); }
+
+bool is_set(std::span<const std::uint32_t> words, TokenId token) { return (words[token >> 5] >> (token & 31)) & 1; }
+
+void set(std::span<std::uint32_t> words, TokenId token) { words[token >> 5] |= 1u << (token & 31); }
+
+void forbid_others(std::span<float> row, std::span<const std::uint32_t> words) {
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    if (!((words[i >> 5] >> (i & 31)) & 1)) row[i] = -kInfinity;
+  }
+}
+
+}  // namespace
+
+Sampler::Sampler(SamplerOptions options)
+    : options_(std::move(options)),
+      raw_(options_.vocab),
+      weights_(options_.vocab),
+      block_sums_((options_.vocab + kSumBlock - 1) / kSumBlock),
+      candidates_(options_.vocab),
+      sequences_(options_.max_sequences),
+      tokens_(options_.max_logit_rows),
+      tops_(options_.max_logit_rows * generation::kMaxTopLogprobs) {}
+
+Sampled Sampler::sample(const StepPlan& plan, const model::Logits& logits) {
+  CHECK(logits.rows == plan.batch.logit_rows.size() && logits.vocab == options_.vocab)
+      << "logits [" << logits.rows << ", " << logits.vocab << "]";
+  tokens_used_ = 0;
+  tops_used_ = 0;
+  for (std::size_t i = 0; i < plan.sequences.size(); ++i) {
+    SampledSequence& result = sequences_[i];
+    result = SampledSequence{};
+    // The grammar and the allocator may throw: it is this sequence's end and nobody else's.
+    try {
+      sample_sequence(plan.sequences[i], logits, result);
+    } catch (const std::exception&) {
+      result.error = Error{Code::kInternal, "sampling failed", {}};
+    }
+  }
+  return {sequences_.data(), plan.sequences.size()};
+}
+
+void Sampler::sample_sequence(const PlannedSequence& planned, const model::Logits& logits, SampledSequence& result) {
+  if (Status status = score_prompt(planned, logits, result); !status) {
+    result.error = std::move(status).error();
+    return;
+  }
+  if (!planned.samples) return;
+  const std::span<float> row = logits.row(planned.first_logit + planned.scored);
+  if (Status status = sample_answer(*planned.sequence, row, result); !status) result.error = std::move(status).error();
+}
+
+Status Sampler::score_prompt(const PlannedSequence& planned, const model::Logits& logits, SampledSequence& result) {
+  const Sequence& sequence = *planned.sequence;
+  const std::size_t first = tokens_used_;
+  for (std::size_t i = 0; i < planned.scored; ++i) {
+    const std::span<const float> row = logits.row(planned.first_logit + i);
+    const double log_sum = log_sum_exp(row, TRY(checked_max(row)));
+    const TokenId token = sequence.tokens[sequence.prompt_scored + 1 + i];
+    tokens_[tokens_used_] = describe(row, log_sum, token, sequence.request.top_logprobs);
+    ++tokens_used_;
+  }
+  result.scored = {tokens_.data() + first, planned.scored};
+  return {};
+}
+
+Status Sampler::sample_answer(Sequence& sequence, std::span<float> row, SampledSequence& result) {
+  SamplingState& state = sequence.sampling;
+  const float raw_max = TRY(checked_max(row));
+  const bool wants_logprobs = sequence.request.want_logprobs;
+  double log_sum = 0;
+  if (wants_logprobs) {
+    std::ranges::copy(row, raw_.begin());
+    log_sum = log_sum_exp(row, raw_max);
+  }
+  if (state.matcher() != nullptr) {
+    TRY(apply_grammar(state, row, result.is_complete));
+    if (result.is_complete) return {};
+  }
+  state.adjust(row);
+  if (sequence.answer_size() < sequence.request.min_tokens) {
+    for (const TokenId token : state.ends()) row[token] = -kInfinity;
+  }
+  SampledToken& sampled = tokens_[tokens_used_];
+  sampled = {};
+  sampled.token = TRY(choose(sequence, row));
+  if (state.matcher() != nullptr && !state.is_end(sampled.token)) {
+    if (Status accepted = state.matcher()->accept(sampled.token); !accepted) {
+      return fail(Code::kInternal, "the grammar refused a token that its mask allowed: " + accepted.error().message);
+    }
+    result.is_complete = state.matcher()->is_finished();
+  }
+  if (wants_logprobs) sampled = describe(raw_, log_sum, sampled.token, sequence.request.top_logprobs);
+  result.tokens = {&sampled, 1};
+  ++tokens_used_;
+  return {};
+}
+
+Status Sampler::apply_grammar(SamplingState& state, std::span<float> row, bool& is_complete) {
+  const std::span<std::uint32_t> words = state.mask_words();
+  if (state.matcher()->is_finished()) {
+    is_complete = true;
+    return {};
+  }
+  TRY(state.matcher()->mask(words));
+  const auto allows = [words](TokenId token) { return is_set(words, token); };
+  if (std::ranges::any_of(options_.grammar_ends, allows) || std::ranges::any_of(state.ends(), allows)) {
+    for (const TokenId token : state.ends()) set(words, token);
+  }
+  const TokenId favourite = argmax(row);
+  if (options_.is_favourite_binding && !is_set(words, favourite)) {
+    return fail(Code::kInternal, fmt::format("the script's token {} is forbidden by the grammar", favourite));
+  }
+  forbid_others(row, words);
+  return {};
+}
+
+Result<TokenId> Sampler::choose(const Sequence& sequence, std::span<const float> row) {
+  const generation::Sampling& sampling = sequence.sampling.sampling();
+  const float max = TRY(checked_max(row));
+  if (sampling.temperature < kGreedyBelow) return argmax(row);
+  const double unit = base::random_unit(sequence.sampling.seed(), kSamplingStream, sequence.tokens.size());
+  const bool cuts = sampling.top_p < 1 || (sampling.top_k > 0 && static_cast<std::size_t>(sampling.top_k) < row.size());
+  return cuts ? draw_from_best(row, max, sampling, unit) : draw_from_all(row, max, sampling, unit);
+}
+
+// Sums blocks of weights, finds the block that the draw falls into, then the token in it.
+TokenId Sampler::draw_from_all(std::span<const float> row, float max, const generation::Sampling& sampling,
+                               double unit) {
+  const float scale = 1 / sampling.temperature;
+  double total = 0;
+  for (std::size_t begin = 0, block = 0; begin < row.size(); begin += kSumBlock, ++block) {
+    const std::size_t end = std::min(begin + kSumBlock, row.size());
+    for (std::size_t i = begin; i < end; ++i) {
+      const float weight = exp_nonpositive((row[i] - max) * scale);
+      weights_[i] = weight < sampling.min_p ? 0 : weight;
+    }
+    block_sums_[block] = std::accumulate(weights_.begin() + begin, weights_.begin() + end, 0.0);
+    total += block_sums_[block];
+  }
+  double left = unit * total;
+  std::size_t block = 0;
+  while (block + 1 < block_sums_.size() && left >= block_sums_[block]) left -= block_sums_[block++];
+  TokenId chosen = -1;  // rounding may leave a little after the last token: then the last possible one is meant
+  for (std::size_t i = block * kSumBlock; i < std::min((block + 1) * kSumBlock, row.size()); ++i) {
+    if (weights_[i] <= 0) continue;
+    chosen = static_cast<TokenId>(i);
+    if (left < weights_[i]) break;
+    left -= weights_[i];
+  }
+  return chosen >= 0 ? chosen : argmax(row);
+}
+
+// top_k, then top_p of what is left, then min_p of the best. Sorts only as far as top_p reaches.
+TokenId Sampler::draw_from_best(std::span<const float> row, float max, const generation::Sampling& sampling,
+                                double unit) {
+  const auto better = [](const Candidate& a, const Candidate& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+  };
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    if (row[i] > -kInfinity) candidates_[count++] = {row[i], static_cast<TokenId>(i)};
+  }
+  const auto begin = candidates_.begin();
+  if (sampling.top_k > 0 && static_cast<std::size_t>(sampling.top_k) < count) {
+    std::nth_element(begin, begin + sampling.top_k, begin + count, better);
+    count = sampling.top_k;
+  }
+  const float scale = 1 / sampling.temperature;
+  double total = 0;
+  for (std::size_t i = 0; i < count; ++i) total += exp_nonpositive((candidates_[i].logit - max) * scale);
+  const double wanted = sampling.top_p < 1 ? sampling.top_p * total : kInfinity;
+
+  double kept_sum = 0;
+  std::size_t kept = 0;
+  for (std::size_t sorted = 0; kept < count && (kept == 0 || kept_sum < wanted); ++kept) {
+    if (kept == sorted) {
+      const std::size_t next = std::min(count, sorted + std::max(kSumBlock, sorted));
+      if (next < count) std::nth_element(begin + sorted, begin + next, begin + count, better);
+      std::sort(begin + sorted, begin + next, better);
+      sorted = next;
+    }
+    const float weight = exp_nonpositive((candidates_[kept].logit - max) * scale);
+    if (kept > 0 && weight < sampling.min_p) break;
+    weights_[kept] = weight;
+    kept_sum += weight;
+  }
+  double left = unit * kept_sum;
+  std::size_t chosen = 0;
+  while (chosen + 1 < kept && left >= weights_[chosen]) left -= weights_[chosen++];
+  return candidates_[chosen].token;
+}
+
+SampledToken Sampler::describe(std::span<const float> raw, double log_sum, TokenId token, std::size_t top) {
+  const auto logprob = [&](TokenId id) { return static_cast<float>(raw[id] - log_sum); };
+  const std::span<generation::TokenLogprob> best(tops_.data() + tops_used_, std::min(top, raw.size()));
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < raw.size() && !best.empty(); ++i) {
+    if (count == best.size() && raw[i] <= best[count - 1].logprob) continue;
+    std::size_t at = count < best.size() ? count++ : count - 1;
+    for (; at > 0 && best[at - 1].logprob < raw[i]; --at) best[at] = best[at - 1];
+    best[at] = {static_cast<TokenId>(i), raw[i]};
+  }
+  for (generation::TokenLogprob& entry : best) entry.logprob = logprob(entry.token);
+  tops_used_ += best.size();
+  return {token, logprob(token), best};
+}
+
+}  // namespace autoglm::engine
