@@ -1,1 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+//! The bridge: tokenizers, chat templates and constrained decoding behind the C header include/bridge.h. A thin skin over
+//! three crates; what it adds are bounds on what untrusted input may cost, and errors in place of panics.
+
+mod added_tokens;
+mod gguf_vocabulary;
+mod guard;
+mod limits;
+mod token_bytes;
+mod tokenizer;
+pub mod tokenizer_ffi;
