@@ -78,6 +78,7 @@ RowKernels::RowKernels(Isa isa, Compute compute, base::ThreadPool& pool, Arena& 
 
 Activations RowKernels::prepare(const Tensor& x, ActivationForms forms) const {
   check_f32(x, "prepare's input");
+  CHECK(compute_ == Compute::kFast || (!forms.q8 && !forms.bf16)) << "rounded activations in exact mode";
   FormsWriter writer(table_, arena_, x.rows, x.columns, forms);
   const bool dense = x.rows <= 1 || x.row_stride == x.columns * sizeof(float);
   float* copy = dense ? nullptr : arena_.take_array<float>(x.rows * x.columns);

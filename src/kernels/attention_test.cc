@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention against a plain softmax in f64, and against itself: the same bits for every chunking, batch and thread
+// count, with NaN in every slot that a row must not read.
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "kernels/half.h"
+#include "kernels/row_fixture.h"
+
+namespace autoglm::kernels {
+namespace {
+
+constexpr std::size_t kBlock = KvLayer::kBlockTokens;
+
+struct Shape {
+  std::size_t heads = 1;
+  std::size_t kv_heads = 1;
+  std::size_t dim = 64;
+  std::size_t context = 1;
+  std::size_t window = 0;
+  float softcap = 0;
+  DType type = DType::kF16;
+};
+
+// One sequence: queries, keys and values of `context` tokens, and a cache with scattered blocks.
+class Sequence {
+ public:
+  Sequence(const Shape& shape, std::uint64_t seed) : shape_(shape) {
+    base::Random random(seed);
+    query_ = random_floats(random, shape.context * shape.heads * shape.dim, 2);
+    keys_ = random_floats(random, shape.context * shape.kv_heads * shape.dim, 2);
+    values_ = random_floats(random, shape.context * shape.kv_heads * shape.dim, 1);
+    if (shape.type == DType::kF16) {
+      for (float& value : keys_) value = f32_from_f16(f16_from_f32(value));
+      for (float& value : values_) value = f32_from_f16(f16_from_f32(value));
+    }
+    const std::size_t blocks = (shape.context + kBlock - 1) / kBlock;
+    const std::size_t held = blocks + 3;
+    for (std::size_t block = 0; block < blocks; ++block) table_.push_back(static_cast<std::uint32_t>(block));
+    for (std::size_t block = blocks; block-- > 1;) std::swap(table_[block], table_[random.below(block + 1)]);
+    for (std::uint32_t& block : table_) block += 2;
+    kv_ = {.type = shape.type, .kv_heads = shape.kv_heads, .head_dim = shape.dim};
+    const std::size_t bytes = held * shape.kv_heads * kv_.head_bytes();
+    key_memory_.assign(bytes, std::byte{0xff});  // NaN in f16 and in f32
+    value_memory_.assign(bytes, std::byte{0xff});
+    kv_.keys = key_memory_.data();
+    kv_.values = value_memory_.data();
+  }
+
+  // Puts tokens [first, first + count) into the cache.
+  void store(std::size_t first, std::size_t count) {
+    for (std::size_t token = first; token < first + count; ++token) {
+      for (std::size_t head = 0; head < shape_.kv_heads; ++head) {
+        const std::size_t at = (table_[token / kBlock] * shape_.kv_heads + head) * kv_.head_bytes();
+        for (std::size_t d = 0; d < shape_.dim; ++d) {
+          const std::size_t from = (token * shape_.kv_heads + head) * shape_.dim + d;
+          put(kv_.keys + at, d * kBlock + token % kBlock, keys_[from]);
+          put(kv_.values + at, token % kBlock * shape_.dim + d, values_[from]);
+        }
+      }
+    }
+  }
+
+  AttentionJob job(Tensor query, Tensor out, std::span<const SequenceRows> rows) const {
+    return {.query = query,
+            .out = out,
+            .heads = shape_.heads,
+            .kv = kv_,
+            .scale = scale(),
+            .softcap = shape_.softcap,
+            .window = shape_.window,
+            .sequences = rows};
+  }
+  SequenceRows rows(std::size_t first_row, std::size_t first, std::size_t count) const {
+    return {.first_row = first_row, .rows = count, .first_position = first, .block_table = table_.data()};
+  }
+
+  // All rows, `chunk` at a time; each chunk sees only what was stored up to its end.
+  std::vector<float> run(RowKernels& kernels, std::size_t chunk) {
+    std::vector<float> out(query_.size(), 7.0f);
+    for (std::size_t first = 0; first < shape_.context; first += chunk) {
+      const std::size_t count = std::min(chunk, shape_.context - first);
+      store(first, count);
+      const SequenceRows all = rows(0, first, count);
+      const std::size_t width = shape_.heads * shape_.dim;
+      kernels.attention(job(f32_tensor(query_.data() + first * width, count, width),
+                            f32_tensor(out.data() + first * width, count, width), {&all, 1}));
+    }
+    return out;
+  }
+
+  // |out - exact| for each element is at most what rounding explains, or the test fails.
+  void expect_exact(const std::vector<float>& out) const {
+    for (std::size_t token = 0; token < shape_.context; ++token) {
+      for (std::size_t head = 0; head < shape_.heads; ++head) expect_exact(out, token, head);
+    }
+  }
+
+  std::vector<float>& query() { return query_; }
+  const KvLayer& kv() const { return kv_; }
+
+ private:
+  float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape_.dim)); }
+
+  void put(std::byte* block, std::size_t index, float value) const {
+    if (shape_.type == DType::kF32) {
+      std::memcpy(block + index * 4, &value, 4);
+    } else {
+      const std::uint16_t half = f16_from_f32(value);
+      std::memcpy(block + index * 2, &half, 2);
+    }
+  }
+
+  void expect_exact(const std::vector<float>& out, std::size_t token, std::size_t head) const {
+    const std::size_t kv_head = head / (shape_.heads / shape_.kv_heads);
+    const std::size_t oldest = shape_.window != 0 && token >= shape_.window ? token + 1 - shape_.window : 0;
+    const float* q = query_.data() + (token * shape_.heads + head) * shape_.dim;
+    std::vector<double> weights;
+    double magnitude = 0;  // of the terms that a score sums
+    double largest = -1e300;
+    for (std::size_t t = oldest; t <= token; ++t) {
+      const float* k = keys_.data() + (t * shape_.kv_heads + kv_head) * shape_.dim;
+      double score = 0;
+      double terms = 0;
+      for (std::size_t d = 0; d < shape_.dim; ++d) {
+        score += static_cast<double>(q[d]) * k[d];
+        terms += std::fabs(static_cast<double>(q[d]) * k[d]);
+      }
+      score *= scale();
+      if (shape_.softcap != 0) score = shape_.softcap * std::tanh(score / shape_.softcap);
+      magnitude = std::max(magnitude, terms * scale());
+      largest = std::max(largest, score);
+      weights.push_back(score);
+    }
+    double total = 0;
+    for (double& weight : weights) total += weight = std::exp(weight - largest);
+    // A score is off by dim roundings of its terms, a few more in scaling, cap and exponent; a weight by as much,
+    // relatively; sums over the context add one rounding a token. |v| <= 1, numerator and denominator: twice.
+    const double tolerance = 2 * 0x1p-24 *
+                             (static_cast<double>(shape_.dim + 8) * magnitude + 8 * shape_.softcap +
+                              static_cast<double>(weights.size()) + 32);
+    for (std::size_t d = 0; d < shape_.dim; ++d) {
+      double expected = 0;
+      for (std::size_t t = oldest; t <= token; ++t) {
+        expected += weights[t - oldest] * values_[(t * shape_.kv_heads + kv_head) * shape_.dim + d];
+      }
+      ASSERT_NEAR(out[(token * shape_.heads + head) * shape_.dim + d], expected / total, tolerance)
+          << "token " << token << ", head " << head << ", dimension " << d;
+    }
+  }
+
+  Shape shape_;
+  std::vector<float> query_;
+  std::vector<float> keys_;
+  std::vector<float> values_;
+  std::vector<std::uint32_t> table_;
+  std::vector<std::byte> key_memory_;
+  std::vector<std::byte> value_memory_;
+  KvLayer kv_;
+};
+
+class Attention : public testing::TestWithParam<Isa> {};
+INSTANTIATE_TEST_SUITE_P(Isa, Attention, testing::ValuesIn(available_isas()),
+                         [](const auto& suite) { return isa_test_name(suite.param); });
+
+TEST_P(Attention, EqualsPlainSoftmaxForEveryContext) {
+  RowFixture fixture(GetParam());
+  for (DType type : {DType::kF16, DType::kF32}) {
+    Sequence sequence({.heads = 3, .kv_heads = 1, .dim = 16, .context = 200, .type = type}, 11);
+    sequence.expect_exact(sequence.run(fixture.rows, 200));
+  }
+}
+
+TEST_P(Attention, ServesEveryShape) {
+  RowFixture fixture(GetParam());
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(seed);
+    base::Random random(seed);
+    const std::size_t group = 1 + random.below(seed % 10 == 0 ? 40 : 8);
+    Shape shape;
+    shape.kv_heads = 1 + random.below(3);
+    shape.heads = shape.kv_heads * group;
+    shape.dim = 2 * (1 + random.below(seed % 5 == 0 ? 128 : 40));
+    shape.context = 1 + random.below(90);
+    shape.window = random.below(2) == 0 ? 0 : 1 + random.below(70);
+    shape.softcap = random.below(3) == 0 ? 5.0f : 0.0f;
+    shape.type = random.below(2) == 0 ? DType::kF16 : DType::kF32;
+    Sequence sequence(shape, seed);
+    sequence.expect_exact(sequence.run(fixture.rows, 1 + random.below(shape.context)));
+  }
+}
+
+TEST_P(Attention, IsBitEqualForEveryChunkingAndThreadCount) {
+  RowFixture one(GetParam(), 1);
+  RowFixture two(GetParam(), 2);
+  RowFixture three(GetParam(), 3);
+  for (const Shape& shape :
+       {Shape{.heads = 9, .kv_heads = 3, .dim = 64, .context = 330},
+        Shape{.heads = 4, .kv_heads = 1, .dim = 20, .context = 600, .window = 45},
+        Shape{.heads = 6, .kv_heads = 2, .dim = 64, .context = 300, .window = 64},
+        Shape{.heads = 5, .kv_heads = 5, .dim = 32, .context = 280, .softcap = 8, .type = DType::kF32}}) {
+    const std::vector<float> whole = Sequence(shape, 3).run(one.rows, shape.context);
+    for (std::size_t chunk : {1, 7, 64, 513}) {
+      for (RowFixture* fixture : {&one, &two, &three}) {
+        Sequence sequence(shape, 3);
+        const std::vector<float> out = sequence.run(fixture->rows, chunk);
+        ASSERT_TRUE(same_bits(out.data(), whole.data(), whole.size())) << chunk << ", " << fixture->pool.threads();
+      }
+    }
+    Sequence(shape, 3).expect_exact(whole);
+  }
+}
+
+TEST_P(Attention, SplitsALongContextOverThreadsWithoutChangingABit) {
+  const Shape shape{.heads = 2, .kv_heads = 1, .dim = 64, .context = 2100};
+  std::vector<std::vector<float>> outs;
+  for (int threads : {1, 2, 3, 8}) {
+    RowFixture fixture(GetParam(), threads);
+    Sequence sequence(shape, 5);
+    sequence.store(0, shape.context);
+    const SequenceRows last = sequence.rows(0, shape.context - 1, 1);
+    const std::size_t width = shape.heads * shape.dim;
+    std::vector<float> out(width);
+    float* query = sequence.query().data() + (shape.context - 1) * width;
+    fixture.rows.attention(sequence.job(f32_tensor(query, 1, width), f32_tensor(out.data(), 1, width), {&last, 1}));
+    outs.push_back(out);
+  }
+  for (const auto& out : outs) EXPECT_TRUE(same_bits(out.data(), outs[0].data(), out.size()));
+}
+
+// Two sequences in one batch, one at a prompt and one at its 70th token, give the rows that each gives alone.
+TEST_P(Attention, RowsDoNotSeeTheirNeighbours) {
+  const Shape long_shape{.heads = 6, .kv_heads = 2, .dim = 48, .context = 70};
+  RowFixture fixture(GetParam(), 2);
+  Sequence alone(long_shape, 9);
+  const std::vector<float> expected = alone.run(fixture.rows, 70);
+
+  Sequence together(long_shape, 9);
+  together.store(0, 70);
+  const std::size_t width = long_shape.heads * long_shape.dim;
+  // Rows 0..49 are tokens 10..59, row 50 is token 69, and rows 51..53 tokens 0..2.
+  const std::vector<SequenceRows> rows = {together.rows(0, 10, 50), together.rows(50, 69, 1), together.rows(51, 0, 3)};
+  std::vector<float> query;
+  std::vector<float> order;
+  for (const SequenceRows& r : rows) {
+    const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(r.first_position * width);
+    const std::ptrdiff_t end = first + static_cast<std::ptrdiff_t>(r.rows * width);
+    query.insert(query.end(), together.query().begin() + first, together.query().begin() + end);
+    order.insert(order.end(), expected.begin() + first, expected.begin() + end);
+  }
+  std::vector<float> out(query.size());
+  fixture.rows.attention(together.job(view(query, 54), view(out, 54), rows));
+  EXPECT_TRUE(same_bits(out.data(), order.data(), out.size()));
+}
+
+}  // namespace
+}  // namespace autoglm::kernels

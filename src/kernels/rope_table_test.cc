@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/rope_table.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace autoglm::kernels {
+namespace {
+
+TEST(Rope, PlainAnglesArePositionTimesThetaToTheMinusTwoJOverDim) {
+  const Rope rope({.positions = 40000, .rotary_dim = 64, .theta = 500000});
+  const RopeTable& table = rope.table();
+  EXPECT_EQ(table.positions, 40000u);
+  EXPECT_EQ(table.rotary_dim, 64u);
+  for (std::size_t position : {0, 1, 77, 39999}) {
+    for (std::size_t j : {0, 1, 17, 31}) {
+      const double angle = static_cast<double>(position) * std::pow(500000.0, -static_cast<double>(j) / 32);
+      EXPECT_EQ(table.cos[position * 32 + j], static_cast<float>(std::cos(angle)));
+      EXPECT_EQ(table.sin[position * 32 + j], static_cast<float>(std::sin(angle)));
+    }
+  }
+}
+
+TEST(Rope, LinearFactorDividesPositions) {
+  const Rope plain({.positions = 20, .rotary_dim = 8});
+  const Rope stretched({.positions = 160, .rotary_dim = 8, .linear_factor = 8});
+  for (std::size_t position = 0; position < 20; ++position) {
+    for (std::size_t j = 0; j < 4; ++j) {
+      EXPECT_FLOAT_EQ(stretched.table().cos[8 * position * 4 + j], plain.table().cos[position * 4 + j]);
+    }
+  }
+}
+
+TEST(Rope, AttentionFactorScalesBothAndStyleIsKept) {
+  const Rope rope({.positions = 3, .rotary_dim = 4, .style = RopeStyle::kInterleaved, .attention_factor = 1.5});
+  EXPECT_EQ(rope.table().style, RopeStyle::kInterleaved);
+  EXPECT_EQ(rope.table().cos[0], 1.5f);
+  EXPECT_EQ(rope.table().sin[0], 0.0f);
+  EXPECT_FLOAT_EQ(rope.table().sin[2], static_cast<float>(1.5 * std::sin(1.0)));
+}
+
+// Figures of Llama 3.1 (theta 500000, head_dim 128, factor 8, 1 to 4, 8192): the kept, the blended and the stretched
+// band.
+TEST(Rope, Llama3ScalingKeepsShortStretchesLongAndBlendsBetween) {
+  RopeDescription rope{.rotary_dim = 128, .theta = 500000};
+  const std::vector<double> plain = rope_frequencies(rope);
+  rope.llama3 = Llama3Scaling{};
+  const std::vector<double> scaled = rope_frequencies(rope);
+  int kept = 0;
+  int blended = 0;
+  int stretched = 0;
+  for (std::size_t j = 0; j < 64; ++j) {
+    const double wavelength = 2 * M_PI / plain[j];
+    if (wavelength < 2048) {
+      EXPECT_EQ(scaled[j], plain[j]);
+      ++kept;
+    } else if (wavelength > 8192) {
+      EXPECT_DOUBLE_EQ(scaled[j], plain[j] / 8);
+      ++stretched;
+    } else {
+      const double share = (8192 / wavelength - 1) / 3;
+      EXPECT_DOUBLE_EQ(scaled[j], plain[j] * (share + (1 - share) / 8));
+      ++blended;
+    }
+  }
+  EXPECT_EQ(kept, 29);
+  EXPECT_EQ(blended, 6);
+  EXPECT_EQ(stretched, 29);
+}
+
+// GGUF writes the same scaling as divisors of the frequencies.
+TEST(Rope, FrequencyDivisorsStandForAScaling) {
+  RopeDescription rope{.rotary_dim = 16, .theta = 10000};
+  const std::vector<double> plain = rope_frequencies(rope);
+  rope.frequency_divisors = {1, 1, 2, 2, 4, 4, 8, 8};
+  const std::vector<double> divided = rope_frequencies(rope);
+  for (std::size_t j = 0; j < 8; ++j) EXPECT_DOUBLE_EQ(divided[j], plain[j] / rope.frequency_divisors[j]);
+}
+
+TEST(Rope, NoPositionsOrNoRotationIsAnEmptyTable) {
+  EXPECT_EQ(Rope({.positions = 0, .rotary_dim = 64}).table().positions, 0u);
+  EXPECT_EQ(Rope({.positions = 10, .rotary_dim = 0}).table().rotary_dim, 0u);
+  EXPECT_EQ(rope_bytes(10, 64), 10u * 32 * 2 * 4);
+}
+
+TEST(Rope, FiguresWithoutSenseGiveNoCrash) {
+  for (double theta : {0.0, -1.0, std::nan(""), HUGE_VAL}) {
+    const Rope rope({.positions = 4, .rotary_dim = 8, .theta = theta, .linear_factor = 0});
+    EXPECT_EQ(rope.table().positions, 4u);
+  }
+}
+
+}  // namespace
+}  // namespace autoglm::kernels
