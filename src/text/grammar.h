@@ -29,9 +29,10 @@ class Matcher {
 class Grammar {
  public:
   virtual ~Grammar() = default;
-  /// From a JSON schema (draft 2020-12). A schema that cannot be honoured is kInvalidArgument, Error::where = JSON pointer into it;
-  /// kExhausted when it is too large.
-  static Result<std::shared_ptr<const Grammar>> from_json_schema(std::string_view schema, std::shared_ptr<const Tokenizer> tokenizer);
+  /// From a JSON schema (draft 2020-12). A schema that cannot be honoured is kInvalidArgument, Error::where = JSON
+  /// pointer into it; kExhausted when it is too large.
+  static Result<std::shared_ptr<const Grammar>> from_json_schema(std::string_view schema,
+                                                                 std::shared_ptr<const Tokenizer> tokenizer);
   /// Any JSON object (response_format json_object).
   static Result<std::shared_ptr<const Grammar>> any_json_object(std::shared_ptr<const Tokenizer> tokenizer);
   virtual Result<std::unique_ptr<Matcher>> start() const = 0;

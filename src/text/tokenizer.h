@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text <-> token ids, exact as Hugging Face's tokenizers (the work is done in bridge/). Immutable after loading; any thread.
+// Text <-> token ids, exact as Hugging Face's tokenizers (the work is done in bridge/). Immutable after loading; any
+// thread.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,29 +26,32 @@ struct PlainRange {
 
 // Vocabulary as GGUF metadata holds it (tokenizer.ggml.*), already bounds-checked by the reader.
 struct GgufVocabulary {
-  std::string model;                       // "gpt2" or "llama"
-  std::string pre;                         // "smollm", "qwen2", "llama-bpe", ...; empty = default
+  std::string model;  // "gpt2" or "llama"
+  std::string pre;    // "smollm", "qwen2", "llama-bpe", ...; empty = default
   std::vector<std::string> tokens;
-  std::vector<float> scores;               // SentencePiece, else empty
-  std::vector<std::int32_t> token_types;   // 1 normal 2 unknown 3 control 4 user-defined 5 unused 6 byte
-  std::vector<std::string> merges;         // BPE: "left right"
+  std::vector<float> scores;              // SentencePiece, else empty
+  std::vector<std::int32_t> token_types;  // 1 normal 2 unknown 3 control 4 user-defined 5 unused 6 byte
+  std::vector<std::string> merges;        // BPE: "left right"
   std::int32_t bos = -1, eos = -1, eot = -1, eom = -1, unknown = -1, padding = -1;  // -1 = absent
-  std::vector<std::int32_t> eog;           // further end-of-generation ids
-  bool add_bos = false, add_eos = false, add_space_prefix = true;
+  std::vector<std::int32_t> eog;                                                    // further end-of-generation ids
+  std::optional<bool> add_bos;  // absent: as the kind of vocabulary has it (SentencePiece and Llama 3: true)
+  bool add_eos = false, add_space_prefix = true;
 };
 
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  /// From the bytes of tokenizer.json and (may be empty) tokenizer_config.json. Errors: kCorrupt, kInvalidArgument, kExhausted.
-  static Result<std::unique_ptr<Tokenizer>> from_json(std::string_view tokenizer_json, std::string_view config_json, base::Budget& budget);
+  /// From the bytes of tokenizer.json and (may be empty) tokenizer_config.json. Errors: kCorrupt, kInvalidArgument,
+  /// kExhausted.
+  static Result<std::unique_ptr<Tokenizer>> from_json(std::string_view tokenizer_json, std::string_view config_json,
+                                                      base::Budget& budget);
   /// From GGUF metadata. kInvalidArgument names a model or pre-tokenizer that we lack.
   static Result<std::unique_ptr<Tokenizer>> from_gguf(const GgufVocabulary& vocabulary, base::Budget& budget);
 
   struct EncodeOptions {
-    bool add_special = false;      // bos / eos as the post-processor says
-    bool parse_special = false;    // special-token text becomes the token, but never inside `plain`
+    bool add_special = false;                // bos / eos as the post-processor says
+    bool parse_special = false;              // special-token text becomes the token, but never inside `plain`
     std::span<const PlainRange> plain = {};  // rising, disjoint; only read with parse_special
   };
   /// Token ids of UTF-8 `text`. Errors: kInvalidArgument (not UTF-8), kExhausted (too long).
@@ -56,12 +61,13 @@ class Tokenizer {
   virtual Result<std::string> decode(std::span<const TokenId> ids, bool skip_special) const = 0;
 
   virtual std::size_t vocab() const = 0;
-  /// The raw bytes that a token stands for in the middle of a text (a byte-fallback token is its byte; a special token its spelling).
+  /// The raw bytes that a token stands for in the middle of a text (a byte-fallback token is its byte; a special token
+  /// its spelling).
   virtual std::string_view token_bytes(TokenId id) const = 0;
-  virtual bool is_special(TokenId id) const = 0;      // hidden by skip_special
+  virtual bool is_special(TokenId id) const = 0;            // hidden by skip_special
   virtual TokenId id_of(std::string_view token) const = 0;  // -1 when there is none
-  virtual TokenId bos() const = 0;                    // -1 when there is none
-  virtual std::span<const TokenId> eos() const = 0;   // what the tokenizer itself knows; the model may add more
+  virtual TokenId bos() const = 0;                          // -1 when there is none
+  virtual std::span<const TokenId> eos() const = 0;         // what the tokenizer itself knows; the model may add more
   virtual bool adds_bos() const = 0;
   /// True when the first space of a decoded text is an artefact (SentencePiece with a dummy prefix).
   virtual bool strips_leading_space() const = 0;
@@ -69,10 +75,15 @@ class Tokenizer {
   virtual void* bridge_handle() const = 0;
 };
 
+/// The spellings of all control tokens, for ChatTemplate::Inputs::special. Build once per model.
+std::vector<std::string> control_spellings(const Tokenizer& tokenizer);
+
 // Text of a growing token sequence, piece by piece: never shows part of a UTF-8 character, never takes text back.
 class StreamDecoder final {
  public:
-  StreamDecoder(const Tokenizer& tokenizer, bool skip_special) : tokenizer_(&tokenizer), skip_special_(skip_special) {}
+  enum class Begins { kText, kMidText };  // kMidText: tokens that continue a prompt; SentencePiece's first space stays
+  StreamDecoder(const Tokenizer& tokenizer, bool skip_special, Begins begins = Begins::kText)
+      : tokenizer_(&tokenizer), skip_special_(skip_special), started_(begins == Begins::kMidText) {}
   /// What `id` adds to the certain text; may be empty. Ill-formed bytes become U+FFFD as soon as that is certain.
   std::string push(TokenId id);
   /// What was held back, at the end of the sequence.
@@ -81,7 +92,7 @@ class StreamDecoder final {
  private:
   const Tokenizer* tokenizer_;
   bool skip_special_;
-  bool started_ = false;
+  bool started_;
   std::string held_;  // at most three bytes of an incomplete character
 };
 

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "text/tokenizer.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/json.h"
+#include "text/bridge_call.h"
+
+namespace autoglm::text {
+namespace {
+
+static_assert(sizeof(PlainRange) == sizeof(bridge_plain_range) && alignof(PlainRange) == alignof(bridge_plain_range));
+
+struct FreeTokenizer {
+  void operator()(bridge_tokenizer* tokenizer) const { bridge_tokenizer_free(tokenizer); }
+};
+using Handle = std::unique_ptr<bridge_tokenizer, FreeTokenizer>;
+
+struct Ends {
+  TokenId bos = -1;
+  std::vector<TokenId> eos;
+};
+
+class BridgeTokenizer final : public Tokenizer {
+ public:
+  BridgeTokenizer(Handle handle, Ends ends) : handle_(std::move(handle)), ends_(std::move(ends)) {}
+
+  /// What the vocabulary puts before every text decides adds_bos(), and bos() where no file names it.
+  Status look_at_frame() {
+    const std::vector<TokenId> frame = TRY(encode("", {.add_special = true}));
+    if (frame.empty()) return {};
+    if (ends_.bos < 0 && is_special(frame.front())) ends_.bos = frame.front();
+    adds_bos_ = frame.front() == ends_.bos;
+    return {};
+  }
+
+  Result<std::vector<TokenId>> encode(std::string_view text, const EncodeOptions& options) const override {
+    std::vector<TokenId> ids;
+    const auto* plain = reinterpret_cast<const bridge_plain_range*>(options.plain.data());
+    TRY(call_bridge([&](bridge_sink error) {
+      return bridge_tokenizer_encode(handle_.get(), bytes_of(text), options.add_special, options.parse_special, plain,
+                                     options.plain.size(), sink_into(ids), error);
+    }));
+    return ids;
+  }
+
+  Result<std::string> decode(std::span<const TokenId> ids, bool skip_special) const override {
+    std::vector<std::uint32_t> unsigned_ids(ids.begin(), ids.end());  // a negative id is out of range there too
+    std::string text;
+    TRY(call_bridge([&](bridge_sink error) {
+      return bridge_tokenizer_decode(handle_.get(), unsigned_ids.data(), unsigned_ids.size(), skip_special,
+                                     sink_into(text), error);
+    }));
+    return text;
+  }
+
+  std::size_t vocab() const override { return bridge_tokenizer_vocab(handle_.get()); }
+
+  std::string_view token_bytes(TokenId id) const override {
+    return id < 0 ? std::string_view()
+                  : view_of(bridge_tokenizer_token_bytes(handle_.get(), static_cast<std::uint32_t>(id)));
+  }
+
+  bool is_special(TokenId id) const override {
+    return id >= 0 && bridge_tokenizer_is_special(handle_.get(), static_cast<std::uint32_t>(id)) != 0;
+  }
+
+  TokenId id_of(std::string_view token) const override {
+    return static_cast<TokenId>(bridge_tokenizer_id_of(handle_.get(), bytes_of(token)));
+  }
+
+  TokenId bos() const override { return ends_.bos; }
+  std::span<const TokenId> eos() const override { return ends_.eos; }
+  bool adds_bos() const override { return adds_bos_; }
+  bool strips_leading_space() const override { return bridge_tokenizer_strips_leading_space(handle_.get()) != 0; }
+  void* bridge_handle() const override { return handle_.get(); }
+
+ private:
+  Handle handle_;
+  Ends ends_;
+  bool adds_bos_ = false;
+};
+
+Result<std::unique_ptr<Tokenizer>> finish(Handle handle, Ends ends) {
+  auto tokenizer = std::make_unique<BridgeTokenizer>(std::move(handle), std::move(ends));
+  TRY(tokenizer->look_at_frame());
+  return tokenizer;
+}
+
+// "bos_token" of tokenizer_config.json: a string, an object with "content", or null.
+TokenId token_of_config(const bridge_tokenizer* tokenizer, const json::Object& config, std::string_view key) {
+  const json::Value* value = config.if_contains(key);
+  if (value != nullptr && value->is_object()) value = value->get_object().if_contains("content");
+  if (value == nullptr || !value->is_string()) return -1;
+  return static_cast<TokenId>(bridge_tokenizer_id_of(tokenizer, bytes_of(value->get_string())));
+}
+
+// Control tokens that end an answer in every family that has them. GGUF files often name only one end token, and not
+// the one that the chat template uses.
+constexpr std::array<std::string_view, 8> kEndSpellings = {
+    "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "</s>", "<|observation|>"};
+
+std::vector<TokenId> ends_of_gguf(const GgufVocabulary& vocabulary, const bridge_tokenizer* tokenizer) {
+  std::vector<TokenId> ends;
+  const auto add = [&](std::int64_t id) {
+    if (id < 0 || static_cast<std::size_t>(id) >= vocabulary.tokens.size()) return;
+    if (std::ranges::find(ends, static_cast<TokenId>(id)) == ends.end()) ends.push_back(static_cast<TokenId>(id));
+  };
+  for (const std::int32_t id : {vocabulary.eos, vocabulary.eot, vocabulary.eom}) add(id);
+  for (const std::int32_t id : vocabulary.eog) add(id);
+  for (const std::string_view spelling : kEndSpellings) {
+    const std::int64_t id = bridge_tokenizer_id_of(tokenizer, bytes_of(spelling));
+    if (id >= 0 && bridge_tokenizer_is_special(tokenizer, static_cast<std::uint32_t>(id)) != 0) add(id);
+  }
+  return ends;
+}
+
+// Llama 3's converter writes no add_bos_token, and SentencePiece files may leave it out too; both mean yes.
+bool adds_bos_by_kind(const GgufVocabulary& vocabulary) {
+  constexpr std::array<std::string_view, 5> kWithBos = {"llama-bpe", "llama3", "llama-v3", "tekken", "pixtral"};
+  return vocabulary.bos >= 0 &&
+         (vocabulary.model == "llama" || std::ranges::find(kWithBos, vocabulary.pre) != kWithBos.end());
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Tokenizer>> Tokenizer::from_json(std::string_view tokenizer_json, std::string_view config_json,
+                                                        base::Budget& budget) {
+  TRY(budget.take_bytes(tokenizer_json.size(), "tokenizer.json"));
+  bridge_tokenizer* made = nullptr;
+  TRY(call_bridge(
+      [&](bridge_sink error) { return bridge_tokenizer_from_json(bytes_of(tokenizer_json), error, &made); }));
+  Handle handle(made);
+  Ends ends;
+  if (!config_json.empty()) {
+    Result<json::Value> config = json::parse(config_json, budget);
+    if (!config) {
+      if (config.error().code == Code::kInvalidArgument) config.error().code = Code::kCorrupt;
+      return fail_in("tokenizer_config.json", std::move(config).error());
+    }
+    if (!config->is_object()) return fail(Code::kCorrupt, "tokenizer_config.json is not an object");
+    ends.bos = token_of_config(made, config->get_object(), "bos_token");
+    const TokenId eos = token_of_config(made, config->get_object(), "eos_token");
+    if (eos >= 0) ends.eos.push_back(eos);
+  }
+  return finish(std::move(handle), std::move(ends));
+}
+
+Result<std::unique_ptr<Tokenizer>> Tokenizer::from_gguf(const GgufVocabulary& vocabulary, base::Budget& budget) {
+  std::size_t bytes = 0;
+  for (const std::string& token : vocabulary.tokens) bytes += token.size();
+  for (const std::string& merge : vocabulary.merges) bytes += merge.size();
+  TRY(budget.take_bytes(bytes, "the vocabulary"));
+  const std::size_t count = vocabulary.tokens.size();
+  if ((!vocabulary.scores.empty() && vocabulary.scores.size() != count) ||
+      (!vocabulary.token_types.empty() && vocabulary.token_types.size() != count)) {
+    return fail(Code::kCorrupt, "the vocabulary's tokens, scores and token types differ in number");
+  }
+  const StringTable tokens(vocabulary.tokens);
+  const StringTable merges(vocabulary.merges);
+  const bridge_gguf_vocabulary source = {
+      .model = bytes_of(vocabulary.model),
+      .pre = bytes_of(vocabulary.pre),
+      .tokens = tokens.view(),
+      .scores = vocabulary.scores.empty() ? nullptr : vocabulary.scores.data(),
+      .token_types = vocabulary.token_types.empty() ? nullptr : vocabulary.token_types.data(),
+      .merges = merges.view(),
+      .unknown = vocabulary.unknown,
+      .bos = vocabulary.bos,
+      .eos = vocabulary.eos,
+      .add_bos = vocabulary.add_bos.value_or(adds_bos_by_kind(vocabulary)),
+      .add_eos = vocabulary.add_eos,
+      .add_space_prefix = vocabulary.add_space_prefix,
+  };
+  bridge_tokenizer* made = nullptr;
+  TRY(call_bridge([&](bridge_sink error) { return bridge_tokenizer_from_gguf(&source, error, &made); }));
+  Handle handle(made);
+  const bool has_bos = vocabulary.bos >= 0 && static_cast<std::size_t>(vocabulary.bos) < count;
+  return finish(std::move(handle), {.bos = has_bos ? vocabulary.bos : -1, .eos = ends_of_gguf(vocabulary, made)});
+}
+
+std::vector<std::string> control_spellings(const Tokenizer& tokenizer) {
+  std::vector<std::string> spellings;
+  for (std::size_t id = 0; id < tokenizer.vocab(); ++id) {
+    const auto token = static_cast<TokenId>(id);
+    if (tokenizer.is_special(token) && !tokenizer.token_bytes(token).empty())
+      spellings.emplace_back(tokenizer.token_bytes(token));
+  }
+  return spellings;
+}
+
+}  // namespace autoglm::text
