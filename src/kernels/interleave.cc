@@ -59,7 +59,7 @@ void interleave_odd_bf16(const std::uint16_t* last, std::size_t stride, std::siz
 // Sums of 4 q8 (4 s32) of a 16-byte vector.
 __m128i quad_sums(__m128i q8) { return _mm_madd_epi16(_mm_maddubs_epi16(_mm_set1_epi8(1), q8), _mm_set1_epi16(1)); }
 
-// Sums of 16 q8 of each column, from the interleaved words; `to` [groups, width].
+// Minus the sums of 16 q8 of each column, from the interleaved words; `to` [groups, width].
 void sum_groups(const std::uint32_t* words, std::size_t groups, std::size_t width, std::int32_t* to) {
   for (std::size_t g = 0; g < groups; ++g, words += 4 * width, to += width) {
     std::size_t n = 0;
@@ -69,7 +69,7 @@ void sum_groups(const std::uint32_t* words, std::size_t groups, std::size_t widt
         sum =
             _mm_add_epi32(sum, quad_sums(_mm_loadu_si128(reinterpret_cast<const __m128i*>(words + quad * width + n))));
       }
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + n), sum);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + n), _mm_sub_epi32(_mm_setzero_si128(), sum));
     }
     for (; n < width; ++n) {
       const __m128i four = _mm_set_epi32(static_cast<int>(words[3 * width + n]), static_cast<int>(words[2 * width + n]),
@@ -77,7 +77,7 @@ void sum_groups(const std::uint32_t* words, std::size_t groups, std::size_t widt
       __m128i sum = quad_sums(four);
       sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, _MM_SHUFFLE(1, 0, 3, 2)));
       sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, _MM_SHUFFLE(2, 3, 0, 1)));
-      to[n] = _mm_cvtsi128_si32(sum);
+      to[n] = -_mm_cvtsi128_si32(sum);
     }
   }
 }

@@ -160,7 +160,8 @@ void Linear::run_strip(const Activations& in, std::span<const LinearJob> jobs, s
     const Panels& panels = panels_of(job);
     const auto type = static_cast<std::size_t>(panels.stored_type());
     const auto form_index = static_cast<std::size_t>(form(panels.stored_type()));
-    const LinearFunction function = (compute_ == Compute::kExact ? kernels_.exact : kernels_.fast)[type][width_at];
+    const LinearFunction function =
+        (compute_ == Compute::kExact ? kernels_.types[type]->exact : kernels_.types[type]->fast)[width_at];
     LinearCall call{.panels = panels.panel(0),
                     .panel_bytes = panels.shape().panel_bytes,
                     .scale_area = panels.shape().scale_area,

@@ -21,8 +21,8 @@ struct ActivationTile {
   const void* words = nullptr;          // [words of a row, width] 4 bytes each
   const float* scale = nullptr;         // [in_features / 32, width]; kQ8 only, like all below
   const float* sum = nullptr;           // [in_features / 32, width]: scale * sum of the block's q8
-  const std::int32_t* sum32 = nullptr;  // [in_features / 32, width]: sum of 32 q8
-  const std::int32_t* sum16 = nullptr;  // [in_features / 16, width]: sum of 16 q8
+  const std::int32_t* sum32 = nullptr;  // [in_features / 32, width]: minus the sum of 32 q8
+  const std::int32_t* sum16 = nullptr;  // [in_features / 16, width]: minus the sum of 16 q8
   int columns = 0;                      // real ones, <= width
 };
 
@@ -40,20 +40,25 @@ struct LinearCall {
 };
 
 /// Computes panels [first, end) of the call's tile. With s, m, q of the weights and per block of 32 k in rising order:
-///   kQ8   t = sum over the block's groups of s * (integer dot of (q - zero) and q8); acc = fma(t, scale_x, acc);
-///         and for types with a minimum acc = fma(-m, sum_x, acc) (Q2_K, with two minima a block: in t, like s)
+///   kQ8   for each group of 16 or 32: acc = fma(s * (integer dot of (q - zero) and q8), scale_x, acc);
+///         with a minimum for 32: acc = fma(-m, sum_x, acc); for 16: acc = fma(m * -(sum of q8), scale_x, acc)
 ///   kF32  acc = fma(w, x, acc) for each k
 ///   kBf16 acc = the processor's dot of bf16 pairs, for each pair of k
 /// then acc + bias, then out + acc. The same for every width: that makes a row's result independent of its company.
 using LinearFunction = void (*)(const LinearCall& call, std::size_t first_panel, std::size_t end_panel);
 
+// The kernels of one weight type, by index of the tile's width.
+struct LinearTypeKernels {
+  LinearFunction fast[6];
+  LinearFunction exact[6];
+};
+
+// A constant of an instruction set: made at compile time, so that no code of it exists.
 struct LinearKernels {
-  static constexpr int kMaxWidths = 6;
-  int width_count = 0;
-  int widths[kMaxWidths] = {};          // rising
-  TileForm bf16_form = TileForm::kF32;  // of BF16 weights in fast mode
-  LinearFunction fast[kDTypeCount][kMaxWidths] = {};
-  LinearFunction exact[kDTypeCount][kMaxWidths] = {};
+  int width_count;
+  int widths[6];       // rising
+  TileForm bf16_form;  // of BF16 weights in fast mode
+  const LinearTypeKernels* types[kDTypeCount];
 };
 
 const LinearKernels& scalar_linear_kernels();

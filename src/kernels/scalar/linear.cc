@@ -6,7 +6,7 @@
 
 #include "kernels/half.h"
 #include "kernels/linear_kernels.h"
-#include "kernels/panels.h"
+#include "kernels/panel_layout.h"
 
 namespace autoglm::kernels {
 namespace {
@@ -116,13 +116,11 @@ void add_block(const LinearCall& call, const Unpacked& w, std::size_t block, flo
     int x_sum[2] = {0, 0};
     for (int i = 0; i < 32; ++i) x_sum[i / kShape.group] += x[i];
     for (int r = 0; r < kRows; ++r) {
-      float total = 0;
       for (int g = 0; g < kGroups; ++g) {
         const int product = dot(w.code[r] + g * kShape.group, x + g * kShape.group, kShape.group);
-        total += w.scale[g][r] * static_cast<float>(product - kShape.zero * x_sum[g]);
-        if (kShape.has_min && kGroups == 2) total -= w.min[g][r] * static_cast<float>(x_sum[g]);
+        acc[n][r] += w.scale[g][r] * static_cast<float>(product - kShape.zero * x_sum[g]) * scale;
+        if (kShape.has_min && kGroups == 2) acc[n][r] -= w.min[g][r] * static_cast<float>(x_sum[g]) * scale;
       }
-      acc[n][r] += total * scale;
       if (kShape.has_min && kGroups == 1) acc[n][r] -= w.min[0][r] * sum;
     }
   }
@@ -190,36 +188,30 @@ void dense(const LinearCall& call, std::size_t first_panel, std::size_t end_pane
 }
 
 template <DType kType>
-void add_type(LinearKernels& table) {
-  constexpr int kIndex = static_cast<int>(kType);
+consteval LinearTypeKernels kernels_of() {
   if constexpr (is_quantized(kType)) {
-    table.fast[kIndex][0] = quantized<kType, 1, false>;
-    table.fast[kIndex][1] = quantized<kType, kWide, false>;
-    table.exact[kIndex][0] = quantized<kType, 1, true>;
-    table.exact[kIndex][1] = quantized<kType, kWide, true>;
+    return {.fast = {quantized<kType, 1, false>, quantized<kType, kWide, false>},
+            .exact = {quantized<kType, 1, true>, quantized<kType, kWide, true>}};
   } else {
-    table.fast[kIndex][0] = table.exact[kIndex][0] = dense<kType, 1>;
-    table.fast[kIndex][1] = table.exact[kIndex][1] = dense<kType, kWide>;
+    return {.fast = {dense<kType, 1>, dense<kType, kWide>}, .exact = {dense<kType, 1>, dense<kType, kWide>}};
   }
 }
 
-template <DType... kTypes>
-LinearKernels make_table() {
-  LinearKernels table;
-  table.width_count = 2;
-  table.widths[0] = 1;
-  table.widths[1] = kWide;
-  (add_type<kTypes>(table), ...);
-  return table;
-}
+template <DType kType>
+constexpr LinearTypeKernels kKernels = kernels_of<kType>();
+
+using enum DType;
+constexpr LinearKernels kTable = {
+    .width_count = 2,
+    .widths = {1, kWide},
+    .bf16_form = TileForm::kF32,
+    .types = {&kKernels<kF32>, &kKernels<kF16>, &kKernels<kBF16>, &kKernels<kQ8_0>, &kKernels<kQ4_0>, &kKernels<kQ4_1>,
+              &kKernels<kQ5_0>, &kKernels<kQ5_1>, &kKernels<kQ2_K>, &kKernels<kQ3_K>, &kKernels<kQ4_K>,
+              &kKernels<kQ5_K>, &kKernels<kQ6_K>, &kKernels<kIQ4_NL>, &kKernels<kIQ4_XS>},
+};
 
 }  // namespace
 
-const LinearKernels& scalar_linear_kernels() {
-  using enum DType;
-  static const LinearKernels table = make_table<kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ2_K, kQ3_K,
-                                                kQ4_K, kQ5_K, kQ6_K, kIQ4_NL, kIQ4_XS>();
-  return table;
-}
+const LinearKernels& scalar_linear_kernels() { return kTable; }
 
 }  // namespace autoglm::kernels

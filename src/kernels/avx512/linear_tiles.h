@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loops of linear layers in AVX-512: a tile is kPanels panels of 16 output rows by kWidth columns of activations,
+// accumulated in registers. The operations on one output element are the same, in the same order, in every tile.
+// Everything here has internal linkage: it is compiled for more than the floor.
+#pragma once
+
+#include "kernels/avx512/panel_codes.h"
+#include "kernels/linear_kernels.h"
+
+namespace autoglm::kernels {
+namespace {
+
+// Streamed weights are asked for this far ahead: past what the processor's own prefetchers cover, short of a page.
+constexpr int kPrefetchBytes = 4096;
+
+// Unrolls at compile time: step.template operator()<0>(), <1>(), ...
+template <int kFirst, int kEnd, typename Step>
+AUTOGLM_INLINE void unroll(const Step& step) {
+  if constexpr (kFirst < kEnd) {
+    step.template operator()<kFirst>();
+    unroll<kFirst + 1, kEnd>(step);
+  }
+}
+
+template <int kPanels, int kWidth>
+struct Sums {
+  __m512 value[kPanels][kWidth];
+};
+
+template <int kPanels, int kWidth>
+AUTOGLM_INLINE void clear(Sums<kPanels, kWidth>& sums) {
+  for (int p = 0; p < kPanels; ++p) {
+    for (int n = 0; n < kWidth; ++n) sums.value[p][n] = _mm512_setzero_ps();
+  }
+}
+
+template <int kPanels, int kWidth>
+AUTOGLM_INLINE void store(const LinearCall& call, std::size_t first_panel, const Sums<kPanels, kWidth>& sums) {
+  for (int p = 0; p < kPanels; ++p) {
+    const std::size_t first = (first_panel + static_cast<std::size_t>(p)) * kPanelRows;
+    const std::size_t left = call.out_features - first;
+    const __mmask16 rows = left >= kPanelRows ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
+    const __m512 bias = call.bias != nullptr ? _mm512_maskz_loadu_ps(rows, call.bias + first) : _mm512_setzero_ps();
+    for (int n = 0; n < kWidth; ++n) {
+      if (n >= call.x.columns) break;
+      float* out = call.out + static_cast<std::size_t>(n) * call.out_stride + first;
+      __m512 value = sums.value[p][n];
+      if (call.bias != nullptr) value = _mm512_add_ps(value, bias);
+      if (call.accumulate) value = _mm512_add_ps(_mm512_maskz_loadu_ps(rows, out), value);
+      _mm512_mask_storeu_ps(out, rows, value);
+    }
+  }
+}
+
+consteval int log2_of(int power) { return power <= 1 ? 0 : 1 + log2_of(power / 2); }
+
+// 32 k of kPanels panels with int8 activations. `codes` and `scales` are of panel 0, kStride bytes from one to the
+// next.
+template <DType kType, int kPanels, int kWidth>
+AUTOGLM_INLINE void add_part(const LinearCall& call, std::size_t block, std::size_t part,
+                             const Factors (&factors)[kPanels], const std::byte* scales, const std::byte* codes,
+                             Sums<kPanels, kWidth>& sums) {
+  constexpr BlockShape kShape = block_shape(kType);
+  constexpr int kGroups = 32 / kShape.group;
+  constexpr int kQuads = kShape.group / 4;
+  const auto* words = static_cast<const std::int32_t*>(call.x.words) + block * 8 * kWidth;
+  const float* scale_x = call.x.scale + block * kWidth;
+  const float* sum_x = call.x.sum + block * kWidth;
+  const std::int32_t* minus_sum = kGroups == 2 ? call.x.sum16 + 2 * block * kWidth : call.x.sum32 + block * kWidth;
+  for (int line = 0; line < kShape.bits; ++line) {
+    for (int p = 0; p < kPanels; ++p) {
+      _mm_prefetch(codes + static_cast<std::size_t>(p) * call.panel_bytes + 64 * line + kPrefetchBytes, _MM_HINT_T0);
+    }
+  }
+  unroll<0, kGroups>([&]<int kGroup>() __attribute__((always_inline)) {
+    __m512i dot[kPanels][kWidth];
+    for (int n = 0; n < kWidth; ++n) {
+      // The zero point enters as the accumulator's first value: -zero * sum(q8), exact in integers.
+      const __m512i start =
+          kShape.zero == 0 ? _mm512_setzero_si512()
+                           : _mm512_slli_epi32(_mm512_set1_epi32(minus_sum[kGroup * kWidth + n]), log2_of(kShape.zero));
+      for (int p = 0; p < kPanels; ++p) dot[p][n] = start;
+    }
+    unroll<kGroup * kQuads, (kGroup + 1) * kQuads>([&]<int kQuad>() __attribute__((always_inline)) {
+      __m512i code[kPanels];
+      for (int p = 0; p < kPanels; ++p) {
+        code[p] = quad_at<kType, kQuad>(codes + static_cast<std::size_t>(p) * call.panel_bytes);
+      }
+      for (int n = 0; n < kWidth; ++n) {
+        const __m512i x = _mm512_set1_epi32(words[kQuad * kWidth + n]);
+        for (int p = 0; p < kPanels; ++p) dot[p][n] = _mm512_dpbusd_epi32(dot[p][n], code[p], x);
+      }
+    });
+    const std::size_t group = part * kGroups + kGroup;
+    for (int p = 0; p < kPanels; ++p) {
+      const std::byte* panel_scales = scales + static_cast<std::size_t>(p) * call.panel_bytes;
+      const __m512 scale = scale_at<kType>(factors[p], panel_scales, group);
+      for (int n = 0; n < kWidth; ++n) {
+        const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[p][n]), scale);
+        sums.value[p][n] = _mm512_fmadd_ps(scaled, _mm512_set1_ps(scale_x[n]), sums.value[p][n]);
+      }
+      if constexpr (!kShape.has_min) continue;
+      const __m512 offset = offset_at<kType>(factors[p], panel_scales, group);
+      for (int n = 0; n < kWidth; ++n) {
+        if constexpr (kGroups == 1) {
+          sums.value[p][n] = _mm512_fmadd_ps(offset, _mm512_set1_ps(sum_x[n]), sums.value[p][n]);
+        } else {
+          const __m512 sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(-minus_sum[kGroup * kWidth + n]));
+          sums.value[p][n] = _mm512_fmadd_ps(_mm512_mul_ps(offset, sum), _mm512_set1_ps(scale_x[n]), sums.value[p][n]);
+        }
+      }
+    }
+  });
+}
+
+// 32 k of kPanels panels with f32 activations.
+template <DType kType, int kPanels, int kWidth>
+AUTOGLM_INLINE void add_part_exact(const LinearCall& call, std::size_t block, std::size_t part,
+                                   const Factors (&factors)[kPanels], const std::byte* scales, const std::byte* codes,
+                                   Sums<kPanels, kWidth>& sums) {
+  constexpr BlockShape kShape = block_shape(kType);
+  constexpr int kGroups = 32 / kShape.group;
+  const float* x = static_cast<const float*>(call.x.words) + block * 32 * kWidth;
+  for (int p = 0; p < kPanels; ++p) {
+    const std::byte* panel_scales = scales + static_cast<std::size_t>(p) * call.panel_bytes;
+    const std::byte* panel_codes = codes + static_cast<std::size_t>(p) * call.panel_bytes;
+    unroll<0, 8>([&]<int kQuad>() __attribute__((always_inline)) {
+      const std::size_t group = part * kGroups + kQuad * 4 / kShape.group;
+      const __m512 scale = scale_at<kType>(factors[p], panel_scales, group);
+      // scale * zero is exact (zero is a power of two), so one fused rounding gives scale * (code - zero).
+      const __m512 offset = kShape.has_min ? offset_at<kType>(factors[p], panel_scales, group)
+                                           : _mm512_mul_ps(scale, _mm512_set1_ps(static_cast<float>(-kShape.zero)));
+      const __m512i codes4 = quad_at<kType, kQuad>(panel_codes);
+      unroll<0, 4>([&]<int kByte>() __attribute__((always_inline)) {
+        const __m512i code = _mm512_and_si512(_mm512_srli_epi32(codes4, 8 * kByte), _mm512_set1_epi32(255));
+        const __m512 weight = _mm512_fmadd_ps(_mm512_cvtepi32_ps(code), scale, offset);
+        for (int n = 0; n < kWidth; ++n) {
+          sums.value[p][n] =
+              _mm512_fmadd_ps(weight, _mm512_set1_ps(x[(4 * kQuad + kByte) * kWidth + n]), sums.value[p][n]);
+        }
+      });
+    });
+  }
+}
+
+template <DType kType, int kPanels, int kWidth, bool kExact>
+static void quantized_tile(const LinearCall& call, std::size_t panel) {
+  constexpr std::size_t kParts = static_cast<std::size_t>(block_shape(kType).elements / 32);
+  const std::byte* scales = call.panels + panel * call.panel_bytes;
+  const std::byte* codes = scales + call.scale_area;
+  const std::size_t blocks = call.in_features / 32;
+  Sums<kPanels, kWidth> sums;
+  clear(sums);
+  for (std::size_t first = 0; first < blocks; first += kParts) {
+    Factors factors[kPanels];
+    for (int p = 0; p < kPanels; ++p) {
+      factors[p] = factors_at<kType>(scales + static_cast<std::size_t>(p) * call.panel_bytes);
+    }
+#pragma clang loop unroll(disable)
+    for (std::size_t part = 0; part < kParts; ++part) {
+      if constexpr (kExact) {
+        add_part_exact<kType, kPanels, kWidth>(call, first + part, part, factors, scales, codes, sums);
+      } else {
+        add_part<kType, kPanels, kWidth>(call, first + part, part, factors, scales, codes, sums);
+      }
+      codes += panel_code_bytes(kType);
+    }
+    scales += panel_scale_bytes(kType);
+  }
+  store(call, panel, sums);
+}
+
+// One k (F32, F16) or a pair (BF16) of 16 rows.
+template <DType kType>
+AUTOGLM_INLINE __m512 dense_at(const std::byte* panel, std::size_t k) {
+  if constexpr (kType == DType::kF32) return _mm512_loadu_ps(panel + k * 64);
+  if constexpr (kType == DType::kF16) return halves_at(panel + k * 32);
+  const __m512i pair = _mm512_loadu_si512(panel + k / 2 * 64);
+  return _mm512_castsi512_ps(k % 2 == 0 ? _mm512_slli_epi32(pair, 16)
+                                        : _mm512_and_si512(pair, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+}
+
+template <DType kType, int kPanels, int kWidth>
+static void dense_tile(const LinearCall& call, std::size_t panel) {
+  const std::byte* weights = call.panels + panel * call.panel_bytes;
+  const auto* x = static_cast<const float*>(call.x.words);
+  constexpr std::size_t kBytes = kType == DType::kF32 ? 64 : 32;  // of one k
+  Sums<kPanels, kWidth> sums;
+  clear(sums);
+  for (std::size_t k = 0; k < call.in_features; ++k, x += kWidth) {
+    for (int p = 0; p < kPanels; ++p) {
+      const std::byte* from = weights + static_cast<std::size_t>(p) * call.panel_bytes;
+      _mm_prefetch(from + k * kBytes + kPrefetchBytes, _MM_HINT_T0);
+      const __m512 weight = dense_at<kType>(from, k);
+      for (int n = 0; n < kWidth; ++n) {
+        sums.value[p][n] = _mm512_fmadd_ps(weight, _mm512_set1_ps(x[n]), sums.value[p][n]);
+      }
+    }
+  }
+  store(call, panel, sums);
+}
+
+// BF16 weights with BF16 activations.
+template <int kPanels, int kWidth>
+static void bf16_tile(const LinearCall& call, std::size_t panel) {
+  const std::byte* weights = call.panels + panel * call.panel_bytes;
+  const auto* x = static_cast<const std::int32_t*>(call.x.words);
+  Sums<kPanels, kWidth> sums;
+  clear(sums);
+  for (std::size_t pair = 0; pair < (call.in_features + 1) / 2; ++pair, x += kWidth) {
+    __m512bh weight[kPanels];
+    for (int p = 0; p < kPanels; ++p) {
+      const std::byte* from = weights + static_cast<std::size_t>(p) * call.panel_bytes + pair * 64;
+      _mm_prefetch(from + kPrefetchBytes, _MM_HINT_T0);
+      weight[p] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(from));
+    }
+    for (int n = 0; n < kWidth; ++n) {
+      const auto xn = reinterpret_cast<__m512bh>(_mm512_set1_epi32(x[n]));
+      for (int p = 0; p < kPanels; ++p) sums.value[p][n] = _mm512_dpbf16_ps(sums.value[p][n], weight[p], xn);
+    }
+  }
+  store(call, panel, sums);
+}
+
+// Runs Tile<kPanels>::run over the panels, the rest one by one.
+template <int kPanels, typename Many, typename One>
+AUTOGLM_INLINE void run_panels(const LinearCall& call, std::size_t first, std::size_t end, const Many& many,
+                               const One& one) {
+  std::size_t panel = first;
+  for (; panel + kPanels <= end; panel += kPanels) many(call, panel);
+  for (; panel < end; ++panel) one(call, panel);
+}
+
+// Panels taken together by a tile of this width: as many as the 32 registers hold beside their integer sums.
+consteval int panels_of(int width) {
+  if (width <= 2) return 4;
+  return width <= 6 ? 2 : 1;
+}
+
+template <DType kType, int kWidth, bool kExact>
+static void quantized(const LinearCall& call, std::size_t first, std::size_t end) {
+  constexpr int kPanels = panels_of(kWidth);
+  run_panels<kPanels>(call, first, end, quantized_tile<kType, kPanels, kWidth, kExact>,
+                      quantized_tile<kType, 1, kWidth, kExact>);
+}
+
+template <DType kType, int kWidth>
+static void dense(const LinearCall& call, std::size_t first, std::size_t end) {
+  constexpr int kPanels = panels_of(kWidth);
+  run_panels<kPanels>(call, first, end, dense_tile<kType, kPanels, kWidth>, dense_tile<kType, 1, kWidth>);
+}
+
+template <int kWidth>
+static void bf16_dot(const LinearCall& call, std::size_t first, std::size_t end) {
+  constexpr int kPanels = panels_of(kWidth);
+  run_panels<kPanels>(call, first, end, bf16_tile<kPanels, kWidth>, bf16_tile<1, kWidth>);
+}
+
+template <DType kType>
+consteval LinearTypeKernels quantized_kernels() {
+  return {.fast = {quantized<kType, 1, false>, quantized<kType, 2, false>, quantized<kType, 4, false>,
+                   quantized<kType, 6, false>, quantized<kType, 8, false>, quantized<kType, 12, false>},
+          .exact = {quantized<kType, 1, true>, quantized<kType, 2, true>, quantized<kType, 4, true>,
+                    quantized<kType, 6, true>, quantized<kType, 8, true>, quantized<kType, 12, true>}};
+}
+
+template <DType kType>
+consteval LinearTypeKernels dense_kernels() {
+  return {
+      .fast = {dense<kType, 1>, dense<kType, 2>, dense<kType, 4>, dense<kType, 6>, dense<kType, 8>, dense<kType, 12>},
+      .exact = {dense<kType, 1>, dense<kType, 2>, dense<kType, 4>, dense<kType, 6>, dense<kType, 8>, dense<kType, 12>}};
+}
+
+}  // namespace
+}  // namespace autoglm::kernels
