@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// The verb `bench`: how fast this machine runs a model, beside what the machine could do. Main thread.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "app/bench_measure.h"
+#include "app/bench_report.h"
+#include "app/build_facts.h"  // made by src/app/CMakeLists.txt
+#include "app/model_choice.h"
+#include "app/terminal.h"
+#include "app/verb.h"
+#include "base/clock.h"
+#include "base/thread_pool.h"
+#include "kernels/cpu.h"
+#include "kernels/roof.h"
+#include "model/inspect.h"
+#include "model/load.h"
+
+namespace autoglm::app {
+namespace {
+
+// The roof of reading is measured over as many bytes as the model's weights, within these bounds: a model that fits
+// into the last-level cache has a higher one.
+constexpr std::size_t kLeastRoofBytes = std::size_t{16} << 20;
+constexpr std::size_t kMostRoofBytes = std::size_t{1} << 30;
+
+struct BenchOptions {
+  std::string model;
+  std::string compute = "fast";
+  std::string isa;
+  int threads = 0;
+  bool as_json = false;
+  bool may_pull = false;
+  BenchPlan plan;
+};
+
+// One line on a terminal that says what is being measured, and is gone when the table comes.
+class StageLine final {
+ public:
+  StageLine() : is_terminal_(is_terminal(STDERR_FILENO)) {}
+  ~StageLine() { show(""); }
+  StageLine(const StageLine&) = delete;
+  StageLine& operator=(const StageLine&) = delete;
+  void show(const std::string& text) {
+    if (is_terminal_) fmt::print(stderr, "\r\x1b[K{}", text);
+  }
+
+ private:
+  const bool is_terminal_;
+};
+
+Result<model::LoadOptions> load_options(const BenchOptions& options) {
+  model::LoadOptions load;
+  load.isa = options.isa.empty() ? kernels::available_isas().back() : TRY(kernels::isa_from_name(options.isa));
+  load.compute = options.compute == "exact" ? kernels::Compute::kExact : kernels::Compute::kFast;
+  load.threads = options.threads > 0 ? options.threads : base::usable_cores();
+  return load;
+}
+
+Status run_bench(const BenchOptions& options) {
+  const base::SystemClock clock;
+  const model::LoadOptions load = TRY(load_options(options));
+  const ModelChoice choice = TRY(choose_model(options.model, options.may_pull));
+  if (choice.kind == ModelKind::kScript) {
+    return fail(Code::kInvalidArgument, "a scripted model computes nothing that could be measured", "--model");
+  }
+  StageLine stage;
+  const model::ModelFacts facts = TRY(model::inspect_model(choice.path, load));
+  BenchReport report{.model = choice.name,
+                     .architecture = facts.architecture,
+                     .processor = kernels::cpu_features().model_name,
+                     .isa = std::string(kernels::isa_name(load.isa)),
+                     .compute = options.compute,
+                     .version = std::string(kVersion) + " (" + kCommit + ")",
+                     .threads = load.threads,
+                     .depth = options.plan.depth,
+                     .load_seconds = 0,
+                     .roof = {},
+                     .cost = token_cost(facts),
+                     .results = {}};
+  {
+    stage.show("measuring the roof of this machine");
+    base::ThreadPool pool(load.threads);  // gone before the model's own starts: its threads would spin beside them
+    const auto weight_bytes = static_cast<std::size_t>(report.cost.weight_bytes);
+    report.roof =
+        kernels::measure_roof(load.isa, std::clamp(weight_bytes, kLeastRoofBytes, kMostRoofBytes), pool, clock);
+  }
+  stage.show("loading " + choice.name);
+  const base::Time start = clock.now();
+  const model::LoadedModel model = TRY(model::load_model(choice.path, load));
+  report.load_seconds = std::chrono::duration<double>(clock.now() - start).count();
+  report.results = TRY(measure_network(*model.network, options.plan, clock, [&](BenchKind kind, std::size_t batch) {
+    stage.show(fmt::format("measuring {}, batch {}", bench_kind_name(kind), batch));
+  }));
+  stage.show("");
+  if (options.as_json) {
+    fmt::print("{}\n", json::format(to_json(report)));
+  } else {
+    fmt::print("{}", format_table(report, has_colours(STDOUT_FILENO)));
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* verb = app.add_subcommand("bench", "Measure prefill and decode beside what this machine could do");
+  verb->add_option("--model", options->model, "a model's name or path")->required();
+  verb->add_option("--prefill", options->plan.prefill_tokens, "tokens of the fresh prompt; 0 leaves it out")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  verb->add_option("--decode", options->plan.decode_steps, "decode steps; 0 leaves them out")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  verb->add_option("--batch", options->plan.batches, "sequences that decode together, as 1,8,32")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  verb->add_option("--depth", options->plan.depth, "tokens in each context before the first decode step")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  verb->add_option("--max-batch-tokens", options->plan.max_batch_tokens, "rows of one step; a longer prompt is cut")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  verb->add_option("--threads", options->threads, "threads; 0 = the physical cores left to this process")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  verb->add_option("--compute", options->compute, "fast or exact")
+      ->check(CLI::IsMember({"fast", "exact"}))
+      ->capture_default_str();
+  verb->add_option("--isa", options->isa, "force an instruction set: scalar, avx2 or avx512");
+  verb->add_option("--rounds", options->plan.rounds, "measured rounds; the median counts")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  verb->add_flag("--json", options->as_json, "one line of JSON instead of the table");
+  verb->add_flag("--yes", options->may_pull, "pull the model without asking when it is not here yet");
+  set_action(*verb, [options] { return run_bench(*options); });
+}
+
+}  // namespace autoglm::app
