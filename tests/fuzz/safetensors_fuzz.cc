@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Safetensors: a file's header and extents, and a sharded checkpoint's index. The first byte picks which. Oracles:
+// memory in proportion to the file, extents inside it and disjoint, shard names that stay in their folder.
+#include <string>
+
+#include "base/check.h"
+#include "fuzz_target.h"
+#include "memory_meter.h"
+#include "model/formats/safetensors.h"
+
+namespace {
+
+using namespace autoglm;
+
+void read_file(std::span<const std::byte> bytes, base::Budget& budget) {
+  const auto file = model::SafetensorsFile::parse(bytes, budget);
+  if (!file) return;
+  const std::byte* free_from = bytes.data();
+  for (const model::StoredTensor& tensor : file->tensors()) {
+    CHECK(tensor.rank <= model::SafetensorsFile::kMaxRank) << tensor.rank;
+    (void)tensor.shape_text();
+    (void)tensor.type_text();
+    if (!tensor.type || tensor.bytes.empty()) continue;
+    CHECK(tensor.bytes.data() >= free_from) << tensor.name << " overlaps";
+    free_from = tensor.bytes.data() + tensor.bytes.size();
+    CHECK(free_from <= bytes.data() + bytes.size()) << tensor.name << " ends behind the file";
+    const kernels::DTypeTraits& traits = kernels::traits(*tensor.type);
+    CHECK(tensor.bytes.size() == tensor.elements() * traits.block_bytes) << tensor.name;
+  }
+}
+
+void read_index(std::string_view text, base::Budget& budget) {
+  const auto names = model::parse_shard_index(text, budget);
+  if (!names) return;
+  for (const std::string& name : *names) {
+    CHECK(!name.empty() && name != "." && name != "..");
+    CHECK(name.find('/') == std::string::npos && name.find('\0') == std::string::npos) << name;
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size == 0) return 0;
+  const fuzz::MemoryMeter meter;
+  base::Budget budget({.bytes = std::uint64_t{512} << 20, .steps = 1'000'000, .depth = 64});
+  if (data[0] == 'I') {
+    read_index(fuzz::as_text(data + 1, size - 1), budget);
+  } else {
+    read_file(fuzz::as_bytes(data + 1, size - 1), budget);
+  }
+  CHECK(meter.peak_bytes() <= fuzz::memory_allowed(size)) << meter.peak_bytes() << " bytes for " << size;
+  return 0;
+}
