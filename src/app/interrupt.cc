@@ -17,10 +17,12 @@ namespace {
 
 std::atomic<int> g_count{0};
 std::atomic<int> g_last{0};
+std::atomic<bool> g_exits{false};
 std::array<int, 2> g_pipe{-1, -1};
 
 // Only async-signal-safe calls in here.
 void on_signal(int signal) {
+  if (g_exits.load()) _exit(128 + signal);
   const int saved = errno;
   g_count.fetch_add(1);
   g_last.store(signal);
@@ -33,6 +35,7 @@ void on_signal(int signal) {
 
 Interrupts::Interrupts() {
   if (g_pipe[0] < 0) CHECK(pipe2(g_pipe.data(), O_CLOEXEC | O_NONBLOCK) == 0);
+  g_exits.store(false);
   forget();
   struct sigaction action{};
   action.sa_handler = on_signal;
@@ -49,6 +52,8 @@ Interrupts::~Interrupts() {
 int Interrupts::count() { return g_count.load(); }
 bool Interrupts::was_terminate() { return g_last.load() == SIGTERM; }
 int Interrupts::descriptor() { return g_pipe[0]; }
+
+void Interrupts::exit_on_next() { g_exits.store(true); }
 
 void Interrupts::forget() {
   g_count.store(0);

@@ -17,6 +17,8 @@ class Interrupts final {
   /// True when the last one was SIGTERM.
   static bool was_terminate();
   static void forget();
+  /// The next signal ends the process at once, with exit code 128 + its number.
+  static void exit_on_next();
   /// Becomes readable when a signal came; never read from it but through wait() or forget().
   static int descriptor();
   /// Blocks until a signal came.

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// A conversation on the terminal with a Generator: history, /commands, Ctrl-C. `run` and `serve --chat` use it. Main
+// thread, with Interrupts installed.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "generation/generator.h"
+
+namespace autoglm::app {
+
+struct ChatOptions {
+  std::string system;
+  generation::Sampling sampling;
+  std::size_t max_tokens = 0;  // of each answer; 0 = as many as the context leaves
+};
+
+class Chat final {
+ public:
+  Chat(generation::Generator& generator, ChatOptions options);
+
+  /// One answer to `text`, streamed to stdout; both join the history. Errors: as take_answer().
+  Status say(std::string_view text);
+  /// Reads lines from the terminal until /exit, Ctrl-D or SIGTERM.
+  Status converse();
+
+  /// Back to the system prompt alone.
+  void reset();
+  /// The history, oldest first.
+  const json::Array& messages() const { return messages_; }
+
+ private:
+  enum class Next { kGoOn, kLeave };
+  Next obey(std::string_view command);
+  Result<generation::Request> make_request();
+  Result<std::vector<generation::TokenId>> prompt() const;
+  bool forget_oldest();
+
+  generation::Generator& generator_;
+  const ChatOptions options_;
+  json::Array messages_;
+};
+
+/// Control bytes out, but for line breaks and tabs: what a model says must not command a terminal. Text for a file or a
+/// pipe goes out as it is.
+std::string safe_for_terminal(std::string_view text);
+
+}  // namespace autoglm::app

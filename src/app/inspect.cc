@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// openautoglm inspect: what a model is; and for machines its tokens, its rendered prompts and its logits.
+#include <fmt/format.h>
+
+#include <bit>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <sstream>
+
+#include "app/model_choice.h"
+#include "app/prompt.h"
+#include "app/running_model.h"
+#include "app/verb.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "model/evaluate.h"
+#include "model/inspect.h"
+#include "model/load.h"
+#include "protocol/openai_request.h"
+
+namespace autoglm::app {
+namespace {
+
+struct InspectFlags {
+  std::string model;
+  bool may_pull = false;
+  std::string compute = "fast";
+  std::string isa;
+  int threads = 0;
+  bool as_jsonl = false;
+  bool no_special = false;
+  bool parse_special = false;
+  std::string request;
+  std::vector<std::int32_t> ids;
+  std::string output;
+};
+
+Result<std::filesystem::path> checkpoint_path(const InspectFlags& flags) {
+  const ModelChoice choice = TRY(choose_model(flags.model, flags.may_pull));
+  if (choice.kind == ModelKind::kScript)
+    return fail(Code::kInvalidArgument, "a script has no checkpoint to inspect", "--model");
+  return choice.path;
+}
+
+Result<model::LoadOptions> load_options(const InspectFlags& flags) {
+  model::LoadOptions options;
+  options.isa = TRY(chosen_isa(flags.isa));
+  options.compute = flags.compute == "exact" ? kernels::Compute::kExact : kernels::Compute::kFast;
+  options.threads = chosen_threads(flags.threads);
+  return options;
+}
+
+Result<std::string> read_file(const std::string& path, const char* flag) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) return fail(Code::kNotFound, fmt::format("the file {} cannot be read", base::printable(path)), flag);
+  return text.str();
+}
+
+Status inspect_checkpoint(const InspectFlags& flags) {
+  const auto options = TRY(load_options(flags));
+  const auto path = TRY(checkpoint_path(flags));
+  fmt::print("{}", model::format_facts(TRY(model::inspect_model(path, options))));
+  return {};
+}
+
+// {"ids":[...],"decoded":"..."} of one text.
+Result<std::string> token_line(const text::Tokenizer& tokenizer, std::string_view text, const InspectFlags& flags) {
+  const auto ids = TRY(
+      tokenizer.encode(text, {.add_special = !flags.no_special, .parse_special = flags.parse_special, .plain = {}}));
+  std::string out = "{\"ids\":[";
+  for (std::size_t i = 0; i < ids.size(); ++i) out += fmt::format("{}{}", i == 0 ? "" : ",", ids[i]);
+  out += "],\"decoded\":";
+  json::append_string(out, TRY(tokenizer.decode(ids, false)));
+  return out + "}\n";
+}
+
+Status print_tokens_of_text(const text::Tokenizer& tokenizer, const InspectFlags& flags) {
+  std::ostringstream text;
+  text << std::cin.rdbuf();
+  const auto ids = TRY(tokenizer.encode(
+      text.str(), {.add_special = !flags.no_special, .parse_special = flags.parse_special, .plain = {}}));
+  for (const auto id : ids) {
+    std::string line = fmt::format("{:>8}  ", id);
+    json::append_string(line, tokenizer.token_bytes(id));
+    fmt::print("{}\n", line);
+  }
+  return {};
+}
+
+Status inspect_tokens(const InspectFlags& flags) {
+  const auto path = TRY(checkpoint_path(flags));
+  const auto loaded = TRY(model::load_text(path));
+  const text::Tokenizer& tokenizer = *loaded.tokenizer;
+  if (!flags.as_jsonl) return print_tokens_of_text(tokenizer, flags);
+  std::size_t number = 0;
+  for (std::string line; std::getline(std::cin, line);) {
+    ++number;
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    base::Budget budget;
+    const auto value = json::parse(line, budget);
+    if (!value || !value->is_string()) {
+      return fail(Code::kInvalidArgument, fmt::format("stdin, line {}: one JSON string a line was expected", number));
+    }
+    auto out = token_line(tokenizer, value->as_string(), flags);
+    if (!out) return fail_in(fmt::format("stdin, line {}", number), out.error());
+    std::fwrite(out->data(), 1, out->size(), stdout);
+    std::fflush(stdout);  // so that two programs can talk line by line
+  }
+  return {};
+}
+
+// The request as a client would send it; a model's name may be missing.
+Result<protocol::ChatRequest> read_request(const InspectFlags& flags) {
+  const std::string body = TRY(read_file(flags.request, "--request"));
+  base::Budget budget;
+  json::Value value = TRY(json::parse(body, budget));
+  if (!value.is_object())
+    return fail(Code::kInvalidArgument, fmt::format("{} is not a JSON object", flags.request), "--request");
+  if (!value.as_object().contains("model")) value.as_object()["model"] = flags.model;
+  return protocol::parse_chat_request(json::format(value));
+}
+
+Status inspect_prompt(const InspectFlags& flags) {
+  const auto request = TRY(read_request(flags));
+  const auto path = TRY(checkpoint_path(flags));
+  const auto loaded = TRY(model::load_text(path));
+  if (loaded.chat_template == nullptr)
+    return fail(Code::kInvalidArgument, "this model has no chat template", "--model");
+  text::ChatTemplate::Inputs inputs;
+  inputs.messages = &request.messages;
+  inputs.kwargs = &request.template_fields;
+  inputs.add_generation_prompt = request.add_generation_prompt;
+  inputs.special = special_spellings(*loaded.tokenizer);
+  const auto prompt = TRY(loaded.chat_template->render(inputs));
+  std::fwrite(prompt.text.data(), 1, prompt.text.size(), stdout);
+  return {};
+}
+
+Status inspect_logits(const InspectFlags& flags) {
+  static_assert(std::endian::native == std::endian::little, "the file is little-endian float32");
+  const auto options = TRY(load_options(flags));
+  const auto path = TRY(checkpoint_path(flags));
+  model::LoadedModel loaded;
+  loaded.network = TRY(model::load_network(path, options));
+  const auto logits = TRY(model::compute_logits(loaded, flags.ids));
+  std::ofstream file(flags.output, std::ios::binary | std::ios::trunc);
+  file.write(reinterpret_cast<const char*>(logits.data()), static_cast<std::streamsize>(logits.size() * sizeof(float)));
+  file.close();
+  if (!file)
+    return fail(Code::kExhausted, fmt::format("{} cannot be written", base::printable(flags.output)), "--output");
+  fmt::print("{} positions, {} logits each, float32 little-endian\n", flags.ids.size(),
+             logits.size() / flags.ids.size());
+  return {};
+}
+
+void add_computing(CLI::App& verb, InspectFlags& flags) {
+  verb.add_option("--compute", flags.compute, "fast or exact")
+      ->check(CLI::IsMember({"fast", "exact"}))
+      ->capture_default_str();
+  verb.add_option("--isa", flags.isa, "Force an instruction set: scalar, avx2 or avx512");
+  verb.add_option("--threads", flags.threads, "0 = the physical cores left to this process")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+}
+
+CLI::App* add_part(CLI::App& verb, const char* name, const char* what, InspectFlags& flags) {
+  auto* part = verb.add_subcommand(name, what);
+  part->add_option("--model", flags.model, "A model's name or path")->required();
+  part->add_flag("--yes", flags.may_pull, "Pull the model without asking when it is not here");
+  return part;
+}
+
+void add_tokens(CLI::App& verb, const std::shared_ptr<InspectFlags>& flags) {
+  auto* part =
+      add_part(verb, "tokens", "Text from stdin as token ids; a folder with only tokenizer.json is enough", *flags);
+  part->add_flag("--jsonl", flags->as_jsonl, "One JSON string a line in, {\"ids\":[...],\"decoded\":\"...\"} out");
+  part->add_flag("--no-special", flags->no_special, "Add no bos and eos");
+  part->add_flag("--parse-special", flags->parse_special, "Special-token text becomes the token");
+  set_action(*part, [flags] { return inspect_tokens(*flags); });
+}
+
+void add_prompt(CLI::App& verb, const std::shared_ptr<InspectFlags>& flags) {
+  auto* part = add_part(verb, "prompt", "The prompt that a chat request becomes", *flags);
+  part->add_option("--request", flags->request, "A JSON file: the body of a chat request")
+      ->required()
+      ->type_name("FILE");
+  set_action(*part, [flags] { return inspect_prompt(*flags); });
+}
+
+void add_logits(CLI::App& verb, const std::shared_ptr<InspectFlags>& flags) {
+  auto* part = add_part(verb, "logits", "Logits of every position of one sequence, to a file", *flags);
+  part->add_option("--ids", flags->ids, "Token ids, as 1,2,3")->required()->delimiter(',');
+  part->add_option("--output", flags->output, "float32 little-endian, [positions, vocab]")
+      ->required()
+      ->type_name("FILE");
+  add_computing(*part, *flags);
+  set_action(*part, [flags] { return inspect_logits(*flags); });
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  auto* verb = app.add_subcommand("inspect", "What a model is; its tokens, prompts and logits");
+  auto flags = std::make_shared<InspectFlags>();
+  verb->add_option("MODEL", flags->model,
+                   "A model's name or path: prints architecture, tensors, formats, memory needed");
+  verb->add_flag("--yes", flags->may_pull, "Pull the model without asking when it is not here");
+  verb->require_subcommand(0, 1);
+  add_tokens(*verb, flags);
+  add_prompt(*verb, flags);
+  add_logits(*verb, flags);
+  set_action(*verb, [verb, flags]() -> Status {
+    if (!verb->get_subcommands().empty()) return {};
+    return inspect_checkpoint(*flags);
+  });
+}
+
+}  // namespace autoglm::app

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// openautoglm run: a chat on the terminal, or one answer for a script.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <memory>
+#include <optional>
+
+#include "app/chat.h"
+#include "app/interrupt.h"
+#include "app/line_input.h"
+#include "app/running_model.h"
+#include "app/sampling_flags.h"
+#include "app/terminal.h"
+#include "app/verb.h"
+
+namespace autoglm::app {
+namespace {
+
+constexpr std::size_t kMaxPipedBytes = 8u << 20;
+
+struct RunFlags {
+  EngineFlags engine;
+  SamplingFlags sampling;
+  std::string prompt;
+};
+
+Status run_chat(CLI::App& verb, RunFlags& flags) {
+  // Stdin is read as the conversation only after the model was chosen, so that the offer to pull can ask.
+  flags.engine.max_batch_size = 1;
+  const RunningModel running = TRY(start_model(verb, flags.engine));
+  Interrupts interrupts;
+  const bool is_person = is_terminal(STDIN_FILENO) && flags.prompt.empty();
+  if (running.generator->card().chat_template == nullptr) {
+    fmt::print(stderr, "{}\n", dim("[a base model without a chat template: it continues your text]", STDERR_FILENO));
+  }
+  Chat chat(*running.generator, chat_options(flags.sampling));
+  if (is_person) {
+    fmt::print(stderr, "{}", dim(running.summary, STDERR_FILENO));
+    return chat.converse();
+  }
+  std::string prompt = flags.prompt;
+  if (prompt.empty()) {
+    LineInput input;
+    if (!input.rest(prompt, kMaxPipedBytes)) {
+      return fail(Code::kExhausted, fmt::format("stdin holds more than {} bytes, or was interrupted", kMaxPipedBytes));
+    }
+    while (prompt.ends_with('\n') || prompt.ends_with('\r')) prompt.pop_back();
+  }
+  if (prompt.empty()) return fail(Code::kInvalidArgument, "nothing to answer: stdin is empty", "--prompt");
+  TRY(chat.say(prompt));
+  if (Interrupts::count() > 0) return fail(Code::kCancelled, "stopped");
+  return {};
+}
+
+}  // namespace
+
+void add_run(CLI::App& app) {
+  auto* verb = app.add_subcommand("run", "Chat with a model here; a piped stdin is one prompt");
+  auto flags = std::make_shared<RunFlags>();
+  add_engine_flags(*verb, flags->engine, false);
+  add_sampling_flags(*verb, flags->sampling);
+  verb->add_option("--prompt", flags->prompt, "Answer this once and exit")->type_name("TEXT");
+  set_action(*verb, [verb, flags] { return run_chat(*verb, *flags); });
+}
+
+}  // namespace autoglm::app

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/running_model.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <sstream>
+
+#include "app/model_choice.h"
+#include "app/settings.h"
+#include "app/terminal.h"
+#include "base/log.h"
+#include "base/thread_pool.h"
+#include "engine/engine.h"
+#include "model/inspect.h"
+#include "model/load.h"
+
+namespace autoglm::app {
+namespace {
+
+struct Opened {
+  engine::EngineModel model;
+  std::string weights;  // one line for people
+};
+
+Result<Opened> open_script(const ModelChoice& choice) {
+  std::ifstream file(choice.path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) return fail(Code::kNotFound, fmt::format("the script {} cannot be read", choice.path.string()));
+  Opened opened;
+  opened.model = TRY(engine::load_script(text.str()));
+  opened.weights = "none: a script answers";
+  return opened;
+}
+
+Result<Opened> open_checkpoint(const ModelChoice& choice, const EngineFlags& flags) {
+  model::LoadOptions options;
+  options.isa = TRY(chosen_isa(flags.isa));
+  options.compute = flags.compute == "exact" ? kernels::Compute::kExact : kernels::Compute::kFast;
+  options.threads = chosen_threads(flags.threads);
+  options.context_length = flags.context_length;
+  const auto started = std::chrono::steady_clock::now();
+  const model::ModelFacts facts = TRY(model::inspect_model(choice.path, options));
+  model::LoadedModel loaded = TRY(model::load_model(choice.path, options));
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  Opened opened;
+  opened.model.network = std::move(loaded.network);
+  opened.model.card.tokenizer = std::move(loaded.tokenizer);
+  opened.model.card.chat_template = std::move(loaded.chat_template);
+  opened.model.eos = std::move(loaded.eos);
+  opened.weights = fmt::format("{} of weights ({}, {} parameters), loaded in {:.1f} s",
+                               format_bytes(facts.packed_bytes), facts.architecture, facts.parameters, seconds);
+  return opened;
+}
+
+std::string describe(const Opened& opened, const EngineFlags& flags, const generation::ModelCard& card) {
+  const int threads = chosen_threads(flags.threads);
+  return fmt::format(
+      "model     {}\n"
+      "weights   {}\n"
+      "KV memory {} for {} tokens\n"
+      "context   {} tokens\n"
+      "computing {}, {} thread{}, {}\n",
+      card.name, opened.weights, format_bytes(card.kv_bytes), card.kv_tokens, card.context_length, flags.compute,
+      threads, threads == 1 ? "" : "s",
+      flags.isa.empty() ? kernels::isa_name(kernels::available_isas().back()) : flags.isa);
+}
+
+}  // namespace
+
+Result<kernels::Isa> chosen_isa(const std::string& name) {
+  if (name.empty()) return kernels::available_isas().back();
+  auto isa = kernels::isa_from_name(name);
+  if (!isa) return fail(isa.error().code, isa.error().message, "--isa");
+  return isa;
+}
+
+int chosen_threads(int threads) { return threads > 0 ? threads : base::usable_cores(); }
+
+void add_engine_flags(CLI::App& verb, EngineFlags& flags, bool batch) {
+  verb.add_option("--model,MODEL", flags.model,
+                  "A name of `list --all`, a GGUF file, a safetensors folder, hf:ORG/NAME[:FILE] or scripted:FILE");
+  verb.add_flag("--yes", flags.may_pull, "Pull the model without asking when it is not here");
+  verb.add_option("--threads", flags.threads, "Kernel threads; 0 = the physical cores left to this process")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  verb.add_option("--compute", flags.compute, "fast (16-bit KV, may round activations) or exact (f32 throughout)")
+      ->check(CLI::IsMember({"fast", "exact"}))
+      ->capture_default_str();
+  verb.add_option("--isa", flags.isa, "Force an instruction set: scalar, avx2 or avx512");
+  verb.add_option("--context-length", flags.context_length, "Longest sequence in tokens; 0 = the model's own")
+      ->check(CLI::Range(std::size_t{0}, std::size_t{1} << 24))
+      ->capture_default_str();
+  verb.add_option("--kv-memory", flags.kv_memory,
+                  "KV memory reserved at start, as 512M or 2G; default: by the machine's memory");
+  if (batch) {
+    verb.add_option("--max-batch-size", flags.max_batch_size, "Sequences that run together")
+        ->check(CLI::Range(1, 4096))
+        ->capture_default_str();
+    verb.add_option("--max-batch-tokens", flags.max_batch_tokens,
+                    "Rows of one step; longer prompts are cut into chunks")
+        ->check(CLI::Range(1, 65536))
+        ->capture_default_str();
+    verb.add_option("--batch-timeout-ms", flags.batch_timeout_ms, "Longest wait of a lonely request for company")
+        ->check(CLI::Range(0, 60'000))
+        ->capture_default_str();
+    verb.add_option("--queue-capacity", flags.queue_capacity, "Waiting requests; more are refused with 429")
+        ->check(CLI::Range(1, 1 << 20))
+        ->capture_default_str();
+  }
+  verb.add_option("--log-level", flags.log_level, "trace, debug, info, warn, error or off")->capture_default_str();
+  verb.add_option("--config", flags.config, "A TOML file with a line for any of these flags (max_batch_size = 8)")
+      ->type_name("FILE");
+}
+
+Result<RunningModel> start_model(CLI::App& verb, EngineFlags& flags) {
+  if (!flags.config.empty()) TRY(apply_settings_file(verb, flags.config));
+  if (auto level = base::set_log_level(flags.log_level); !level) {
+    return fail(Code::kInvalidArgument, level.error().message, "--log-level");
+  }
+  engine::EngineOptions options;
+  options.kv_bytes = flags.kv_memory.empty() ? 0 : TRY(parse_bytes(flags.kv_memory));
+  options.context_length = flags.context_length;
+  options.max_batch_size = flags.max_batch_size;
+  options.max_batch_tokens = flags.max_batch_tokens;
+  options.batch_timeout = std::chrono::milliseconds(flags.batch_timeout_ms);
+  options.queue_capacity = flags.queue_capacity;
+  TRY(chosen_isa(flags.isa));
+  const ModelChoice choice = TRY(choose_model(flags.model, flags.may_pull));
+  if (is_terminal(STDERR_FILENO))
+    fmt::print(stderr, "{}", dim(fmt::format("loading {} ...\n", choice.name), STDERR_FILENO));
+  Opened opened = TRY(choice.kind == ModelKind::kScript ? open_script(choice) : open_checkpoint(choice, flags));
+  RunningModel running;
+  running.clock = std::make_unique<base::SystemClock>();
+  running.metrics = std::make_unique<telemetry::Registry>();
+  opened.model.card.name = choice.name;
+  opened.model.card.created_unix_seconds = running.clock->unix_seconds();
+  running.generator = TRY(engine::start_engine(std::move(opened.model), options, *running.clock, *running.metrics));
+  running.summary = describe(opened, flags, running.generator->card());
+  return running;
+}
+
+}  // namespace autoglm::app

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// From flags to a Generator that runs: what `serve` and `run` share. Main thread.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "generation/generator.h"
+#include "kernels/cpu.h"
+#include "telemetry/metrics.h"
+
+namespace autoglm::app {
+
+struct EngineFlags {
+  std::string model;
+  bool may_pull = false;
+  int threads = 0;
+  std::string compute = "fast";
+  std::string isa;
+  std::size_t context_length = 0;
+  std::string kv_memory;
+  std::size_t max_batch_size = 32;
+  std::size_t max_batch_tokens = 512;
+  int batch_timeout_ms = 0;
+  std::size_t queue_capacity = 256;
+  std::string log_level = "info";
+  std::string config;
+};
+
+/// Adds the flags that say which model runs and how. `batch` adds those of batching, which a single chat has no use
+/// for.
+void add_engine_flags(CLI::App& verb, EngineFlags& flags, bool batch);
+
+struct RunningModel {
+  std::unique_ptr<base::SystemClock> clock;
+  std::unique_ptr<telemetry::Registry> metrics;
+  std::unique_ptr<generation::Generator> generator;  // last: it uses both
+  std::string summary;                               // several lines for people
+};
+
+/// Reads the settings file, chooses (and pulls) the model, loads it and starts its engine.
+Result<RunningModel> start_model(CLI::App& verb, EngineFlags& flags);
+
+/// Instruction set and thread count that the flags ask for.
+///   Errors   kInvalidArgument, kUnavailable (this processor lacks it)
+Result<kernels::Isa> chosen_isa(const std::string& name);
+int chosen_threads(int threads);
+
+}  // namespace autoglm::app

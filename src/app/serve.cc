@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// openautoglm serve: the OpenAI API over HTTP, until a signal drains it; with --chat also a chat on this terminal, in
+// the same process, so that the weights are in memory once.
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <vector>
+
+#include "app/chat.h"
+#include "app/interrupt.h"
+#include "app/running_model.h"
+#include "app/sampling_flags.h"
+#include "app/terminal.h"
+#include "app/verb.h"
+#include "base/log.h"
+#include "server/server.h"
+
+namespace autoglm::app {
+namespace {
+
+struct ServeFlags {
+  EngineFlags engine;
+  SamplingFlags sampling;
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 8080;
+  std::string api_key_file;
+  std::vector<std::string> origins;
+  std::vector<std::string> hosts;
+  int drain_seconds = 30;
+  bool chats = false;
+};
+
+// One key a line; blank lines and lines that start with '#' do not count.
+Result<std::vector<std::string>> read_keys(const std::string& path) {
+  std::ifstream file(path);
+  if (!file)
+    return fail(Code::kNotFound, fmt::format("the key file {} cannot be read", base::printable(path)),
+                "--api-key-file");
+  struct stat facts{};
+  if (stat(path.c_str(), &facts) == 0 && (facts.st_mode & 077) != 0) {
+    LOG_WARN("{} can be read by other users; `chmod 600` keeps the keys secret", base::printable(path));
+  }
+  std::vector<std::string> keys;
+  for (std::string line; std::getline(file, line);) {
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t')) line.pop_back();
+    if (!line.empty() && line.front() != '#') keys.push_back(line);
+  }
+  if (keys.empty())
+    return fail(Code::kInvalidArgument, fmt::format("the key file {} holds no key", base::printable(path)),
+                "--api-key-file");
+  return keys;
+}
+
+std::string base_url(const ServeFlags& flags, std::uint16_t port) {
+  const bool is_v6 = flags.host.find(':') != std::string::npos;
+  return fmt::format("http://{}:{}", is_v6 ? "[" + flags.host + "]" : flags.host, port);
+}
+
+void print_summary(const RunningModel& running, const ServeFlags& flags, std::uint16_t port, bool has_keys) {
+  const std::string url = base_url(flags, port);
+  fmt::print(
+      "{}batching  up to {} sequences, {} tokens a step\nkeys      {}\nAPI       {}/v1 (base URL for OpenAI clients)\n"
+      "try       curl {}/v1/chat/completions -H 'Content-Type: application/json'{} -d "
+      "'{{\"model\":\"{}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello!\"}}]}}'\nlistening on {}\n",
+      running.summary, flags.engine.max_batch_size, flags.engine.max_batch_tokens,
+      has_keys ? "required" : "none needed (loopback only)", url, url,
+      has_keys ? " -H 'Authorization: Bearer KEY'" : "", running.generator->card().name, url);
+  std::fflush(stdout);
+}
+
+Status serve(CLI::App& verb, ServeFlags& flags) {
+  const RunningModel running = TRY(start_model(verb, flags.engine));
+  server::ServerOptions options;
+  options.host = flags.host;
+  options.port = flags.port;
+  options.allowed_origins = flags.origins;
+  options.allowed_hosts = flags.hosts;
+  options.drain_timeout = std::chrono::seconds(flags.drain_seconds);
+  if (!flags.api_key_file.empty()) options.api_keys = TRY(read_keys(flags.api_key_file));
+  Interrupts interrupts;
+  const bool has_keys = !options.api_keys.empty();
+  const auto server = TRY(server::start_server(*running.generator, options, *running.clock, *running.metrics));
+  print_summary(running, flags, server->port(), has_keys);
+  if (flags.chats) {
+    Chat chat(*running.generator, chat_options(flags.sampling));
+    TRY(chat.converse());
+  } else {
+    Interrupts::wait();
+  }
+  fmt::print(stderr, "draining: requests in flight may end, up to {} s; a second Ctrl-C stops at once\n",
+             flags.drain_seconds);
+  Interrupts::exit_on_next();
+  server->drain();
+  fmt::print(stderr, "stopped\n");
+  return {};
+}
+
+}  // namespace
+
+void add_serve(CLI::App& app) {
+  auto* verb = app.add_subcommand("serve", "Serve a model over HTTP with the OpenAI API");
+  auto flags = std::make_shared<ServeFlags>();
+  add_engine_flags(*verb, flags->engine, true);
+  verb->add_option("--host", flags->host, "Address to bind; other than loopback needs --api-key-file")
+      ->capture_default_str();
+  verb->add_option("--port", flags->port, "Port to bind; 0 = any free one, printed")->capture_default_str();
+  verb->add_option("--api-key-file", flags->api_key_file, "File of accepted API keys, one a line")->type_name("FILE");
+  verb->add_option("--allow-origin", flags->origins, "Browser origin that may call the API; may come several times")
+      ->type_name("ORIGIN");
+  verb->add_option("--allow-host", flags->hosts,
+                   "Host header to accept besides the bound address; may come several times")
+      ->type_name("NAME");
+  verb->add_option("--drain-seconds", flags->drain_seconds, "Longest wait for requests in flight when told to stop")
+      ->check(CLI::Range(0, 3600))
+      ->capture_default_str();
+  verb->add_flag("--chat", flags->chats, "Also chat on this terminal; leaving the chat stops the server");
+  add_sampling_flags(*verb, flags->sampling);
+  set_action(*verb, [verb, flags] { return serve(*verb, *flags); });
+}
+
+}  // namespace autoglm::app
