@@ -36,4 +36,17 @@ struct LoadedModel {
 /// names it), kExhausted (memory).
 Result<LoadedModel> load_model(const std::filesystem::path& path, const LoadOptions& options);
 
+/// The network alone, without tokenizer and template. Errors: as above.
+Result<std::unique_ptr<LanguageModel>> load_network(const std::filesystem::path& path, const LoadOptions& options);
+
+// The words of a model without its weights: for encoding, decoding and rendering prompts.
+struct LoadedText {
+  std::shared_ptr<const text::Tokenizer> tokenizer;
+  std::shared_ptr<const text::ChatTemplate> chat_template;  // null when there is none
+  std::vector<TokenId> eos;                                 // as in LoadedModel; rising
+};
+
+/// From a GGUF file, or from a folder that holds at least tokenizer.json. Errors: as above.
+Result<LoadedText> load_text(const std::filesystem::path& path);
+
 }  // namespace autoglm::model

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The memory of paged keys and values: blocks of kernels::KvLayer::kBlockTokens tokens, counted by the engine, laid out
+// here one layer after the other. Engine thread only.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "kernels/ops.h"
+#include "model/config.h"
+
+namespace autoglm::model {
+
+class KvCache final {
+ public:
+  KvCache() = default;
+  /// Reserves `blocks` blocks for every layer, in f16 (fast) or f32 (exact).
+  KvCache(const ModelConfig& config, kernels::Compute compute, std::size_t blocks);
+
+  const kernels::KvLayer& layer(std::size_t index) const { return layers_[index]; }
+  std::size_t blocks() const { return blocks_; }
+
+  /// Keys and values of one block over all layers.
+  static std::size_t bytes_per_block(const ModelConfig& config, kernels::Compute compute);
+
+ private:
+  kernels::Buffer memory_;
+  std::vector<kernels::KvLayer> layers_;
+  std::size_t blocks_ = 0;
+};
+
+}  // namespace autoglm::model

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/transformer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+
+namespace autoglm::model {
+namespace {
+
+using kernels::Activations;
+using kernels::KvLayer;
+using kernels::LinearJob;
+using kernels::SequenceRows;
+using kernels::Tensor;
+
+// Before reserve() there is no batch and no scratch.
+constexpr std::size_t kUnreservedArenaBytes = 4096;
+
+template <typename... Projections>
+kernels::ActivationForms forms_of(const kernels::Ops& ops, const Projections&... projections) {
+  kernels::ActivationForms forms;
+  const auto add = [&](const Projection& projection) {
+    const kernels::ActivationForms one = ops.forms(*projection.weights);
+    forms.q8 |= one.q8;
+    forms.bf16 |= one.bf16;
+  };
+  (add(projections), ...);
+  return forms;
+}
+
+const float* or_null(const std::vector<float>& values) { return values.empty() ? nullptr : values.data(); }
+
+// What the arena gives for `bytes`: it aligns to 64.
+std::size_t taken(std::size_t bytes) { return (bytes + 63) & ~std::size_t{63}; }
+std::size_t taken_f32(std::size_t rows, std::size_t columns) { return taken(rows * columns * sizeof(float)); }
+
+// Rows prepared for linear layers in every form at once: f32, int8 with scale and sum a block of 32, bf16.
+std::size_t taken_prepared(std::size_t rows, std::size_t columns) {
+  const std::size_t elements = rows * columns;
+  return taken_f32(rows, columns) + taken(elements) + 2 * taken((elements / 32 + rows) * sizeof(float)) +
+         taken(elements * 2);
+}
+
+}  // namespace
+
+Transformer::Transformer(Checkpoint checkpoint, Description description, const LoadOptions& options)
+    : checkpoint_(std::move(checkpoint)),
+      config_(std::move(description.config)),
+      pool_(options.threads),
+      arena_(kUnreservedArenaBytes),
+      ops_(kernels::make_ops(options.isa, options.compute, pool_, arena_)) {}
+
+Result<std::unique_ptr<Transformer>> Transformer::make(Checkpoint checkpoint, Description description,
+                                                       const LoadOptions& options) {
+  if (options.context_length != 0) {
+    description.config.context_length = TRY(in_range(options.context_length, ranges::kContext));
+  }
+  const TensorNames* const names = description.names;
+  std::unique_ptr<Transformer> model(new Transformer(std::move(checkpoint), std::move(description), options));
+  model->weights_ =
+      TRY(pack_weights(model->checkpoint_, Description{model->config_, names}, *model->ops_, options.progress));
+  return model;
+}
+
+void Transformer::reserve(std::size_t blocks, std::size_t max_rows, std::size_t max_logit_rows) {
+  CHECK(max_rows_ == 0) << "reserve() is called once";
+  CHECK(blocks > 0 && max_rows > 0 && max_logit_rows > 0);
+  max_rows_ = max_rows;
+  max_logit_rows_ = max_logit_rows;
+  kv_ = KvCache(config_, ops_->compute(), blocks);
+  arena_ = kernels::Arena(arena_bytes(max_rows, max_logit_rows));
+  // No sequence can be longer than the blocks that are there.
+  const std::size_t positions = std::min(config_.context_length, blocks * KvLayer::kBlockTokens);
+  for (kernels::RopeDescription rope : config_.ropes) {
+    rope.positions = positions;
+    ropes_.emplace_back(rope);
+  }
+}
+
+std::size_t Transformer::arena_bytes(std::size_t rows, std::size_t logit_rows) const {
+  const std::size_t hidden = config_.hidden;
+  const std::size_t query = config_.query_width();
+  const std::size_t attention = taken_prepared(rows, hidden) + 2 * taken_f32(rows, query) +
+                                2 * taken_f32(rows, config_.kv_width()) + taken_prepared(rows, query) +
+                                taken_f32(rows, hidden);
+  const std::size_t mlp = taken_prepared(rows, hidden) + 2 * taken_f32(rows, config_.feed_forward) +
+                          taken_prepared(rows, config_.feed_forward) + taken_f32(rows, hidden);
+  const std::size_t head =
+      taken_f32(logit_rows, hidden) + taken_prepared(logit_rows, hidden) + taken_f32(logit_rows, config_.vocab);
+  return taken_f32(rows, hidden) + std::max({attention, mlp, head});
+}
+
+void Transformer::check_batch(const Batch& batch) const {
+  CHECK(batch.tokens.size() <= max_rows_) << batch.tokens.size() << " rows; reserved for " << max_rows_;
+  CHECK(batch.logit_rows.size() <= max_logit_rows_) << batch.logit_rows.size() << " rows with logits";
+  for (const TokenId token : batch.tokens) {
+    CHECK(token >= 0 && static_cast<std::size_t>(token) < config_.vocab) << "token " << token;
+  }
+  for (const std::uint32_t row : batch.logit_rows) CHECK(row < batch.tokens.size()) << "row " << row;
+  std::size_t next_row = 0;
+  for (const SequenceRows& sequence : batch.sequences) {
+    CHECK(sequence.first_row == next_row && sequence.rows > 0) << "sequences must cover the rows in order";
+    next_row += sequence.rows;
+    const std::size_t end = sequence.first_position + sequence.rows;
+    CHECK(end <= ropes_.front().table().positions) << "position " << end - 1 << " is beyond the context";
+    for (std::size_t i = 0; i * KvLayer::kBlockTokens < end; ++i) {
+      CHECK(sequence.block_table[i] < kv_.blocks()) << "block " << sequence.block_table[i] << " of " << kv_.blocks();
+    }
+  }
+  CHECK(next_row == batch.tokens.size()) << "sequences cover " << next_row << " of " << batch.tokens.size() << " rows";
+}
+
+Logits Transformer::forward(const Batch& batch) {
+  check_batch(batch);
+  arena_.reset();
+  const Tensor hidden = arena_.take_f32(batch.tokens.size(), config_.hidden);
+  ops_->embed(weights_.embedding, batch.tokens, static_cast<float>(config_.embedding_scale), hidden);
+  if (watch_) watch_(0, hidden);
+  for (std::size_t i = 0; i < config_.layers.size(); ++i) {
+    run_layer(i, hidden, batch.sequences);
+    if (watch_) watch_(i + 1, hidden);
+  }
+  return head(hidden, batch.logit_rows);
+}
+
+void Transformer::run_layer(std::size_t index, const Tensor& hidden, std::span<const SequenceRows> sequences) {
+  const std::size_t mark = arena_.mark();
+  attend(index, hidden, sequences);
+  arena_.reset(mark);
+  feed_forward(index, hidden);
+  arena_.reset(mark);
+}
+
+void Transformer::attend(std::size_t index, const Tensor& hidden, std::span<const SequenceRows> sequences) {
+  const LayerWeights& layer = weights_.layers[index];
+  const std::size_t rows = hidden.rows;
+  const auto eps = static_cast<float>(config_.norm_eps);
+  const Tensor query = arena_.take_f32(rows, config_.query_width());
+  const Tensor key = arena_.take_f32(rows, config_.kv_width());
+  const Tensor value = arena_.take_f32(rows, config_.kv_width());
+  const Activations normed = ops_->rms_norm_prepare(hidden, layer.attention_norm.data(), eps,
+                                                    forms_of(*ops_, layer.query, layer.key, layer.value));
+  const LinearJob jobs[] = {layer.query.job(query), layer.key.job(key), layer.value.job(value)};
+  ops_->linear(normed, jobs);
+  ops_->rotate_store({.query = query,
+                      .key = key,
+                      .value = value,
+                      .heads = config_.heads,
+                      .query_norm = or_null(layer.query_norm),
+                      .key_norm = or_null(layer.key_norm),
+                      .norm_eps = eps,
+                      .rope = &ropes_[config_.layers[index].rope].table(),
+                      .kv = kv_.layer(index),
+                      .sequences = sequences});
+  const Tensor mixed = arena_.take_f32(rows, config_.query_width());
+  ops_->attention({.query = query,
+                   .out = mixed,
+                   .heads = config_.heads,
+                   .kv = kv_.layer(index),
+                   .scale = static_cast<float>(config_.attention_scale),
+                   .softcap = static_cast<float>(config_.attention_softcap),
+                   .window = config_.layers[index].window,
+                   .sequences = sequences});
+  add_projected(hidden, ops_->prepare(mixed, forms_of(*ops_, layer.output)), layer.output, layer.post_attention_norm);
+}
+
+void Transformer::feed_forward(std::size_t index, const Tensor& hidden) {
+  const LayerWeights& layer = weights_.layers[index];
+  const Tensor gate = arena_.take_f32(hidden.rows, config_.feed_forward);
+  const Tensor up = arena_.take_f32(hidden.rows, config_.feed_forward);
+  const Activations normed = ops_->rms_norm_prepare(hidden, layer.mlp_norm.data(), static_cast<float>(config_.norm_eps),
+                                                    forms_of(*ops_, layer.gate, layer.up));
+  const LinearJob jobs[] = {layer.gate.job(gate), layer.up.job(up)};
+  ops_->linear(normed, jobs);
+  const Activations gated = ops_->gated_prepare(gate, up, config_.activation, forms_of(*ops_, layer.down));
+  add_projected(hidden, gated, layer.down, layer.post_mlp_norm);
+}
+
+void Transformer::add_projected(const Tensor& hidden, const Activations& in, const Projection& projection,
+                                const std::vector<float>& post_norm) {
+  if (post_norm.empty()) {
+    const LinearJob job = projection.job(hidden, true);
+    ops_->linear(in, {&job, 1});
+    return;
+  }
+  const Tensor projected = arena_.take_f32(hidden.rows, hidden.columns);
+  const LinearJob job = projection.job(projected);
+  ops_->linear(in, {&job, 1});
+  ops_->add_norm(hidden, projected, post_norm.data(), static_cast<float>(config_.norm_eps));
+}
+
+Logits Transformer::head(const Tensor& hidden, std::span<const std::uint32_t> logit_rows) {
+  if (logit_rows.empty()) return {.rows = 0, .vocab = config_.vocab, .data = nullptr};
+  const Tensor wanted = arena_.take_f32(logit_rows.size(), config_.hidden);
+  for (std::size_t i = 0; i < logit_rows.size(); ++i) {
+    std::memcpy(wanted.f32(i), hidden.f32(logit_rows[i]), config_.hidden * sizeof(float));
+  }
+  const Activations normed = ops_->rms_norm_prepare(
+      wanted, weights_.final_norm.data(), static_cast<float>(config_.norm_eps), forms_of(*ops_, weights_.head));
+  const Tensor logits = arena_.take_f32(logit_rows.size(), config_.vocab);
+  const LinearJob job = weights_.head.job(logits);
+  ops_->linear(normed, {&job, 1});
+  if (config_.logit_softcap > 0) ops_->softcap(logits, static_cast<float>(config_.logit_softcap));
+  return {.rows = logit_rows.size(), .vocab = config_.vocab, .data = logits.f32(0)};
+}
+
+}  // namespace autoglm::model

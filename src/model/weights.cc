@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/weights.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+
+#include "base/log.h"
+
+namespace autoglm::model {
+namespace {
+
+using kernels::DType;
+using kernels::Tensor;
+
+std::size_t alignment_of(DType type) {
+  return kernels::traits(type).block_elements > 1 ? 1 : kernels::traits(type).block_bytes;
+}
+
+bool is_aligned(const StoredTensor& stored) {
+  return reinterpret_cast<std::uintptr_t>(stored.bytes.data()) % alignment_of(*stored.type) == 0;
+}
+
+// A stored matrix as the kernels see it.
+Tensor as_tensor(const StoredTensor& stored, const std::byte* at) {
+  const auto columns = static_cast<std::size_t>(stored.shape[1]);
+  return {*stored.type, static_cast<std::size_t>(stored.shape[0]), columns, kernels::row_bytes(*stored.type, columns),
+          const_cast<std::byte*>(at)};
+}
+
+// Walks over a checkpoint: hands out tensors by name and shape, and remembers which were asked for.
+class TensorReader final {
+ public:
+  TensorReader(const Checkpoint& checkpoint, const ModelConfig& config) : checkpoint_(checkpoint), config_(config) {}
+
+  /// A matrix that must be there, of a type that we run.
+  Result<const StoredTensor*> matrix(const std::string& name, std::size_t rows, std::size_t columns) {
+    const StoredTensor* const stored = TRY(find(name));
+    if (stored->rank != 2 || stored->shape[0] != rows || stored->shape[1] != columns) {
+      return fail(Code::kCorrupt, "tensor \"" + name + "\" is " + stored->shape_text() + "; expected [" +
+                                      std::to_string(rows) + ", " + std::to_string(columns) + "]");
+    }
+    return stored;
+  }
+
+  /// A vector in f32, `offset` added to every element.
+  Result<std::vector<float>> vector(const std::string& name, std::size_t size, float offset = 0) {
+    const StoredTensor* const stored = TRY(find(name));
+    if (stored->rank != 1 || stored->shape[0] != size) {
+      return fail(Code::kCorrupt,
+                  "tensor \"" + name + "\" is " + stored->shape_text() + "; expected [" + std::to_string(size) + "]");
+    }
+    std::vector<std::byte> aligned(stored->bytes.begin(), stored->bytes.end());
+    std::vector<float> values(size);
+    kernels::dequantize(*stored->type, aligned.data(), values.data(), size);
+    for (float& value : values) value += offset;
+    checkpoint_.let_go(*stored);
+    return values;
+  }
+
+  Result<std::vector<float>> norm(const std::string& name, std::size_t size) {
+    return vector(name, size, config_.norm_offset);
+  }
+
+  void mark_used(std::string name) { used_.insert(std::move(name)); }
+
+  /// A tensor that nobody asked for is a part of the model that we would silently leave out.
+  Status refuse_the_rest() const {
+    for (const StoredTensor& stored : checkpoint_.tensors()) {
+      if (used_.contains(std::string(stored.name))) continue;
+      if (stored.name.ends_with(".rotary_emb.inv_freq")) continue;  // old files store what theta says anyway
+      return fail(Code::kInvalidArgument, "tensor \"" + base::printable(stored.name) + "\" is not a part of a " +
+                                              config_.architecture + " model that we know how to run");
+    }
+    return {};
+  }
+
+ private:
+  Result<const StoredTensor*> find(const std::string& name) {
+    const StoredTensor* const stored = checkpoint_.find(name);
+    if (stored == nullptr) return fail(Code::kCorrupt, "the checkpoint has no tensor \"" + name + "\"");
+    if (!stored->type) {
+      return fail(Code::kInvalidArgument,
+                  "tensor \"" + name + "\" has the element type " + stored->type_text() + ", which is not supported");
+    }
+    used_.insert(name);
+    return stored;
+  }
+
+  const Checkpoint& checkpoint_;
+  const ModelConfig& config_;
+  std::unordered_set<std::string> used_;
+};
+
+// A projection before it is packed.
+struct Plan {
+  const StoredTensor* weights = nullptr;
+  std::vector<float> bias;
+};
+
+struct LayerPlan {
+  LayerWeights vectors;  // its norms; the projections are filled in when they are packed
+  Plan query, key, value, output, gate, up, down;
+};
+
+// Everything found and checked, nothing packed.
+struct Plans {
+  const StoredTensor* embedding = nullptr;
+  std::vector<LayerPlan> layers;
+  std::vector<float> final_norm;
+  Plan head;
+};
+
+class Planner final {
+ public:
+  Planner(const Checkpoint& checkpoint, const Description& description)
+      : config_(description.config), names_(*description.names), reader_(checkpoint, description.config) {}
+
+  Result<Plans> plan() {
+    Plans plans;
+    plans.embedding = TRY(reader_.matrix(weight(names_.embedding), config_.vocab, config_.hidden));
+    plans.final_norm = TRY(reader_.norm(weight(names_.final_norm), config_.hidden));
+    if (config_.has_tied_head) {
+      plans.head.weights = plans.embedding;
+      reader_.mark_used(weight(names_.head));  // some files keep a copy
+    } else {
+      plans.head.weights = TRY(reader_.matrix(weight(names_.head), config_.vocab, config_.hidden));
+    }
+    if (!names_.rope_factors.empty()) reader_.mark_used(weight(names_.rope_factors));
+    for (std::size_t i = 0; i < config_.layers.size(); ++i) plans.layers.push_back(TRY(plan_layer(i)));
+    TRY(reader_.refuse_the_rest());
+    return plans;
+  }
+
+ private:
+  static std::string weight(std::string_view name) { return std::string(name) + ".weight"; }
+
+  Result<Plan> projection(std::string_view name, std::size_t layer, std::size_t rows, std::size_t columns,
+                          bool has_bias) {
+    const std::string full = layer_name(name, layer);
+    Plan plan;
+    plan.weights = TRY(reader_.matrix(full + ".weight", rows, columns));
+    if (has_bias) plan.bias = TRY(reader_.vector(full + ".bias", rows));
+    return plan;
+  }
+
+  Result<std::vector<float>> norm(std::string_view name, std::size_t layer, std::size_t size) {
+    return reader_.norm(layer_name(name, layer) + ".weight", size);
+  }
+
+  Result<LayerPlan> plan_layer(std::size_t i) {
+    const std::size_t hidden = config_.hidden;
+    LayerPlan plan;
+    LayerWeights& vectors = plan.vectors;
+    vectors.attention_norm = TRY(norm(names_.attention_norm, i, hidden));
+    plan.query = TRY(projection(names_.query, i, config_.query_width(), hidden, config_.has_qkv_bias));
+    plan.key = TRY(projection(names_.key, i, config_.kv_width(), hidden, config_.has_qkv_bias));
+    plan.value = TRY(projection(names_.value, i, config_.kv_width(), hidden, config_.has_qkv_bias));
+    plan.output = TRY(projection(names_.output, i, hidden, config_.query_width(), config_.has_output_bias));
+    if (config_.has_qk_norm) {
+      vectors.query_norm = TRY(norm(names_.query_norm, i, config_.head_dim));
+      vectors.key_norm = TRY(norm(names_.key_norm, i, config_.head_dim));
+    }
+    vectors.mlp_norm = TRY(norm(names_.mlp_norm, i, hidden));
+    if (config_.has_post_norms) {
+      vectors.post_attention_norm = TRY(norm(names_.post_attention_norm, i, hidden));
+      vectors.post_mlp_norm = TRY(norm(names_.post_mlp_norm, i, hidden));
+    }
+    plan.gate = TRY(projection(names_.gate, i, config_.feed_forward, hidden, config_.has_mlp_bias));
+    plan.up = TRY(projection(names_.up, i, config_.feed_forward, hidden, config_.has_mlp_bias));
+    plan.down = TRY(projection(names_.down, i, hidden, config_.feed_forward, config_.has_mlp_bias));
+    return plan;
+  }
+
+  const ModelConfig& config_;
+  const TensorNames& names_;
+  TensorReader reader_;
+};
+
+std::vector<const StoredTensor*> projections_of(const Plans& plans) {
+  std::vector<const StoredTensor*> all;
+  for (const LayerPlan& layer : plans.layers) {
+    for (const Plan* plan :
+         {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up, &layer.down}) {
+      all.push_back(plan->weights);
+    }
+  }
+  all.push_back(plans.head.weights);
+  return all;
+}
+
+// Packs plans one after the other and reports.
+class Packer final {
+ public:
+  Packer(const Checkpoint& checkpoint, kernels::Ops& ops, const Progress& progress, std::size_t total_bytes)
+      : checkpoint_(checkpoint), ops_(ops), progress_(progress), total_bytes_(total_bytes) {}
+
+  Projection pack(Plan plan) {
+    const StoredTensor& stored = *plan.weights;
+    Projection projection;
+    if (is_aligned(stored)) {
+      projection.weights = ops_.pack(as_tensor(stored, stored.bytes.data()));
+    } else {
+      const kernels::Buffer copy = aligned_copy(stored);
+      projection.weights = ops_.pack(as_tensor(stored, copy.data()));
+    }
+    projection.bias = std::move(plan.bias);
+    checkpoint_.let_go(stored);
+    packed_bytes_ += projection.weights->bytes();
+    done_bytes_ += stored.bytes.size();
+    if (progress_) progress_(done_bytes_, total_bytes_);
+    return projection;
+  }
+
+  static kernels::Buffer aligned_copy(const StoredTensor& stored) {
+    kernels::Buffer copy(stored.bytes.size());
+    std::memcpy(copy.data(), stored.bytes.data(), stored.bytes.size());
+    return copy;
+  }
+
+  std::size_t packed_bytes() const { return packed_bytes_; }
+
+ private:
+  const Checkpoint& checkpoint_;
+  kernels::Ops& ops_;
+  const Progress& progress_;
+  std::size_t total_bytes_;
+  std::size_t done_bytes_ = 0;
+  std::size_t packed_bytes_ = 0;
+};
+
+}  // namespace
+
+Result<std::vector<const StoredTensor*>> list_projections(const Checkpoint& checkpoint,
+                                                          const Description& description) {
+  return projections_of(TRY(Planner(checkpoint, description).plan()));
+}
+
+Result<Weights> pack_weights(const Checkpoint& checkpoint, const Description& description, kernels::Ops& ops,
+                             const Progress& progress) {
+  Plans plans = TRY(Planner(checkpoint, description).plan());
+  std::size_t total_bytes = 0;
+  for (const StoredTensor* stored : projections_of(plans)) total_bytes += stored->bytes.size();
+  Packer packer(checkpoint, ops, progress, total_bytes);
+  Weights weights;
+  for (LayerPlan& plan : plans.layers) {
+    LayerWeights layer = std::move(plan.vectors);
+    layer.query = packer.pack(std::move(plan.query));
+    layer.key = packer.pack(std::move(plan.key));
+    layer.value = packer.pack(std::move(plan.value));
+    layer.output = packer.pack(std::move(plan.output));
+    layer.gate = packer.pack(std::move(plan.gate));
+    layer.up = packer.pack(std::move(plan.up));
+    layer.down = packer.pack(std::move(plan.down));
+    weights.layers.push_back(std::move(layer));
+  }
+  weights.final_norm = std::move(plans.final_norm);
+  weights.head = packer.pack(std::move(plans.head));
+  const StoredTensor& embedding = *plans.embedding;
+  if (!is_aligned(embedding)) weights.embedding_copy = Packer::aligned_copy(embedding);
+  const bool is_copied = weights.embedding_copy.data() != nullptr;
+  weights.embedding = as_tensor(embedding, is_copied ? weights.embedding_copy.data() : embedding.bytes.data());
+  weights.bytes = packer.packed_bytes();
+  return weights;
+}
+
+}  // namespace autoglm::model
