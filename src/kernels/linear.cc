@@ -28,7 +28,7 @@ const LinearKernels& kernels_of(Isa isa) {
     case Isa::kAvx2:
       return scalar_linear_kernels();
     case Isa::kAvx512:
-      return scalar_linear_kernels();
+      return avx512_linear_kernels(cpu_features().avx512_bf16);
   }
   return scalar_linear_kernels();
 }
