@@ -26,7 +26,7 @@ const LinearKernels& kernels_of(Isa isa) {
     case Isa::kScalar:
       return scalar_linear_kernels();
     case Isa::kAvx2:
-      return scalar_linear_kernels();
+      return avx2_linear_kernels();
     case Isa::kAvx512:
       return avx512_linear_kernels(cpu_features().avx512_bf16);
   }
