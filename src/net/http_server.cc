@@ -17,6 +17,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
+#include <condition_variable>
 #include <set>
 #include <thread>
 #include <utility>
@@ -52,15 +53,43 @@ class Loop final {
   asio::io_context* context_ GUARDED_BY(mutex_);
 };
 
-// What all connections of a server share; network thread only.
+// What all connections of a server share; network thread only, but for the counts.
 struct Shared {
+  Shared(const HttpServerOptions& o, HttpService& s, const base::Clock& c, std::shared_ptr<Loop> l)
+      : options(o), service(s), clock(c), loop(std::move(l)) {}
+
   const HttpServerOptions& options;
   HttpService& service;
   const base::Clock& clock;
   std::shared_ptr<Loop> loop;
   std::size_t buffered_body_bytes = 0;
   bool is_closing = false;
-  std::atomic<std::size_t> connections = 0;
+  std::atomic<std::size_t> accepted = 0;
+
+  void add_connection() EXCLUDES(mutex) {
+    base::MutexLock lock(mutex);
+    ++connections;
+  }
+  void remove_connection() EXCLUDES(mutex) {
+    base::MutexLock lock(mutex);
+    --connections;
+    changed.notify_all();
+  }
+  bool wait_until_none(base::Time until) EXCLUDES(mutex) {
+    base::MutexLock lock(mutex);
+    while (connections > 0) {
+      if (lock.wait_until(changed, until) == std::cv_status::timeout) return connections == 0;
+    }
+    return true;
+  }
+  std::size_t count() EXCLUDES(mutex) {
+    base::MutexLock lock(mutex);
+    return connections;
+  }
+
+  base::Mutex mutex;
+  std::condition_variable changed;
+  std::size_t connections GUARDED_BY(mutex) = 0;
 };
 
 // What the service has said so far about one request; network thread only.
@@ -76,11 +105,11 @@ class Connection final : public std::enable_shared_from_this<Connection> {
  public:
   Connection(tcp::socket socket, Shared& shared)
       : shared_(shared), stream_(std::move(socket)), signal_(stream_.get_executor()) {
-    ++shared_.connections;
+    shared_.add_connection();
   }
   ~Connection() {
-    --shared_.connections;
     give_back_body();
+    shared_.remove_connection();
   }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -387,7 +416,7 @@ asio::awaitable<Connection::Next> Connection::answer(HttpRequest request) {
   answer_ = {};
   read_size_ = 4096;
   if (!is_reading_) arriving_ = {};  // gives back what a body needed
-  pump();  // the client's leaving is seen while the service works
+  pump();                            // the client's leaving is seen while the service works
   shared_.service.serve(std::move(request),
                         std::make_shared<ConnectionExchange>(shared_.loop, weak_from_this(), serial_));
   while (!answer_.head) {
@@ -505,7 +534,7 @@ class BeastServer final : public HttpServer {
         context_(std::make_unique<asio::io_context>(1)),
         acceptor_(std::in_place, *context_),
         retry_(std::in_place, *context_),
-        shared_{options_, service, clock, std::make_shared<Loop>(*context_)} {}
+        shared_(options_, service, clock, std::make_shared<Loop>(*context_)) {}
   ~BeastServer() override {
     shared_.loop->close();
     context_->stop();
@@ -519,18 +548,23 @@ class BeastServer final : public HttpServer {
 
   Status bind();
   std::uint16_t port() const override { return port_; }
-  std::size_t connections() const override { return shared_.connections.load(); }
+  std::size_t connections() const override { return shared_.count(); }
+  std::size_t accepted() const override { return shared_.accepted.load(); }
+  void start() override {
+    thread_ = std::thread([this] { context_->run(); });
+  }
+  bool wait_until_none(base::Time until) override { return shared_.wait_until_none(until); }
   void close_idle() override;
 
  private:
   asio::awaitable<void> accept_all();
-  void start(tcp::socket socket);
+  void begin(tcp::socket socket);
 
   const HttpServerOptions options_;
   std::unique_ptr<asio::io_context> context_;
   std::optional<tcp::acceptor> acceptor_;
   std::optional<asio::steady_timer> retry_;
-  Shared shared_;
+  mutable Shared shared_;
   std::set<std::weak_ptr<Connection>, std::owner_less<>> live_;  // network thread
   std::uint16_t port_ = 0;
   std::thread thread_;
@@ -554,7 +588,6 @@ Status BeastServer::bind() {
   if (error) return fail(Code::kUnavailable, "cannot listen on " + place + ": it is no address of this machine");
   port_ = acceptor_->local_endpoint(error).port();
   asio::co_spawn(*context_, accept_all(), asio::detached);
-  thread_ = std::thread([this] { context_->run(); });
   return {};
 }
 
@@ -563,7 +596,8 @@ asio::awaitable<void> BeastServer::accept_all() {
     error_code error;
     tcp::socket socket = co_await acceptor_->async_accept(asio::redirect_error(asio::use_awaitable, error));
     if (!error) {
-      start(std::move(socket));
+      ++shared_.accepted;
+      begin(std::move(socket));
       continue;
     }
     if (!acceptor_->is_open()) co_return;
@@ -574,11 +608,11 @@ asio::awaitable<void> BeastServer::accept_all() {
   }
 }
 
-void BeastServer::start(tcp::socket socket) {
+void BeastServer::begin(tcp::socket socket) {
   // Those turned away still linger for two seconds each; beyond twice the limit not even that.
-  if (shared_.connections.load() >= 2 * options_.max_connections) return;
+  if (shared_.count() >= 2 * options_.max_connections) return;
   auto connection = std::make_shared<Connection>(std::move(socket), shared_);
-  const bool is_too_many = shared_.connections.load() > options_.max_connections;
+  const bool is_too_many = shared_.count() > options_.max_connections;
   auto life = [](std::shared_ptr<Connection> c, bool turn) -> asio::awaitable<void> {
     if (turn) {
       co_await c->turn_away();
@@ -607,8 +641,8 @@ void BeastServer::close_idle() {
 
 }  // namespace
 
-Result<std::unique_ptr<HttpServer>> start_http_server(const HttpServerOptions& options, HttpService& service,
-                                                      const base::Clock& clock) {
+Result<std::unique_ptr<HttpServer>> bind_http_server(const HttpServerOptions& options, HttpService& service,
+                                                     const base::Clock& clock) {
   auto server = std::make_unique<BeastServer>(options, service, clock);
   TRY(server->bind());
   return server;

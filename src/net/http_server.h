@@ -72,14 +72,20 @@ class HttpServer {
  public:
   virtual ~HttpServer() = default;  // closes everything at once; the exchanges still held by others become inert
   virtual std::uint16_t port() const = 0;
-  virtual std::size_t connections() const = 0;
+  /// Starts the network thread; before, connections wait in the kernel's queue. Once.
+  virtual void start() = 0;
+  virtual std::size_t connections() const = 0;  // open now
+  virtual std::size_t accepted() const = 0;     // since the start
   /// Ends keep-alive: every connection closes after its present answer, idle ones at once; new ones are not accepted.
   virtual void close_idle() = 0;
+  /// False when connections are left at `until`. Any thread but the network one.
+  virtual bool wait_until_none(base::Time until) = 0;
 };
 
-/// Binds, starts the network thread and serves. `service` and `clock` must outlive the server.
-/// Errors: kUnavailable (port taken), kInvalidArgument (host is not an address of this machine).
-Result<std::unique_ptr<HttpServer>> start_http_server(const HttpServerOptions& options, HttpService& service,
-                                                      const base::Clock& clock);
+/// Binds to host and port. `service` and `clock` must outlive the server.
+/// Errors: kUnavailable (port taken), kPermissionDenied (a privileged port), kInvalidArgument (host is not an IP
+/// address).
+Result<std::unique_ptr<HttpServer>> bind_http_server(const HttpServerOptions& options, HttpService& service,
+                                                     const base::Clock& clock);
 
 }  // namespace autoglm::net

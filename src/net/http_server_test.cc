@@ -69,9 +69,10 @@ class EchoService final : public HttpService {
 class ServerTest : public testing::Test {
  protected:
   void start(HttpServerOptions options = {}) {
-    auto server = start_http_server(options, service_, clock_);
+    auto server = bind_http_server(options, service_, clock_);
     ASSERT_TRUE(server) << server.error().message;
     server_ = std::move(*server);
+    server_->start();
   }
   std::uint16_t port() const { return server_->port(); }
 
@@ -376,11 +377,11 @@ TEST_F(ServerTest, DroppedExchangesAndBadFieldsAreInternalErrors) {
 
 TEST_F(ServerTest, PortsThatAreTakenAreNamed) {
   start();
-  auto second = start_http_server({.port = port()}, service_, clock_);
+  auto second = bind_http_server({.port = port()}, service_, clock_);
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, Code::kUnavailable);
   EXPECT_THAT(second.error().message, testing::HasSubstr(std::to_string(port())));
-  auto nowhere = start_http_server({.host = "example.org"}, service_, clock_);
+  auto nowhere = bind_http_server({.host = "example.org"}, service_, clock_);
   ASSERT_FALSE(nowhere);
   EXPECT_EQ(nowhere.error().code, Code::kInvalidArgument);
 }

@@ -44,7 +44,8 @@ Status read_sampling(FieldReader& reader, Parameters& out) {
   if (top_k) out.top_k = static_cast<std::int32_t>(std::max<std::int64_t>(*top_k, 0));  // -1 and 0 both say: all
   set(out.frequency_penalty, TRY(reader.number("frequency_penalty", -kMaxOccurrencePenalty, kMaxOccurrencePenalty)));
   set(out.presence_penalty, TRY(reader.number("presence_penalty", -kMaxOccurrencePenalty, kMaxOccurrencePenalty)));
-  set(out.repetition_penalty, TRY(reader.number("repetition_penalty", 0.01, kMaxRepetitionPenalty)));
+  set(out.repetition_penalty,
+      TRY(reader.number("repetition_penalty", 1 / kMaxRepetitionPenalty, kMaxRepetitionPenalty)));
   return {};
 }
 

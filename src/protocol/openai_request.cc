@@ -57,7 +57,7 @@ constexpr std::array<std::string_view, 31> kChat = {
     "functions",
 };
 
-constexpr std::array<std::string_view, 27> kCompletion = {
+constexpr std::array<std::string_view, 28> kCompletion = {
     "model",
     "prompt",
     "stream",
@@ -85,6 +85,7 @@ constexpr std::array<std::string_view, 27> kCompletion = {
     "echo",
     "suffix",
     "add_special_tokens",
+    "parse_special",
 };
 
 // Text parts, joined as other servers join them: with a line break.
@@ -253,6 +254,7 @@ Result<CompletionRequest> parse_completion_request(std::string_view body) {
     return reader.wrong("suffix", "empty: it is not supported here");
   out.echo = TRY(reader.boolean("echo")).value_or(false);
   out.add_special_tokens = TRY(reader.boolean("add_special_tokens")).value_or(true);
+  out.parse_special = TRY(reader.boolean("parse_special")).value_or(false);
   if (out.parameters.max_tokens == std::size_t{0} && !out.echo)
     return reader.wrong("max_tokens", "at least 1, or 0 together with echo");
   TRY(reader.refuse_rest(kHarmless));

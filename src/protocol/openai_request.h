@@ -68,6 +68,7 @@ struct CompletionRequest {
   std::vector<Prompt> prompts;
   bool echo = false;
   bool add_special_tokens = true;
+  bool parse_special = false;  // special-token text in a prompt becomes the token
 };
 
 struct TokenizeRequest {

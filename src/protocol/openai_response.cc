@@ -137,6 +137,12 @@ void append_head(std::string& out, const AnswerHead& head, std::string_view obje
 
 }  // namespace
 
+std::size_t count_characters(std::span<const TokenRecord> records) {
+  std::size_t count = 0;
+  for (const TokenRecord& record : records) count += count_characters(record.chosen.token);
+  return count;
+}
+
 std::string format_answer(const AnswerHead& head, std::span<const Piece> choices, const UsageCount& usage) {
   const bool is_chat = head.kind == AnswerKind::kChat;
   std::string out;

@@ -58,6 +58,9 @@ struct Piece {
   std::string_view finish_reason;  // empty = null
 };
 
+/// Characters of the tokens: what text_offset grows by.
+std::size_t count_characters(std::span<const TokenRecord> records);
+
 /// The whole answer: {"id":...,"choices":[...],"usage":{...}}.
 std::string format_answer(const AnswerHead& head, std::span<const Piece> choices, const UsageCount& usage);
 

@@ -17,10 +17,10 @@ namespace autoglm::server {
 
 struct ServerOptions {
   std::string host = "127.0.0.1";
-  std::uint16_t port = 8080;                       // 0 = any free port
-  std::vector<std::string> api_keys;               // empty = none needed (only allowed on loopback)
-  std::vector<std::string> allowed_origins;        // CORS; empty = no browser origin but our own page
-  std::vector<std::string> allowed_hosts;          // besides localhost, 127.0.0.1, [::1] and the bound address
+  std::uint16_t port = 8080;                 // 0 = any free port
+  std::vector<std::string> api_keys;         // empty = none needed (only allowed on loopback)
+  std::vector<std::string> allowed_origins;  // CORS; empty = no browser origin but our own page
+  std::vector<std::string> allowed_hosts;    // besides localhost, 127.0.0.1, [::1] and the bound address
   std::size_t max_body_bytes = 8u << 20;
   std::size_t max_header_bytes = 32u << 10;
   std::size_t max_connections = 4096;
@@ -29,15 +29,16 @@ struct ServerOptions {
 
 class Server {
  public:
-  virtual ~Server() = default;                     // stops at once
-  virtual std::uint16_t port() const = 0;          // the bound one
-  /// Refuses new requests, lets those in flight end (up to drain_timeout), then closes. Blocks. Any thread but a network one.
+  virtual ~Server() = default;             // stops at once
+  virtual std::uint16_t port() const = 0;  // the bound one
+  /// Refuses new requests, lets those in flight end (up to drain_timeout), then closes. Blocks. Any thread but a
+  /// network one.
   virtual void drain() = 0;
 };
 
-/// Binds and serves. Errors: kUnavailable (port taken: says which), kPermissionDenied (other than loopback without keys), kInvalidArgument.
-/// `generator`, `clock` and `metrics` must outlive the server.
-Result<std::unique_ptr<Server>> start_server(generation::Generator& generator, const ServerOptions& options, const base::Clock& clock,
-                                             telemetry::Registry& metrics);
+/// Binds and serves. Errors: kUnavailable (port taken: says which), kPermissionDenied (other than loopback without
+/// keys), kInvalidArgument. `generator`, `clock` and `metrics` must outlive the server.
+Result<std::unique_ptr<Server>> start_server(generation::Generator& generator, const ServerOptions& options,
+                                             const base::Clock& clock, telemetry::Registry& metrics);
 
 }  // namespace autoglm::server

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// From parameters to submitted requests.
+#include "server/generation_route.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "server/answer.h"
+#include "text/chat_template.h"
+#include "text/grammar.h"
+
+namespace autoglm::server {
+namespace {
+
+using protocol::ApiError;
+
+// A budget that ran out over a caller's own text is that caller's error: sending it again will not help.
+ApiError callers_fault(Error error, std::string where) {
+  if (error.code == Code::kExhausted) error.code = Code::kInvalidArgument;
+  if (error.where.empty()) error.where = std::move(where);
+  return error;
+}
+
+ApiResult<std::shared_ptr<const text::Grammar>> compile_grammar(const Service& service,
+                                                                const protocol::ResponseFormat& format) {
+  const auto& tokenizer = service.generator.card().tokenizer;
+  if (format.kind == protocol::FormatKind::kText) return nullptr;
+  auto grammar = format.kind == protocol::FormatKind::kJsonObject
+                     ? text::Grammar::any_json_object(tokenizer)
+                     : text::Grammar::from_json_schema(format.schema, tokenizer);
+  if (grammar) return std::move(*grammar);
+  Error error = std::move(grammar).error();
+  error.where = format.pointer + error.where;  // the schema's own pointer, seen from the request
+  if (error.message.find(error.where) == std::string::npos) error.message += " (at " + error.where + ")";
+  return std::unexpected(callers_fault(std::move(error), format.pointer));
+}
+
+// Prompt and answer must fit together; both figures are told.
+ApiResult<void> check_context(const Service& service, const GenerationCall& generation) {
+  const std::size_t context = service.generator.card().context_length;
+  for (const auto& prompt : generation.prompts) {
+    if (prompt.empty()) return std::unexpected(Error{Code::kInvalidArgument, "the prompt is empty", "prompt"});
+    const std::size_t answer = generation.parameters.max_tokens.value_or(1);
+    if (prompt.size() <= context && answer <= context - prompt.size()) continue;
+    const std::string asked =
+        generation.parameters.max_tokens ? " and max_tokens asks for " + std::to_string(answer) + " more" : "";
+    return std::unexpected(ApiError({Code::kInvalidArgument,
+                                     "the context of this model is " + std::to_string(context) +
+                                         " tokens, but the prompt has " + std::to_string(prompt.size()) + asked,
+                                     generation.kind == protocol::AnswerKind::kChat ? "messages" : "prompt"},
+                                    "context_length_exceeded"));
+  }
+  return {};
+}
+
+// What one request may be answered with is bounded. Who did not say how long an answer may be gets one that keeps the
+// bound.
+ApiResult<void> bound_answer(const Service& service, GenerationCall& generation) {
+  protocol::Parameters& parameters = generation.parameters;
+  std::size_t longest_prompt = 0;
+  for (const auto& prompt : generation.prompts) longest_prompt = std::max(longest_prompt, prompt.size());
+  const std::size_t sequences = generation.prompts.size() * parameters.n;
+  const std::size_t echoed = generation.is_echoed ? longest_prompt : 0;
+  if (!parameters.max_tokens) {
+    const std::size_t room = service.generator.card().context_length - longest_prompt;
+    const std::size_t most = protocol::kMaxAnswerValues / (sequences * (1 + parameters.top_logprobs));
+    if (most < echoed + room && most > echoed) parameters.max_tokens = most - echoed;
+    if (most > echoed) return {};
+  }
+  auto size =
+      protocol::check_answer_size(sequences, echoed + parameters.max_tokens.value_or(1), parameters.top_logprobs);
+  if (!size) return std::unexpected(ApiError(size.error()));
+  return {};
+}
+
+generation::Sampling sampling_of(const protocol::Parameters& parameters) {
+  generation::Sampling sampling;
+  sampling.temperature = static_cast<float>(parameters.temperature);
+  sampling.top_k = parameters.top_k;
+  sampling.top_p = static_cast<float>(parameters.top_p);
+  sampling.min_p = static_cast<float>(parameters.min_p);
+  sampling.repetition_penalty = static_cast<float>(parameters.repetition_penalty);
+  sampling.frequency_penalty = static_cast<float>(parameters.frequency_penalty);
+  sampling.presence_penalty = static_cast<float>(parameters.presence_penalty);
+  sampling.logit_bias = parameters.logit_bias;
+  return sampling;
+}
+
+std::vector<generation::Request> requests_of(const Call& call, const GenerationCall& generation,
+                                             const std::shared_ptr<const text::Grammar>& grammar) {
+  const protocol::Parameters& parameters = generation.parameters;
+  std::vector<generation::Request> requests;
+  for (std::size_t p = 0; p < generation.prompts.size(); ++p) {
+    for (std::size_t i = 0; i < parameters.n; ++i) {
+      generation::Request request;
+      request.id = call.id;
+      request.prompt = generation.prompts[p];
+      request.sampling = sampling_of(parameters);
+      if (parameters.seed) request.sampling.seed = *parameters.seed + i;  // choices differ, and each can be had alone
+      request.max_tokens = parameters.max_tokens.value_or(0);
+      request.prompt_only = parameters.max_tokens == std::size_t{0};
+      request.min_tokens = parameters.min_tokens;
+      request.stop = parameters.stop;
+      request.stop_tokens = parameters.stop_token_ids;
+      request.ignore_eos = parameters.ignore_eos;
+      request.grammar = grammar;
+      request.want_logprobs = parameters.logprobs;
+      request.top_logprobs = parameters.top_logprobs;
+      request.want_prompt_logprobs = generation.is_echoed && parameters.logprobs;
+      request.keep_special_text = !parameters.skip_special_tokens;
+      request.tenant = call.tenant;
+      requests.push_back(std::move(request));
+    }
+  }
+  return requests;
+}
+
+AnswerPlan plan_of(const Service& service, const Call& call, const GenerationCall& generation) {
+  const protocol::Parameters& parameters = generation.parameters;
+  AnswerPlan plan;
+  plan.head = {.kind = generation.kind,
+               .id = (generation.kind == protocol::AnswerKind::kChat ? "chatcmpl-" : "cmpl-") + call.id,
+               .model = service.generator.card().name,
+               .fingerprint = service.fingerprint,
+               .created = service.clock.unix_seconds()};
+  plan.choices_per_prompt = parameters.n;
+  plan.prompts = generation.prompts;
+  plan.echoes = generation.echoes;
+  plan.is_echoed = generation.is_echoed;
+  plan.has_logprobs = parameters.logprobs;
+  plan.has_token_ids = parameters.return_token_ids;
+  plan.include_usage = parameters.include_usage;
+  plan.tokenizer = service.generator.card().tokenizer;
+  return plan;
+}
+
+// The engine's own bound on lengths may be tighter than the context: its KV memory.
+ApiError refusal_of(Error error) {
+  const bool is_length = error.code == Code::kInvalidArgument && error.where == "max_tokens";
+  return is_length ? ApiError(std::move(error), "context_length_exceeded") : ApiError(std::move(error));
+}
+
+}  // namespace
+
+ApiResult<std::vector<std::int32_t>> render_chat(const Service& service, const protocol::ChatRequest& chat) {
+  const generation::ModelCard& card = service.generator.card();
+  if (card.chat_template == nullptr) {
+    return std::unexpected(
+        Error{Code::kInvalidArgument, "this model has no chat template; use /v1/completions", "messages"});
+  }
+  text::ChatTemplate::Inputs inputs;
+  inputs.messages = &chat.messages;
+  inputs.kwargs = &chat.template_fields;
+  inputs.add_generation_prompt = chat.add_generation_prompt;
+  inputs.special = service.special_tokens;
+  auto prompt = card.chat_template->render(inputs);
+  if (!prompt) return std::unexpected(callers_fault(std::move(prompt).error(), "messages"));
+  auto ids =
+      card.tokenizer->encode(prompt->text, {.add_special = false, .parse_special = true, .plain = prompt->plain});
+  if (!ids) return std::unexpected(callers_fault(std::move(ids).error(), "messages"));
+  return std::move(*ids);
+}
+
+void generate_answer(Service& service, const Call& call, GenerationCall generation) {
+  if (auto good = check_context(service, generation); !good) return call.reply->fail(good.error());
+  if (auto good = bound_answer(service, generation); !good) return call.reply->fail(good.error());
+  auto grammar = compile_grammar(service, generation.parameters.response_format);
+  if (!grammar) return call.reply->fail(grammar.error());
+
+  auto submission = std::make_shared<Submission>(service.generator);
+  AnswerParts parts{
+      .reply = call.reply, .submission = submission, .live = &service.live, .finishing = &service.finishing};
+  AnswerPlan plan = plan_of(service, call, generation);
+  const auto answer = generation.parameters.stream ? make_streamed_answer(std::move(plan), std::move(parts))
+                                                   : make_whole_answer(std::move(plan), std::move(parts));
+  service.live.add(submission);
+  call.reply->when_gone([submission] { submission->cancel(); });
+  if (auto submitted = submission->submit(requests_of(call, generation, *grammar), answer); !submitted) {
+    answer->abandon();
+    service.live.remove(submission);
+    return call.reply->fail(refusal_of(std::move(submitted).error()));
+  }
+  answer->start();
+}
+
+}  // namespace autoglm::server

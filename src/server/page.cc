@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// The page at /: what runs and how to call it. One self-contained document: no scripts, no outside assets, a policy
+// that forbids both.
+#include <openssl/evp.h>
+
+#include <array>
+
+#include "base/json.h"
+#include "server/access.h"
+#include "server/service.h"
+
+namespace autoglm::server {
+namespace {
+
+constexpr std::string_view kStyle =
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:3rem auto;padding:0 "
+    "1rem;color:#1c1e21;background:#fff}"
+    "h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}pre{background:#f3f4f6;padding:.8rem "
+    "1rem;overflow:auto;border-radius:6px}"
+    "table{border-collapse:collapse}td{padding:.15rem 1rem .15rem "
+    "0;vertical-align:top}code{font-family:ui-monospace,monospace}"
+    "@media(prefers-color-scheme:dark){body{color:#e6e7e9;background:#17181a}pre{background:#24262a}a{color:#8ab4f8}}";
+
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out.push_back(c);
+    }
+  }
+  return out;
+}
+
+std::string base64(std::span<const std::uint8_t> bytes) {
+  std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
+  const int size =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), bytes.data(), static_cast<int>(bytes.size()));
+  out.resize(static_cast<std::size_t>(size));
+  return out;
+}
+
+// For a shell's single quotes: each quote inside closes them, is written, and opens them again.
+std::string shell_quoted(std::string_view text) {
+  std::string out = "'";
+  for (char c : text) {
+    if (c == '\'') {
+      out += "'\\''";
+    } else {
+      out.push_back(c);
+    }
+  }
+  return out + "'";
+}
+
+std::string curl_line(const Service& service, std::string_view base_url, bool is_chat) {
+  std::string model;
+  json::append_string(model, service.generator.card().name);
+  const std::string body =
+      is_chat
+          ? R"({"model": )" + model + R"(, "messages": [{"role": "user", "content": "Say hello."}], "stream": true})"
+          : R"({"model": )" + model + R"(, "prompt": "Once upon a time", "max_tokens": 32, "stream": true})";
+  std::string line = "curl -N " + std::string(base_url) + (is_chat ? "/chat/completions" : "/completions");
+  line += " \\\n  -H 'Content-Type: application/json'";
+  if (!service.options.api_keys.empty()) line += " \\\n  -H \"Authorization: Bearer $OPENAI_API_KEY\"";
+  return line + " \\\n  -d " + shell_quoted(body);
+}
+
+}  // namespace
+
+void serve_page(Service& service, const Call& call) {
+  const generation::ModelCard& card = service.generator.card();
+  const std::string host(call.request.field("host"));
+  const std::string base_url = "http://" + (host.empty() ? std::string("localhost") : host) + "/v1";
+  std::string page =
+      "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
+      "<title>Open-AutoGLM</title><style>";
+  page += kStyle;
+  page += "</style><h1>Open-AutoGLM</h1><p>This server runs <code>" + escaped(card.name) +
+          "</code> with a context of " + std::to_string(card.context_length) + " tokens, up to " +
+          std::to_string(card.max_batch_size) + " requests at a time.</p><h2>Call it</h2><pre>" +
+          escaped(curl_line(service, base_url, card.chat_template != nullptr)) +
+          "</pre><p>For clients of the OpenAI API the base URL is <code>" + escaped(base_url) + "</code>" +
+          (service.options.api_keys.empty() ? "; any API key will do."
+                                            : "; they need one of the API keys of this server.") +
+          "</p><h2>Routes</h2><table>";
+  for (const Route& route : all_routes()) {
+    page += "<tr><td><code>" + std::string(route.method) + " " + escaped(route.path) + "</code><td>" +
+            escaped(route.summary);
+  }
+  page += "</table>";
+  static const std::string policy = "default-src 'none'; style-src 'sha256-" + base64(digest_of(kStyle)) +
+                                    "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+  call.reply->send(200, "text/html; charset=utf-8", std::move(page),
+                   {{"Content-Security-Policy", policy}, {"Referrer-Policy", "no-referrer"}});
+}
+
+}  // namespace autoglm::server

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+// The server: checks every request's host, origin, route and key before its body is read, and gives the work to the
+// right thread.
+#include "server/server.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "net/http_server.h"
+#include "server/access.h"
+#include "server/service.h"
+
+namespace autoglm::server {
+namespace {
+
+using net::HttpFault;
+using net::HttpRequest;
+using net::HttpResponse;
+
+// Requests that may wait for a worker. More are refused: the client hears of it sooner than it would get an answer.
+constexpr std::size_t kMaxWaitingCalls = 512;
+constexpr int kWorkers = 2;
+
+std::string new_id() {
+  std::array<char, 33> text{};
+  std::snprintf(text.data(), text.size(), "%016lx%016lx", static_cast<unsigned long>(base::entropy_bits()),
+                static_cast<unsigned long>(base::entropy_bits()));
+  return std::string(text.data(), 32).substr(0, 24);
+}
+
+Code code_of_status(int status) {
+  if (status == 408) return Code::kDeadline;
+  if (status == 503) return Code::kExhausted;
+  return status < 500 || status == 501 || status == 505 ? Code::kInvalidArgument : Code::kInternal;
+}
+
+std::vector<std::string> special_spellings(const text::Tokenizer& tokenizer) {
+  std::vector<std::string> spellings;
+  for (std::size_t id = 0; id < tokenizer.vocab(); ++id) {
+    const auto token = static_cast<text::TokenId>(id);
+    if (tokenizer.is_special(token) && !tokenizer.token_bytes(token).empty())
+      spellings.emplace_back(tokenizer.token_bytes(token));
+  }
+  return spellings;
+}
+
+// Names the model and its limits: an answer with the same seed is the same under the same fingerprint.
+std::string fingerprint_of(const generation::ModelCard& card) {
+  const KeyDigest digest = digest_of(card.name + "\n" + std::to_string(card.context_length) + "\n" +
+                                     std::to_string(card.tokenizer->vocab()));
+  std::array<char, 16> text{};
+  std::snprintf(text.data(), text.size(), "fp_%02x%02x%02x%02x%02x", digest[0], digest[1], digest[2], digest[3],
+                digest[4]);
+  return text.data();
+}
+
+bool is_json(std::string_view content_type) {
+  const std::string type = net::lower_ascii(content_type.substr(0, content_type.find(';')));
+  const auto end = type.find_last_not_of(" \t");
+  return end != std::string::npos && std::string_view(type).substr(0, end + 1) == "application/json";
+}
+
+class ApiServer final : public Server, public net::HttpService {
+ public:
+  ApiServer(generation::Generator& generator, const ServerOptions& options, const base::Clock& clock,
+            telemetry::Registry& metrics)
+      : options_(options),
+        access_(options_),
+        finishing_(std::in_place, 1, 2 * options_.max_connections),
+        service_{generator,
+                 options_,
+                 clock,
+                 metrics,
+                 std::make_shared<Measures>(metrics, clock),
+                 live_,
+                 *finishing_,
+                 special_spellings(*generator.card().tokenizer),
+                 fingerprint_of(generator.card())},
+        workers_(std::in_place, kWorkers, kMaxWaitingCalls) {}
+  ~ApiServer() override;
+  ApiServer(const ApiServer&) = delete;
+  ApiServer& operator=(const ApiServer&) = delete;
+
+  Status listen();
+  std::uint16_t port() const override { return port_; }
+  void drain() override;
+
+  std::optional<HttpResponse> refuse(const HttpRequest& head) override;
+  void serve(HttpRequest request, std::shared_ptr<net::Exchange> exchange) override;
+  HttpResponse explain(const HttpFault& fault) override;
+
+ private:
+  std::optional<HttpResponse> refuse_route(const HttpRequest& head) const;
+  HttpResponse count(HttpResponse response, const Error& error) const;
+  void on_worker(void (*serve)(Service&, const Call&), Call call);
+
+  const ServerOptions options_;
+  const Access access_;
+  LiveSubmissions live_;
+  std::optional<Workers> finishing_;
+  Service service_;
+  std::optional<Workers> workers_;
+  std::unique_ptr<net::HttpServer> http_;
+  std::uint16_t port_ = 0;
+};
+
+// No network first, so that nothing new comes; then no workers; then no submissions, so that the engine knows nobody
+// here.
+ApiServer::~ApiServer() {
+  http_.reset();
+  workers_.reset();
+  live_.cancel_all();
+  live_.wait_until_none(base::Time::max());
+  finishing_.reset();
+}
+
+Status ApiServer::listen() {
+  net::HttpServerOptions http;
+  http.host = options_.host;
+  http.port = options_.port;
+  http.head.max_head_bytes = options_.max_header_bytes;
+  http.max_body_bytes = options_.max_body_bytes;
+  http.max_connections = options_.max_connections;
+  http_ = TRY(net::bind_http_server(http, *this, service_.clock));
+  port_ = http_->port();
+  http_->start();
+  return {};
+}
+
+// The checks that need no body, in the order of what they give away: nothing to a strange Host, nothing to a strange
+// page, and without a key not even which paths exist.
+std::optional<HttpResponse> ApiServer::refuse(const HttpRequest& head) {
+  const RouteMatch match = find_route(head.method, head.path);
+  service_.measures->count_request(match.route);
+  if (auto good = access_.check_host(head); !good) return count(error_response(good.error()), good.error());
+  auto cors = access_.check_origin(head);
+  if (!cors) return count(error_response(cors.error()), cors.error());
+  std::optional<HttpResponse> refusal;
+  if (head.method == "OPTIONS" && head.has_field("origin") && head.has_field("access-control-request-method")) {
+    refusal = HttpResponse{.status = 204, .fields = preflight_fields(head), .body = {}};
+    service_.measures->count_status(204);
+  } else {
+    refusal = refuse_route(head);
+  }
+  if (refusal) refusal->fields.insert(refusal->fields.end(), cors->begin(), cors->end());
+  return refusal;
+}
+
+HttpResponse ApiServer::count(HttpResponse response, const Error& error) const {
+  service_.measures->count_error(error.code);
+  service_.measures->count_status(response.status);
+  return response;
+}
+
+std::optional<HttpResponse> ApiServer::refuse_route(const HttpRequest& head) const {
+  const RouteMatch match = find_route(head.method, head.path);
+  const bool is_open = match.route != nullptr && !match.route->needs_key;
+  if (auto caller = access_.authenticate(head); !caller && !is_open) {
+    return count(error_response({caller.error(), "invalid_api_key"}), caller.error());
+  }
+  if (match.route == nullptr && match.allowed.empty()) {
+    const Error error{Code::kNotFound, "there is no such path here", {}};
+    return count(error_response(error), error);
+  }
+  if (match.route == nullptr) {
+    const Error error{Code::kInvalidArgument, "this path takes " + match.allowed + " only", {}};
+    HttpResponse response = count(error_response(error, 405), error);
+    response.fields.push_back({"Allow", match.allowed});
+    return response;
+  }
+  // A page of another site can make a browser POST text or a form without asking first, but not JSON.
+  if (match.route->method == "POST" && !is_json(head.field("content-type"))) {
+    const Error error{Code::kInvalidArgument, "the Content-Type must be application/json", {}};
+    return count(error_response(error, 415), error);
+  }
+  if (!head.field("content-encoding").empty()) {
+    const Error error{Code::kInvalidArgument, "the body must not be compressed", {}};
+    return count(error_response(error, 415), error);
+  }
+  return std::nullopt;
+}
+
+void ApiServer::serve(HttpRequest request, std::shared_ptr<net::Exchange> exchange) {
+  const RouteMatch match = find_route(request.method, request.path);
+  Call call;
+  call.id = new_id();
+  call.tenant = access_.authenticate(request).value_or("");
+  std::vector<net::HttpField> fields = access_.check_origin(request).value_or(std::vector<net::HttpField>{});
+  fields.push_back({"X-Request-Id", call.id});
+  fields.push_back({"X-Content-Type-Options", "nosniff"});
+  fields.push_back({"Cache-Control", "no-store"});
+  call.reply = std::make_shared<Reply>(std::move(exchange), match.route, std::move(fields), service_.measures);
+  call.request = std::move(request);
+  switch (match.route->kind) {
+    case RouteKind::kPage:
+      return serve_page(service_, call);
+    case RouteKind::kHealth:
+      return serve_health(service_, call);
+    case RouteKind::kReady:
+      return serve_ready(service_, call);
+    case RouteKind::kModels:
+      return serve_models(service_, call);
+    case RouteKind::kModel:
+      return serve_model(service_, call);
+    case RouteKind::kMetrics:
+      service_.measures->set_connections(http_->connections(), http_->accepted());
+      return on_worker(serve_metrics, std::move(call));
+    case RouteKind::kChat:
+      return on_worker(serve_chat, std::move(call));
+    case RouteKind::kCompletion:
+      return on_worker(serve_completion, std::move(call));
+    case RouteKind::kTokenize:
+      return on_worker(serve_tokenize, std::move(call));
+    case RouteKind::kDetokenize:
+      return on_worker(serve_detokenize, std::move(call));
+  }
+}
+
+void ApiServer::on_worker(void (*serve)(Service&, const Call&), Call call) {
+  const auto reply = call.reply;
+  const bool is_taken = workers_->push([this, serve, call = std::move(call)] { serve(service_, call); });
+  if (!is_taken) reply->fail(Error{Code::kExhausted, "too many requests wait already; try again", {}});
+}
+
+HttpResponse ApiServer::explain(const HttpFault& fault) {
+  const Error error{code_of_status(fault.status), fault.message, {}};
+  return count(error_response(error, fault.status), error);
+}
+
+void ApiServer::drain() {
+  service_.is_draining = true;
+  service_.generator.drain();
+  const base::Time until =
+      std::chrono::time_point_cast<base::Duration>(std::chrono::steady_clock::now() + options_.drain_timeout);
+  if (!live_.wait_until_none(until)) {
+    LOG_WARN("some answers were not complete after {} s and are cut off", options_.drain_timeout.count());
+    live_.cancel_all();
+  }
+  http_->close_idle();
+  http_->wait_until_none(std::chrono::steady_clock::now() + std::chrono::seconds(5));
+}
+
+Status check_options(const ServerOptions& options) {
+  if (!is_loopback(options.host) && options.api_keys.empty()) {
+    return fail(
+        Code::kPermissionDenied,
+        "listening on " + options.host + " lets others in: give API keys (--api-key-file), or listen on 127.0.0.1",
+        "host");
+  }
+  for (const std::string& key : options.api_keys) {
+    const bool is_clean = std::ranges::all_of(key, [](char c) { return c > 0x20 && c < 0x7f; });
+    if (key.empty() || !is_clean)
+      return fail(Code::kInvalidArgument, "an API key must be visible ASCII characters", "api_keys");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> start_server(generation::Generator& generator, const ServerOptions& options,
+                                             const base::Clock& clock, telemetry::Registry& metrics) {
+  TRY(check_options(options));
+  auto server = std::make_unique<ApiServer>(generator, options, clock, metrics);
+  TRY(server->listen());
+  return server;
+}
+
+}  // namespace autoglm::server

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the routes share, and what they are: functions from a request to its reply. Private to this folder.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "generation/generator.h"
+#include "net/http_message.h"
+#include "server/measures.h"
+#include "server/reply.h"
+#include "server/server.h"
+#include "server/submission.h"
+#include "server/workers.h"
+
+namespace autoglm::server {
+
+struct Service {
+  generation::Generator& generator;
+  const ServerOptions& options;
+  const base::Clock& clock;
+  telemetry::Registry& metrics;
+  std::shared_ptr<Measures> measures;
+  LiveSubmissions& live;
+  Workers& finishing;
+  std::vector<std::string> special_tokens;  // spellings that must stay text in what a caller wrote
+  std::string fingerprint;                  // of the model and how it is run
+  std::atomic<bool> is_draining = false;
+};
+
+// A request as a route sees it.
+struct Call {
+  net::HttpRequest request;
+  std::string tenant;  // who asks, by key; empty without keys
+  std::string id;      // of the request, for logs and the answer
+  std::shared_ptr<Reply> reply;
+};
+
+// On a worker: these parse, render, tokenise and compile.
+void serve_chat(Service& service, const Call& call);
+void serve_completion(Service& service, const Call& call);
+void serve_tokenize(Service& service, const Call& call);
+void serve_detokenize(Service& service, const Call& call);
+void serve_metrics(Service& service, const Call& call);
+
+// On the network thread: nothing here waits or computes.
+void serve_page(Service& service, const Call& call);
+void serve_health(Service& service, const Call& call);
+void serve_ready(Service& service, const Call& call);
+void serve_models(Service& service, const Call& call);
+void serve_model(Service& service, const Call& call);
+
+/// kNotFound (model_not_found) when a request names another model than the one served. An empty name is any.
+std::expected<void, protocol::ApiError> check_model(const Service& service, std::string_view name);
+
+}  // namespace autoglm::server
