@@ -40,23 +40,24 @@ AUTOGLM_INLINE __m256i first_lanes(std::size_t left) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
+// Unrolled, so that no sum is ever indexed by a variable and all of them live in registers.
 template <int kHalves, int kWidth>
 AUTOGLM_INLINE void store(const LinearCall& call, std::size_t panel, std::size_t first_half,
                           const Sums<kHalves, kWidth>& sums) {
-  for (int h = 0; h < kHalves; ++h) {
-    const std::size_t first = panel * kPanelRows + (first_half + static_cast<std::size_t>(h)) * kHalfRows;
+  unroll<0, kHalves>([&]<int kHalf>() __attribute__((always_inline)) {
+    const std::size_t first = panel * kPanelRows + (first_half + kHalf) * kHalfRows;
     if (first >= call.out_features) return;
     const __m256i lanes = first_lanes(call.out_features - first);
     const __m256 bias = call.bias != nullptr ? _mm256_maskload_ps(call.bias + first, lanes) : _mm256_setzero_ps();
-    for (int n = 0; n < kWidth; ++n) {
-      if (n >= call.x.columns) break;
-      float* out = call.out + static_cast<std::size_t>(n) * call.out_stride + first;
-      __m256 value = sums.value[h][n];
+    unroll<0, kWidth>([&]<int kColumn>() __attribute__((always_inline)) {
+      if (kColumn >= call.x.columns) return;
+      float* out = call.out + kColumn * call.out_stride + first;
+      __m256 value = sums.value[kHalf][kColumn];
       if (call.bias != nullptr) value = _mm256_add_ps(value, bias);
       if (call.accumulate) value = _mm256_add_ps(_mm256_maskload_ps(out, lanes), value);
       _mm256_maskstore_ps(out, lanes, value);
-    }
-  }
+    });
+  });
 }
 
 consteval int log2_of(int power) { return power <= 1 ? 0 : 1 + log2_of(power / 2); }

@@ -34,22 +34,23 @@ AUTOGLM_INLINE void clear(Sums<kPanels, kWidth>& sums) {
   }
 }
 
+// Unrolled, so that no sum is ever indexed by a variable and all of them live in registers.
 template <int kPanels, int kWidth>
 AUTOGLM_INLINE void store(const LinearCall& call, std::size_t first_panel, const Sums<kPanels, kWidth>& sums) {
-  for (int p = 0; p < kPanels; ++p) {
-    const std::size_t first = (first_panel + static_cast<std::size_t>(p)) * kPanelRows;
+  unroll<0, kPanels>([&]<int kPanel>() __attribute__((always_inline)) {
+    const std::size_t first = (first_panel + kPanel) * kPanelRows;
     const std::size_t left = call.out_features - first;
     const __mmask16 rows = left >= kPanelRows ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
     const __m512 bias = call.bias != nullptr ? _mm512_maskz_loadu_ps(rows, call.bias + first) : _mm512_setzero_ps();
-    for (int n = 0; n < kWidth; ++n) {
-      if (n >= call.x.columns) break;
-      float* out = call.out + static_cast<std::size_t>(n) * call.out_stride + first;
-      __m512 value = sums.value[p][n];
+    unroll<0, kWidth>([&]<int kColumn>() __attribute__((always_inline)) {
+      if (kColumn >= call.x.columns) return;
+      float* out = call.out + kColumn * call.out_stride + first;
+      __m512 value = sums.value[kPanel][kColumn];
       if (call.bias != nullptr) value = _mm512_add_ps(value, bias);
       if (call.accumulate) value = _mm512_add_ps(_mm512_maskz_loadu_ps(rows, out), value);
       _mm512_mask_storeu_ps(out, rows, value);
-    }
-  }
+    });
+  });
 }
 
 consteval int log2_of(int power) { return power <= 1 ? 0 : 1 + log2_of(power / 2); }
