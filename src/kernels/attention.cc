@@ -13,7 +13,7 @@
 namespace autoglm::kernels {
 namespace {
 
-static_assert(kTileTokens == KvLayer::kBlockTokens);
+static_assert(kTileTokens == KvLayer::kBlockTokens && kQueryStride >= KvLayer::kMaxHeadDim);
 
 constexpr std::size_t kSegmentTokens = kSegmentBlocks * kTileTokens;
 // Attention runs near the peak of multiply-adds, so a fork must bring more of them than for the other row operations.
@@ -27,7 +27,7 @@ constexpr std::size_t state_floats(std::size_t queries, std::size_t stride) {
   return queries * (stride + kMaxLanes) + round_up(queries, kMaxLanes);
 }
 constexpr std::size_t kMaxStateFloats = state_floats(kTileQueries, KvLayer::kMaxHeadDim);
-constexpr std::size_t kWorkerFloats = kTileQueries * (KvLayer::kMaxHeadDim + kTileTokens) + 2 * kMaxStateFloats;
+constexpr std::size_t kWorkerFloats = kTileQueries * (kQueryStride + kTileTokens) + 2 * kMaxStateFloats;
 
 AttentionState state_at(float* memory, std::size_t queries, std::size_t stride) {
   float* total = memory + queries * stride;
@@ -155,13 +155,15 @@ class Runner {
   }
 
  private:
-  // The unit's queries side by side: [rows, heads, head_dim].
+  // The unit's queries, kQueryStride apart.
   const float* gather(const Unit& unit, float* memory) const {
-    const std::size_t columns = unit.heads * job_.kv.head_dim;
-    const std::size_t first = unit.first_head * job_.kv.head_dim;
-    if (unit.rows == 1) return job_.query.f32(unit.row) + first;
-    for (std::size_t row = 0; row < unit.rows; ++row) {
-      std::memcpy(memory + row * columns, job_.query.f32(unit.row + row) + first, columns * sizeof(float));
+    const std::size_t dim = job_.kv.head_dim;
+    float* to = memory;
+    for (std::size_t row = unit.row; row < unit.row + unit.rows; ++row) {
+      const float* from = job_.query.f32(row) + unit.first_head * dim;
+      for (std::size_t head = 0; head < unit.heads; ++head, from += dim, to += kQueryStride) {
+        std::memcpy(to, from, dim * sizeof(float));
+      }
     }
     return memory;
   }
@@ -185,7 +187,7 @@ class Runner {
         .block_bytes = kv.kv_heads * kv.head_bytes(),
         .scale = job_.scale,
         .softcap = job_.softcap,
-        .weights = memory + kTileQueries * KvLayer::kMaxHeadDim,
+        .weights = memory + kTileQueries * kQueryStride,
         .state = part,
     };
     (kv.type == DType::kF16 ? table_.attend_f16 : table_.attend_f32)(tile);

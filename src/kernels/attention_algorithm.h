@@ -4,7 +4,7 @@
 //
 // What makes a row's bits independent of its neighbours: a score is summed over dimensions 0, 1, ..; a value over
 // tokens in rising position; blocks and segments are cut at absolute positions; tokens that a row may not see are never
-// multiplied (their memory may hold anything), so a row that sees part of a block goes through it alone.
+// multiplied into values (their memory may hold anything), so a row that sees part of a block sums it alone.
 #pragma once
 
 #include <cstddef>
@@ -17,10 +17,9 @@ namespace autoglm::kernels {
 
 // out[q][0 .. columns) (+)= sum over k of weights[q][k] * matrix[k][..], for Q queries, k rising. Two vectors of
 // columns at a time: Q x 2 sums live in registers. Serves scores (matrix = transposed keys) and values alike.
-template <typename V, int Q, bool kAccumulate, typename Element>
-AUTOGLM_KERNEL_INLINE void outer_product(const float* weights, std::size_t weight_stride, const Element* matrix,
-                                         std::size_t matrix_stride, std::size_t depth, float* out,
-                                         std::size_t out_stride, std::size_t columns) {
+template <typename V, int Q, bool kAccumulate, std::size_t kWeightStride, typename Element>
+AUTOGLM_KERNEL_INLINE void outer_product(const float* weights, const Element* matrix, std::size_t matrix_stride,
+                                         std::size_t depth, float* out, std::size_t out_stride, std::size_t columns) {
   using F = typename V::F;
   constexpr std::size_t kLanes = V::kLanes;
   std::size_t c = 0;
@@ -35,7 +34,7 @@ AUTOGLM_KERNEL_INLINE void outer_product(const float* weights, std::size_t weigh
       const F low = V::load(row);
       const F high = V::load(row + kLanes);
       for (int q = 0; q < Q; ++q) {
-        const F weight = V::set(weights[q * weight_stride + k]);
+        const F weight = V::set(weights[static_cast<std::size_t>(q) * kWeightStride + k]);
         sums[q][0] = V::fma(weight, low, sums[q][0]);
         sums[q][1] = V::fma(weight, high, sums[q][1]);
       }
@@ -52,25 +51,26 @@ AUTOGLM_KERNEL_INLINE void outer_product(const float* weights, std::size_t weigh
     const Element* row = matrix + c;
     for (std::size_t k = 0; k < depth; ++k, row += matrix_stride) {
       const F one = V::load_part(row, left);
-      for (int q = 0; q < Q; ++q) sums[q] = V::fma(V::set(weights[q * weight_stride + k]), one, sums[q]);
+      for (int q = 0; q < Q; ++q)
+        sums[q] = V::fma(V::set(weights[static_cast<std::size_t>(q) * kWeightStride + k]), one, sums[q]);
     }
     for (int q = 0; q < Q; ++q) V::store(out + q * out_stride + c, sums[q]);
   }
 }
 
 // The same for any number of queries: V::kQueries at a time, then the rest in one go.
-template <typename V, bool kAccumulate, typename Element>
-AUTOGLM_KERNEL_INLINE void outer_products(std::size_t queries, const float* weights, std::size_t weight_stride,
-                                          const Element* matrix, std::size_t matrix_stride, std::size_t depth,
-                                          float* out, std::size_t out_stride, std::size_t columns) {
+template <typename V, bool kAccumulate, std::size_t kWeightStride, typename Element>
+AUTOGLM_KERNEL_INLINE void outer_products(std::size_t queries, const float* weights, const Element* matrix,
+                                          std::size_t matrix_stride, std::size_t depth, float* out,
+                                          std::size_t out_stride, std::size_t columns) {
   while (queries > 0) {
     const std::size_t taken = queries < V::kQueries ? queries : V::kQueries;
     switch (taken) {
 #define AUTOGLM_OUTER_PRODUCT(count)                                                                              \
   case count:                                                                                                     \
     if constexpr (count <= V::kQueries)                                                                           \
-      outer_product<V, count, kAccumulate>(weights, weight_stride, matrix, matrix_stride, depth, out, out_stride, \
-                                           columns);                                                              \
+      outer_product<V, count, kAccumulate, kWeightStride>(weights, matrix, matrix_stride, depth, out, out_stride, \
+                                                          columns);                                               \
     break
       AUTOGLM_OUTER_PRODUCT(1);
       AUTOGLM_OUTER_PRODUCT(2);
@@ -85,7 +85,7 @@ AUTOGLM_KERNEL_INLINE void outer_products(std::size_t queries, const float* weig
         break;
     }
     queries -= taken;
-    weights += taken * weight_stride;
+    weights += taken * kWeightStride;
     out += taken * out_stride;
   }
 }
@@ -127,26 +127,6 @@ AUTOGLM_KERNEL_INLINE void softmax_block(float* scores, std::uint32_t visible, f
   V::store(total, sum);
 }
 
-// Tokens [from, to) of a block for queries [first, first + count) of the tile.
-template <typename V, typename Element>
-AUTOGLM_KERNEL_INLINE void attend_block(const AttentionTile& tile, std::size_t block, std::size_t first,
-                                        std::size_t count, std::size_t from, std::size_t to) {
-  const std::size_t offset = tile.block_table[block] * tile.block_bytes;
-  const auto* keys = reinterpret_cast<const Element*>(tile.keys + offset);
-  const auto* values = reinterpret_cast<const Element*>(tile.values + offset);
-  outer_products<V, false>(count, tile.query + first * tile.head_dim, tile.head_dim, keys, kTileTokens, tile.head_dim,
-                           tile.weights, kTileTokens, kTileTokens);
-  const std::uint32_t visible = (to == kTileTokens ? ~0u : (1u << to) - 1u) & ~((1u << from) - 1u);
-  const AttentionState& state = tile.state;
-  for (std::size_t q = 0; q < count; ++q) {
-    softmax_block<V>(tile.weights + q * kTileTokens, visible, tile.scale, tile.softcap,
-                     state.values + (first + q) * state.value_stride, tile.head_dim, state.largest + first + q,
-                     state.total + (first + q) * kMaxLanes);
-  }
-  outer_products<V, true>(count, tile.weights + from, kTileTokens, values + from * tile.head_dim, tile.head_dim,
-                          to - from, state.values + first * state.value_stride, state.value_stride, tile.head_dim);
-}
-
 template <typename V>
 void clear(const AttentionState& state, std::size_t queries) {
   const typename V::F zero = V::zero();
@@ -155,32 +135,68 @@ void clear(const AttentionState& state, std::size_t queries) {
   for (std::size_t q = 0; q < queries; ++q) state.largest[q] = -__builtin_inff();
 }
 
+// The tokens [from, to) of a block that a row sees; none when from == to.
+struct VisibleTokens {
+  std::size_t from;
+  std::size_t to;
+};
+
+template <typename V>
+AUTOGLM_KERNEL_INLINE VisibleTokens visible_tokens(const AttentionTile& tile, std::size_t row, std::size_t block) {
+  const std::size_t position = tile.first_position + row;
+  const std::size_t oldest = tile.window != 0 && position >= tile.window ? position + 1 - tile.window : 0;
+  const std::size_t begin = block * kTileTokens;
+  const std::size_t end = begin + kTileTokens;
+  if (position < begin || oldest >= end) return {0, 0};
+  return {oldest > begin ? oldest - begin : 0, position + 1 < end ? position + 1 - begin : kTileTokens};
+}
+
+// All rows of the tile against one block. The rows that see any of it follow each other. Scores may touch tokens that a
+// row does not see - every token has a lane of its own, which softmax_block() drops - but values may not.
+template <typename V, typename Element>
+AUTOGLM_KERNEL_INLINE void attend_block(const AttentionTile& tile, std::size_t block) {
+  std::size_t first = 0;
+  while (first < tile.rows && visible_tokens<V>(tile, first, block).to == 0) ++first;
+  std::size_t end = first;
+  while (end < tile.rows && visible_tokens<V>(tile, end, block).to != 0) ++end;
+  if (first == end) return;
+
+  const AttentionState& state = tile.state;
+  const std::size_t group = tile.group;
+  const std::size_t offset = tile.block_table[block] * tile.block_bytes;
+  const auto* keys = reinterpret_cast<const Element*>(tile.keys + offset);
+  const auto* values = reinterpret_cast<const Element*>(tile.values + offset);
+  outer_products<V, false, kQueryStride>((end - first) * group, tile.query + first * group * kQueryStride, keys,
+                                         kTileTokens, tile.head_dim, tile.weights + first * group * kTileTokens,
+                                         kTileTokens, kTileTokens);
+  for (std::size_t row = first; row < end; ++row) {
+    const VisibleTokens seen = visible_tokens<V>(tile, row, block);
+    const std::uint32_t bits = (seen.to == kTileTokens ? ~0u : (1u << seen.to) - 1u) & ~((1u << seen.from) - 1u);
+    for (std::size_t q = row * group; q < (row + 1) * group; ++q) {
+      softmax_block<V>(tile.weights + q * kTileTokens, bits, tile.scale, tile.softcap,
+                       state.values + q * state.value_stride, tile.head_dim, state.largest + q,
+                       state.total + q * kMaxLanes);
+    }
+  }
+  for (std::size_t row = first; row < end;) {
+    const VisibleTokens seen = visible_tokens<V>(tile, row, block);
+    const bool whole = seen.from == 0 && seen.to == kTileTokens;
+    std::size_t last = row + 1;  // rows that see the whole block share a pass
+    while (whole && last < end && visible_tokens<V>(tile, last, block).to == kTileTokens &&
+           visible_tokens<V>(tile, last, block).from == 0)
+      ++last;
+    outer_products<V, true, kTileTokens>((last - row) * group, tile.weights + row * group * kTileTokens + seen.from,
+                                         values + seen.from * tile.head_dim, tile.head_dim, seen.to - seen.from,
+                                         state.values + row * group * state.value_stride, state.value_stride,
+                                         tile.head_dim);
+    row = last;
+  }
+}
+
 template <typename V, typename Element>
 void attend(const AttentionTile& tile) {
   clear<V>(tile.state, tile.rows * tile.group);
-  for (std::size_t block = tile.first_block; block < tile.end_block; ++block) {
-    const std::size_t begin = block * kTileTokens;
-    const std::size_t end = begin + kTileTokens;
-    std::size_t row = 0;
-    while (row < tile.rows) {
-      const std::size_t position = tile.first_position + row;
-      const std::size_t oldest = tile.window != 0 && position >= tile.window ? position + 1 - tile.window : 0;
-      const bool unseen = position < begin || oldest >= end;
-      if (!unseen && (position + 1 < end || oldest > begin)) {
-        const std::size_t to = position + 1 < end ? position + 1 - begin : kTileTokens;
-        attend_block<V, Element>(tile, block, row * tile.group, tile.group, oldest > begin ? oldest - begin : 0, to);
-      }
-      if (unseen || position + 1 < end || oldest > begin) {
-        ++row;
-        continue;
-      }
-      // Rows that see the whole block share its pass: those before the window leaves its first token.
-      const std::size_t leaves = tile.window != 0 ? begin + tile.window - tile.first_position : tile.rows;
-      const std::size_t last = leaves < tile.rows ? leaves : tile.rows;
-      attend_block<V, Element>(tile, block, row * tile.group, (last - row) * tile.group, 0, kTileTokens);
-      row = last;
-    }
-  }
+  for (std::size_t block = tile.first_block; block < tile.end_block; ++block) attend_block<V, Element>(tile, block);
 }
 
 // Joins two states of the same queries: sums scaled to the larger of the two maxima. A query that saw nothing in

@@ -16,6 +16,10 @@ inline constexpr std::size_t kTileTokens = 32;
 inline constexpr std::size_t kSegmentBlocks = 8;
 // Queries (rows x heads of one KV head) that share a pass over a block.
 inline constexpr std::size_t kTileQueries = 32;
+// Floats from one query of a tile to the next: a constant, so that the inner loop addresses all of them from one
+// register; room for KvLayer::kMaxHeadDim, and not a multiple of 4 KiB / 8, so that they do not share sets of the L1
+// cache.
+inline constexpr std::size_t kQueryStride = 528;
 // Partial sums kept per query: the lanes of the widest instruction set.
 inline constexpr std::size_t kMaxLanes = 16;
 
@@ -30,7 +34,7 @@ struct AttentionState {
 // The queries of `rows` successive tokens for `group` heads of one KV head, against blocks [first_block, end_block) of
 // one segment.
 struct AttentionTile {
-  const float* query;  // [rows * group, head_dim]
+  const float* query;  // [rows * group, head_dim], kQueryStride apart
   std::size_t rows;
   std::size_t group;
   std::size_t head_dim;
