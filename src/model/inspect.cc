@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/inspect.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <system_error>
+#include <utility>
+
+#include "base/log.h"
+#include "base/thread_pool.h"
+#include "model/families/family.h"
+#include "model/formats/checkpoint.h"
+#include "model/kv_cache.h"
+#include "model/weights.h"
+
+namespace autoglm::model {
+namespace {
+
+// Enough rows to fill whole panels of any instruction set, few enough to be packed in no time.
+constexpr std::size_t kSampleRows = 64;
+
+std::vector<TypeFacts> count_types(const Checkpoint& checkpoint) {
+  std::map<std::string, TypeFacts> by_name;
+  for (const StoredTensor& tensor : checkpoint.tensors()) {
+    TypeFacts& facts = by_name[tensor.type_text()];
+    facts.tensors += 1;
+    facts.elements += tensor.elements();
+    facts.bytes += tensor.bytes.size();
+  }
+  std::vector<TypeFacts> types;
+  for (auto& [name, facts] : by_name) {
+    facts.type = name;
+    types.push_back(std::move(facts));
+  }
+  std::ranges::sort(types, std::greater(), &TypeFacts::bytes);
+  return types;
+}
+
+// Bytes of all projections once packed, measured on the first rows of one of each (type, columns).
+std::uint64_t measure_packed(std::span<const StoredTensor* const> projections, kernels::Ops& ops) {
+  std::map<std::pair<kernels::DType, std::uint64_t>, double> bytes_per_row;
+  double total = 0;
+  for (const StoredTensor* stored : projections) {
+    const std::uint64_t columns = stored->shape[1];
+    const auto [entry, is_new] = bytes_per_row.try_emplace({*stored->type, columns}, 0.0);
+    if (is_new) {
+      const std::size_t rows = std::min<std::size_t>(stored->shape[0], kSampleRows);
+      const std::size_t row_bytes = kernels::row_bytes(*stored->type, columns);
+      kernels::Buffer sample(rows * row_bytes);
+      std::copy_n(stored->bytes.data(), rows * row_bytes, sample.data());
+      const auto packed = ops.pack({*stored->type, rows, columns, row_bytes, sample.data()});
+      entry->second = static_cast<double>(packed->bytes()) / static_cast<double>(rows);
+    }
+    total += entry->second * static_cast<double>(stored->shape[0]);
+  }
+  return static_cast<std::uint64_t>(total);
+}
+
+Status read_gguf_facts(const GgufFile& file, ModelFacts& facts) {
+  facts.format = "GGUF v" + std::to_string(file.version());
+  facts.name = TRY(file.find_string("general.name")).value_or("");
+  facts.has_chat_template = file.has("tokenizer.chat_template");
+  facts.tokenizer = TRY(file.find_string("tokenizer.ggml.model")).value_or("");
+  const auto pre = TRY(file.find_string("tokenizer.ggml.pre"));
+  if (pre && !pre->empty()) facts.tokenizer += " (" + std::string(*pre) + ")";
+  return {};
+}
+
+void read_folder_facts(const std::filesystem::path& folder, ModelFacts& facts) {
+  std::error_code error;
+  facts.format = "safetensors";
+  if (std::filesystem::exists(folder / "tokenizer.json", error)) facts.tokenizer = "tokenizer.json";
+  facts.has_chat_template = std::filesystem::exists(folder / "chat_template.jinja", error);
+  if (facts.has_chat_template) return;
+  const auto config = read_small_file(folder / "tokenizer_config.json", 64ull << 20);
+  facts.has_chat_template = config && *config && (*config)->find("\"chat_template\"") != std::string::npos;
+}
+
+std::string mebibytes(std::uint64_t bytes) {
+  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1024.0 * 1024.0));
+}
+
+}  // namespace
+
+Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOptions& options) {
+  const Checkpoint checkpoint = TRY(Checkpoint::open(path));
+  auto description = describe(checkpoint);
+  if (!description) return fail_in(path.string(), std::move(description).error());
+  auto projections = list_projections(checkpoint, *description);
+  if (!projections) return fail_in(path.string(), std::move(projections).error());
+
+  ModelFacts facts;
+  if (checkpoint.gguf() != nullptr) {
+    TRY(read_gguf_facts(*checkpoint.gguf(), facts));
+  } else {
+    read_folder_facts(path, facts);
+  }
+  const ModelConfig& config = description->config;
+  facts.architecture = config.architecture;
+  facts.file_bytes = checkpoint.file_bytes();
+  facts.vocab = config.vocab;
+  facts.hidden = config.hidden;
+  facts.layers = config.layers.size();
+  facts.heads = config.heads;
+  facts.kv_heads = config.kv_heads;
+  facts.head_dim = config.head_dim;
+  facts.feed_forward = config.feed_forward;
+  facts.context_length = options.context_length != 0 ? options.context_length : config.context_length;
+  for (const LayerConfig& layer : config.layers) facts.sliding_window = std::max(facts.sliding_window, layer.window);
+  facts.has_tied_head = config.has_tied_head;
+  facts.types = count_types(checkpoint);
+  for (const TypeFacts& type : facts.types) facts.parameters += type.elements;
+
+  base::ThreadPool pool(1);
+  kernels::Arena arena(4096);
+  const auto ops = kernels::make_ops(options.isa, options.compute, pool, arena);
+  facts.packed_bytes = measure_packed(*projections, *ops);
+  facts.kv_bytes_per_token = KvCache::bytes_per_block(config, options.compute) / kernels::KvLayer::kBlockTokens;
+  facts.kv_bytes_of_context = facts.kv_bytes_per_token * facts.context_length;
+  return facts;
+}
+
+std::string format_facts(const ModelFacts& facts) {
+  std::string text;
+  const auto line = [&](std::string_view label, const std::string& value) {
+    text += fmt::format("{:<16}{}\n", label, value);
+  };
+  line("architecture", facts.architecture);
+  if (!facts.name.empty()) line("name", base::printable(facts.name));
+  line("format", fmt::format("{}, {}", facts.format, mebibytes(facts.file_bytes)));
+  line("parameters", fmt::format("{:.1f} million", static_cast<double>(facts.parameters) / 1e6));
+  line("layers", fmt::format("{} of hidden size {}, feed-forward {}", facts.layers, facts.hidden, facts.feed_forward));
+  line("attention", fmt::format("{} heads of {} on {} key-value heads", facts.heads, facts.head_dim, facts.kv_heads));
+  if (facts.sliding_window > 0) line("sliding window", fmt::format("{} tokens", facts.sliding_window));
+  line("vocabulary", fmt::format("{}{}", facts.vocab, facts.has_tied_head ? ", output tied to the embedding" : ""));
+  line("context", fmt::format("{} tokens", facts.context_length));
+  line("tokenizer", facts.tokenizer.empty() ? "none" : base::printable(facts.tokenizer));
+  line("chat template", facts.has_chat_template ? "yes" : "no");
+  text += "\ntype       tensors        elements           size\n";
+  for (const TypeFacts& type : facts.types) {
+    text += fmt::format("{:<10} {:>7} {:>15} {:>14}\n", type.type, type.tensors, type.elements, mebibytes(type.bytes));
+  }
+  text += "\nmemory\n";
+  line("  weights", mebibytes(facts.packed_bytes) + " as packed for this processor");
+  line("  KV per token", fmt::format("{:.1f} KiB", static_cast<double>(facts.kv_bytes_per_token) / 1024.0));
+  line("  KV of context",
+       fmt::format("{} for one sequence of {} tokens", mebibytes(facts.kv_bytes_of_context), facts.context_length));
+  return text;
+}
+
+}  // namespace autoglm::model
