@@ -88,12 +88,14 @@ int32_t bridge_tokenizer_strips_leading_space(const struct bridge_tokenizer* tok
 
 struct bridge_template;
 
-int32_t bridge_template_parse(struct bridge_bytes source, struct bridge_sink error, struct bridge_template** compiled);
+// `fuel`: instructions that one rendering may run.
+int32_t bridge_template_parse(struct bridge_bytes source, uint64_t fuel, struct bridge_sink error,
+                              struct bridge_template** compiled);
 void bridge_template_free(struct bridge_template* compiled);
 // `context` is a JSON object: the variables that the template may name. `now_seconds` is what strftime_now() formats, as
 // seconds since 1970 in local time.
-int32_t bridge_template_render(const struct bridge_template* compiled, struct bridge_bytes context, uint64_t fuel,
-                               size_t max_output, int64_t now_seconds, struct bridge_sink text, struct bridge_sink error);
+int32_t bridge_template_render(const struct bridge_template* compiled, struct bridge_bytes context, size_t max_output,
+                               int64_t now_seconds, struct bridge_sink text, struct bridge_sink error);
 
 // --- constrained decoding ------------------------------------------------------------------------------------------
 

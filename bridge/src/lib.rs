@@ -4,8 +4,15 @@
 
 mod added_tokens;
 mod gguf_vocabulary;
+mod grammar;
+pub mod grammar_ffi;
 mod guard;
 mod limits;
+mod template;
+pub mod template_ffi;
+mod template_operators;
+mod template_python;
+mod template_spending;
 mod token_bytes;
 mod tokenizer;
 pub mod tokenizer_ffi;

@@ -117,8 +117,8 @@ mod tests {
     #[test]
     fn hostile_files_are_refused() {
         assert_eq!(code_of("{}"), Some(Code::Corrupt));
-        assert_eq!(code_of(r#"{"model":{"type":"BPE","continuing_subword_prefix":"##"}}"#), Some(Code::Invalid));
-        assert_eq!(code_of(r#"{"model":{"type":"WordPiece","continuing_subword_prefix":"##"}}"#), None);
+        assert_eq!(code_of(r#"{"model":{"type":"BPE","continuing_subword_prefix":"@@"}}"#), Some(Code::Invalid));
+        assert_eq!(code_of(r#"{"model":{"type":"WordPiece","continuing_subword_prefix":"@@"}}"#), None);
         assert_eq!(code_of(r#"{"model":{"dropout":0.1}}"#), Some(Code::Invalid));
         assert_eq!(code_of(&with("x", &"[".repeat(200))), Some(Code::Corrupt));
     }
