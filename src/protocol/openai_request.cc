@@ -168,7 +168,7 @@ Status read_tools(FieldReader& reader) {
   for (std::string_view name : {"tools", "functions"}) {
     const json::Value* tools = reader.take(name);
     if (tools != nullptr && !(tools->is_array() && tools->get_array().empty())) {
-      return fail(Code::kInvalidArgument, std::string(name) + " is not supported here", std::string(name));
+      return reader.wrong(name, "absent or empty: tool calls are not supported");
     }
   }
   const json::Value* choice = reader.take("tool_choice");

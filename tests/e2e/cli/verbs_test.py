@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs that need no weights: what they print, what they refuse and with which exit code."""
+import json
+import os
+import unittest
+
+from support import GOLDEN, CliTest
+
+SCRIPT = """== capital
+Paris.
+
+== count
+one two three
+
+==
+Nothing to say.
+"""
+
+
+class Usage(CliTest):
+    def test_help_and_version(self):
+        self.assertIn("serve", self.cli().stdout)
+        for verb in ("serve", "run", "pull", "list", "rm", "inspect", "perplexity", "bench"):
+            self.assertIn("--help", self.cli(verb, "--help").stdout)
+        version = self.cli("--version").stdout
+        for word in ("openautoglm", "build", "scalar, avx2, avx512", "processor"):
+            self.assertIn(word, version)
+
+    def test_wrong_use_is_exit_code_2(self):
+        for arguments in (("frobnicate",), ("pull",), ("pull", "a", "b"), ("run", "--temperature", "9"), ("serve", "--port", "65536"),
+                          ("serve", "--port", "x"), ("run", "x", "--compute", "sloppy"), ("inspect", "logits", "--model", "x"),
+                          ("rm", "../x"), ("run",), ("serve", "--isa", "sse2", "scripted:x"), ("list", "--nonsense")):
+            done = self.cli(*arguments, expect=2)
+            self.assertEqual(done.stdout, "", arguments)
+            self.assertTrue(done.stderr.startswith("openautoglm: "), done.stderr)
+
+    def test_failures_are_exit_code_1_and_one_sentence(self):
+        for arguments, words in ((("run", "scripted:/no/such/file", "--prompt", "x"), "cannot be read"),
+                                 (("run", "/no/such/model.gguf", "--prompt", "x"), "no file"),
+                                 (("run", "smolm2", "--prompt", "x"), "did you mean smollm2"),
+                                 (("run", "smollm2", "--prompt", "x"), "pull smollm2"),
+                                 (("rm", "smollm2"), "not here"),
+                                 (("list", "--path", "smollm2"), "pull smollm2")):
+            done = self.cli(*arguments, expect=1)
+            self.assertIn(words, done.stderr)
+            self.assertEqual(done.stderr.strip().count("\n"), 0, done.stderr)
+
+
+class Models(CliTest):
+    def add(self, name, **changes):
+        folder = self.home / "models" / name
+        folder.mkdir(parents=True)
+        manifest = {"name": name, "licence": "MIT", "source": "test", "load": ".", "files": [{"path": "x", "bytes": 1500, "sha256": ""}]}
+        (folder / "manifest.json").write_text(json.dumps({**manifest, **changes}))
+        return folder
+
+    def test_list(self):
+        self.assertIn("No models", self.cli("list").stdout)
+        self.assertEqual(json.loads(self.cli("list", "--json").stdout), [])
+        folder = self.add("mine")
+        self.assertIn("1.5 kB", self.cli("list").stdout)
+        self.assertEqual(json.loads(self.cli("list", "--json").stdout)[0]["path"], str(folder))
+        every = self.cli("list", "--all").stdout
+        for name in ("smollm2", "gemma3-270m", "qwen2.5-coder-0.5b", "open-autoglm-large", "all-minilm-l6-v2", "98.4 MB"):
+            self.assertIn(name, every)
+
+    def test_rm(self):
+        self.add("mine")
+        self.add("other")
+        self.assertEqual(self.cli("rm", "mine", "other").stdout, "removed mine\nremoved other\n")
+        self.assertEqual(os.listdir(self.home / "models"), [])
+        self.cli("rm", "mine", expect=1)
+
+    def test_a_broken_manifest_is_told(self):
+        self.add("smollm2", load="../../etc")
+        self.assertIn("broken", self.cli("run", "smollm2", "--prompt", "x", expect=1).stderr)
+        self.assertEqual(json.loads(self.cli("list", "--json").stdout), [])
+
+    def test_a_broken_catalogue_is_told(self):
+        (self.home / "catalogue.toml").write_text("model = 3")
+        self.assertIn("catalogue.toml", self.cli("list", "--all", expect=1).stderr)
+
+
+class Run(CliTest):
+    def test_a_prompt(self):
+        model = self.script(SCRIPT)
+        self.assertEqual(self.cli("run", model, "--prompt", "the capital of France?").stdout, "Paris.\n")
+        self.assertEqual(self.cli("run", "--model", model, stdin="count\n").stdout, "one two three\n")
+        self.assertEqual(self.cli("run", model, "--system", "capital", "--prompt", "x").stdout, "Paris.\n")
+        self.assertEqual(self.cli("run", model, "--max-tokens", "3", stdin="count").stdout, "one\n")
+        self.assertIn("stdin is empty", self.cli("run", model, stdin="\n", expect=2).stderr)
+
+    def test_a_bad_script(self):
+        self.assertNotEqual(self.cli("run", self.script("== a\n<|nonsense|>\n"), "--prompt", "a", expect=1).stderr, "")
+
+    def test_settings_files(self):
+        model = self.script(SCRIPT)
+        settings = self.folder / "settings.toml"
+        settings.write_text(f'model = "{model}"\nmax_tokens = 3\nprompt = "count"\n')
+        self.assertEqual(self.cli("run", "--config", settings).stdout, "one\n")
+        self.assertEqual(self.cli("run", "--config", settings, "--max-tokens", "7").stdout, "one two\n")
+        for text, words in (("modle = 'x'", "'modle'"), ("[serve]\nport = 1", "'serve'"), ("temperature = 9", "'temperature'"),
+                            ("max_tokens = ", "line 1"), ("config = 'x'", "'config'")):
+            settings.write_text(text)
+            self.assertIn(words, self.cli("run", model, "--config", settings, expect=2 if "=" != text[-2:].strip() else 1).stderr)
+        self.cli("run", model, "--config", self.folder / "none.toml", expect=2)
+
+
+class InspectTokens(CliTest):
+    def test_goldens(self):
+        for kind in ("bpe_llama3", "sp_bpe"):
+            folder = GOLDEN / "tokenizers" / kind
+            cases = json.loads((folder / "corpus.json").read_text())["cases"]
+            lines = "".join(json.dumps(case["text"]) + "\n" for case in cases)
+            done = self.cli("inspect", "tokens", "--model", folder, "--jsonl", "--no-special", "--parse-special", stdin=lines)
+            answers = [json.loads(line) for line in done.stdout.splitlines()]
+            self.assertEqual([answer["ids"] for answer in answers], [case["ids"] for case in cases])
+            self.assertEqual([answer["decoded"] for answer in answers], [case["decoded"] for case in cases])
+            done = self.cli("inspect", "tokens", "--model", folder, "--jsonl", "--parse-special", stdin=lines)
+            self.assertEqual([json.loads(line)["ids"] for line in done.stdout.splitlines()], [case["ids_special"] for case in cases])
+
+    def test_lines_that_are_no_strings(self):
+        folder = GOLDEN / "tokenizers" / "bpe_llama3"
+        for line in ("3", "[\"a\"]", "\"open", "\"a\" \"b\""):
+            self.assertIn("line 2", self.cli("inspect", "tokens", "--model", folder, "--jsonl", stdin=f'"ok"\n{line}\n', expect=1).stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
