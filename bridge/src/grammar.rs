@@ -250,6 +250,10 @@ impl GrammarMatcher {
     }
 
     pub fn accept(&mut self, token: u32) -> Outcome<()> {
+        // The matcher would take an unknown token for a failure of its own, and stay broken.
+        if self.matcher.tok_env().is_ok_and(|tokens| token as usize >= tokens.tok_trie().vocab_size()) {
+            return Err(Failure::invalid(format!("token {token} is not in the vocabulary")));
+        }
         if self.is_finished() {
             let is_end = self.matcher.tok_env().is_ok_and(|tokens| tokens.tok_trie().eos_tokens().contains(&token));
             return if is_end {

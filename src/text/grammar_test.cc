@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "text/grammar.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "base/json.h"
+
+namespace autoglm::text {
+namespace {
+
+// A vocabulary of all bytes, a few longer tokens, and an end: what a grammar needs of a tokenizer, and nothing else.
+class ByteTokenizer final : public Tokenizer {
+ public:
+  ByteTokenizer() {
+    for (int byte = 0; byte < 256; ++byte) tokens_.emplace_back(1, static_cast<char>(byte));
+    for (const char* text : {"{\"", "\":", "true", "  ", "    ", "\n  ", "null"}) tokens_.emplace_back(text);
+    tokens_.emplace_back("<end>");
+    tokens_.emplace_back();  // an unused id
+    eos_ = {static_cast<TokenId>(tokens_.size()) - 2};
+  }
+  Result<std::vector<TokenId>> encode(std::string_view text, const EncodeOptions&) const override {
+    std::vector<TokenId> ids;
+    for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
+    return ids;
+  }
+  Result<std::string> decode(std::span<const TokenId>, bool) const override { return ""; }
+  std::size_t vocab() const override { return tokens_.size(); }
+  std::string_view token_bytes(TokenId id) const override { return tokens_.at(static_cast<std::size_t>(id)); }
+  bool is_special(TokenId id) const override { return id == eos_[0]; }
+  TokenId id_of(std::string_view) const override { return -1; }
+  TokenId bos() const override { return -1; }
+  std::span<const TokenId> eos() const override { return eos_; }
+  bool adds_bos() const override { return false; }
+  bool strips_leading_space() const override { return false; }
+  void* bridge_handle() const override { return nullptr; }
+
+ private:
+  std::vector<std::string> tokens_;
+  std::vector<TokenId> eos_;
+};
+
+class GrammarTest : public testing::Test {
+ protected:
+  Result<std::shared_ptr<const Grammar>> compile(std::string_view schema) {
+    return Grammar::from_json_schema(schema, tokenizer_);
+  }
+
+  std::unique_ptr<Matcher> start(std::string_view schema) {
+    const auto grammar = compile(schema);
+    EXPECT_TRUE(grammar) << schema << ": " << grammar.error().message;
+    return grammar ? (*grammar)->start().value() : nullptr;
+  }
+
+  std::vector<std::uint32_t> mask(Matcher& matcher) {
+    std::vector<std::uint32_t> words((tokenizer_->vocab() + 31) / 32);
+    const auto status = matcher.mask(words);
+    EXPECT_TRUE(status) << status.error().message;
+    return words;
+  }
+  static bool allows(const std::vector<std::uint32_t>& words, TokenId id) {
+    return (words[static_cast<std::size_t>(id) / 32] >> (id % 32) & 1) != 0;
+  }
+
+  /// Feeds `text` byte by byte, each of them first looked up in the mask; how many bytes passed.
+  std::size_t feed(Matcher& matcher, std::string_view text) {
+    std::size_t count = 0;
+    for (const char c : text) {
+      const TokenId id = static_cast<unsigned char>(c);
+      const bool is_allowed = !matcher.is_finished() && allows(mask(matcher), id);
+      EXPECT_EQ(matcher.accept(id).has_value(), is_allowed) << text << " at " << count;
+      if (!is_allowed) break;
+      ++count;
+    }
+    return count;
+  }
+
+  bool accepts(std::string_view schema, std::string_view text) {
+    const auto matcher = start(schema);
+    return matcher != nullptr && feed(*matcher, text) == text.size() && allows(mask(*matcher), end());
+  }
+
+  TokenId end() const { return tokenizer_->eos()[0]; }
+
+  std::shared_ptr<const Tokenizer> tokenizer_ = std::make_shared<ByteTokenizer>();
+};
+
+constexpr std::string_view kPerson =
+    R"({"type":"object","properties":{"name":{"type":"string"},"age":{"type":"integer"}},"required":["name","age"],"additionalProperties":false})";
+
+TEST_F(GrammarTest, TakesWhatTheSchemaAllows) {
+  EXPECT_TRUE(accepts(kPerson, R"({"name":"Ada","age":36})"));
+  EXPECT_TRUE(accepts(kPerson, "{\n  \"name\": \"Ada\",\n  \"age\": 36\n}"));
+  EXPECT_FALSE(accepts(kPerson, R"({"name":"Ada"})"));
+  EXPECT_FALSE(accepts(kPerson, R"({"name":3})"));
+  EXPECT_FALSE(accepts(kPerson, R"({"name":"Ada","age":36,"x":1})"));
+  EXPECT_FALSE(accepts(kPerson, R"([])"));
+  EXPECT_TRUE(accepts(R"({"enum":["a","b"]})", R"("b")"));
+  EXPECT_FALSE(accepts(R"({"enum":["a","b"]})", R"("c")"));
+  EXPECT_TRUE(accepts(R"({"type":"string","pattern":"^[ab]+$"})", R"("abba")"));
+  EXPECT_TRUE(
+      accepts(R"({"$defs":{"n":{"type":"null"}},"type":"array","items":{"$ref":"#/$defs/n"}})", "[null, null]"));
+  EXPECT_TRUE(accepts("true", "[1]"));
+}
+
+TEST_F(GrammarTest, AnyObjectIsAnObject) {
+  const auto grammar = Grammar::any_json_object(tokenizer_);
+  ASSERT_TRUE(grammar) << grammar.error().message;
+  const auto matcher = (*grammar)->start().value();
+  EXPECT_FALSE(allows(mask(*matcher), '['));
+  EXPECT_EQ(feed(*matcher, R"({"a": [1, {"b": null}], "é": "\n"})"),
+            std::string_view(R"({"a": [1, {"b": null}], "é": "\n"})").size());
+  EXPECT_TRUE(matcher->is_finished());
+}
+
+TEST_F(GrammarTest, OnlyTheEndFollowsACompleteText) {
+  const auto matcher = start(kPerson);
+  EXPECT_FALSE(allows(mask(*matcher), end()));
+  EXPECT_EQ(matcher->accept(end()).error().code, Code::kInvalidArgument);
+  feed(*matcher, R"({"name":"Ada","age":36})");
+  EXPECT_TRUE(matcher->is_finished());
+  const auto words = mask(*matcher);
+  for (std::size_t id = 0; id < tokenizer_->vocab(); ++id) {
+    EXPECT_EQ(allows(words, static_cast<TokenId>(id)), static_cast<TokenId>(id) == end());
+  }
+  EXPECT_EQ(matcher->accept(' ').error().code, Code::kInvalidArgument);
+  EXPECT_TRUE(matcher->accept(end()));
+  EXPECT_TRUE(matcher->is_finished());
+}
+
+TEST_F(GrammarTest, ARefusedTokenChangesNothing) {
+  const auto matcher = start(kPerson);
+  for (const TokenId wrong : {TokenId{'x'}, TokenId{-1}, static_cast<TokenId>(tokenizer_->vocab()) - 1,
+                              static_cast<TokenId>(tokenizer_->vocab())}) {
+    EXPECT_EQ(matcher->accept(wrong).error().code, Code::kInvalidArgument) << wrong;
+  }
+  EXPECT_EQ(feed(*matcher, R"({"name":"Ada","age":36})"), 23u);
+}
+
+TEST_F(GrammarTest, WhiteSpaceEnds) {
+  const auto matcher = start(R"({"type":"object"})");
+  const auto taken = feed(*matcher, "{" + std::string(5'000, ' '));
+  EXPECT_LT(taken, 100u);
+  const auto lines = start(R"({"type":"object"})");
+  EXPECT_LT(feed(*lines, "{" + std::string(5'000, '\n')), 100u);
+}
+
+TEST_F(GrammarTest, MatchersOfOneGrammarAreIndependent) {
+  const auto grammar = compile(kPerson);
+  ASSERT_TRUE(grammar);
+  const auto first = (*grammar)->start().value();
+  const auto second = (*grammar)->start().value();
+  EXPECT_EQ(feed(*first, R"({"name":"Ada")"), 13u);
+  EXPECT_EQ(feed(*second, R"({"name":"B","age":1})"), 20u);
+  EXPECT_EQ(feed(*first, R"(,"age":2})"), 9u);
+  EXPECT_TRUE(first->is_finished() && second->is_finished());
+}
+
+TEST_F(GrammarTest, AMaskMayBeLongerThanTheVocabulary) {
+  const auto matcher = start(kPerson);
+  std::vector<std::uint32_t> words(1000, ~0u);  // a model pads its vocabulary
+  ASSERT_TRUE(matcher->mask(words));
+  for (std::size_t i = (tokenizer_->vocab() + 31) / 32; i < words.size(); ++i) EXPECT_EQ(words[i], 0u);
+}
+
+// Whatever is chosen from the masks, at random, is JSON in the end, or on its way there.
+TEST_F(GrammarTest, RandomChoicesGiveJson) {
+  constexpr unsigned kSeed = 3;
+  std::mt19937 random(kSeed);
+  const auto grammar = compile(
+      R"({"type":"object","properties":{"a":{"type":"array","items":{"type":"integer","minimum":0,"maximum":99},"maxItems":3},
+                                   "b":{"enum":["x",null]}},"required":["a","b"],"additionalProperties":false})");
+  ASSERT_TRUE(grammar) << grammar.error().message;
+  int finished = 0;
+  for (int round = 0; round < 30; ++round) {
+    const auto matcher = (*grammar)->start().value();
+    std::string text;
+    for (int step = 0; step < 400 && !matcher->is_finished(); ++step) {
+      const auto words = mask(*matcher);
+      std::vector<TokenId> choices;
+      for (std::size_t id = 0; id < tokenizer_->vocab(); ++id) {
+        if (allows(words, static_cast<TokenId>(id))) choices.push_back(static_cast<TokenId>(id));
+      }
+      ASSERT_FALSE(choices.empty()) << "seed " << kSeed << ": " << text;
+      const TokenId id = choices[random() % choices.size()];
+      ASSERT_TRUE(matcher->accept(id)) << "seed " << kSeed << ": " << text;
+      if (id != end()) text += tokenizer_->token_bytes(id);
+    }
+    if (!matcher->is_finished()) continue;
+    ++finished;
+    base::Budget budget;
+    EXPECT_TRUE(json::parse(text, budget)) << "seed " << kSeed << ": " << text;
+  }
+  EXPECT_GT(finished, 20);
+}
+
+TEST_F(GrammarTest, ARefusalPointsAtTheKeyword) {
+  const std::pair<std::string_view, std::string_view> cases[] = {
+      {R"({"type":"object","properties":{"a":{"type":"array","uniqueItems":true}}})", "/properties/a/uniqueItems"},
+      {R"({"not":{"type":"string"}})", "/not"},
+      {R"({"type":"object","properties":{"x/y":{"anyOf":[{"type":"null"},{"type":"string","pattern":"("}]}}})",
+       "/properties/x~1y/anyOf/1/pattern"},
+      {R"({"type":"array","items":{"if":{"type":"null"}}})", "/items/if"},
+      {R"({"$defs":{"bad":{"dependentRequired":{}}},"type":"array","items":{"$ref":"#/$defs/bad"}})",
+       "/$defs/bad/dependentRequired"},
+      {R"({"type":"object","x-guidance":{"lenient":true}})", "/x-guidance"},
+      {R"({"type":"object","properties":{"x-guidance":{"lenient":true}}})", "/properties/x-guidance"},
+  };
+  for (const auto& [schema, where] : cases) {
+    const auto grammar = compile(schema);
+    ASSERT_FALSE(grammar) << schema;
+    EXPECT_EQ(grammar.error().code, Code::kInvalidArgument) << schema << ": " << grammar.error().message;
+    EXPECT_EQ(grammar.error().where, where) << grammar.error().message;
+  }
+}
+
+TEST_F(GrammarTest, WhatIsNotASchemaIsRefused) {
+  for (const std::string_view schema : {"", "{", "1", "\"x\"", "null", "[]", R"({"type":"strange"})", R"({"type":5})",
+                                        R"({"$ref":"http://127.0.0.1/x"})", R"({"$ref":"#/none"})",
+                                        R"({"$ref":"file:///etc/passwd"})", R"({"enum":[]})", "false"}) {
+    const auto grammar = compile(schema);
+    ASSERT_FALSE(grammar) << schema;
+    EXPECT_EQ(grammar.error().code, Code::kInvalidArgument) << schema << ": " << grammar.error().message;
+  }
+}
+
+TEST_F(GrammarTest, HostileSchemasAreBounded) {
+  std::string nested = R"({"type":"null"})";
+  for (int i = 0; i < 60; ++i) nested = R"({"type":"array","items":)" + nested + "}";
+  std::string wide = R"({"type":"object","properties":{)";
+  for (int i = 0; i < 30'000; ++i) wide += (i == 0 ? "\"p" : ",\"p") + std::to_string(i) + "\":{}";
+  wide += "}}";
+  const std::string deep_array = std::string(1'000'000, '[') + std::string(1'000'000, ']');
+  const std::string deep_pattern =
+      R"({"type":"string","pattern":")" + std::string(100'000, '(') + std::string(100'000, ')') + "\"}";
+  for (const std::string& schema :
+       {nested + nested, wide, deep_array, deep_pattern, std::string(R"({"type":"string","pattern":"*a"})"),
+        std::string(300'000, ' ') + "{}"}) {
+    const auto grammar = compile(schema);
+    ASSERT_FALSE(grammar) << schema.substr(0, 80);
+    EXPECT_TRUE(grammar.error().code == Code::kExhausted || grammar.error().code == Code::kInvalidArgument)
+        << grammar.error().message;
+  }
+}
+
+// Whether these compile is llguidance's affair; that they neither crash nor run away is ours.
+TEST_F(GrammarTest, CostlySchemasStayWithinTheirLimits) {
+  for (const std::string_view schema :
+       {R"({"type":"string","pattern":"^(a|b)*a(a|b){400}$"})", R"({"type":"array","items":{},"minItems":100000})",
+        R"({"type":"string","maxLength":1000000000})", R"({"$ref":"#"})",
+        R"({"allOf":[{"$ref":"#/$defs/a"}],"$defs":{"a":{"allOf":[{"$ref":"#/$defs/a"}]}}})",
+        R"({"anyOf":[{"$ref":"#"},{"type":"null"}]})", R"({"type":"string","pattern":"^(.*a.*){50}$"})",
+        R"({"type":"string","pattern":"(((a{1,1000}){1,1000}){1,1000}){1,1000}"})",
+        R"({"type":"number","multipleOf":0.000000001,"minimum":0,"maximum":1})"}) {
+    const auto grammar = compile(schema);
+    if (!grammar) {
+      EXPECT_TRUE(grammar.error().code == Code::kExhausted || grammar.error().code == Code::kInvalidArgument)
+          << grammar.error().message;
+      continue;
+    }
+    const auto matcher = (*grammar)->start().value();
+    std::vector<std::uint32_t> words((tokenizer_->vocab() + 31) / 32);
+    for (int step = 0; step < 200 && !matcher->is_finished(); ++step) {
+      const auto status = matcher->mask(words);
+      if (!status) {
+        EXPECT_EQ(status.error().code, Code::kExhausted) << status.error().message;
+        break;
+      }
+      TokenId id = 0;
+      while (!allows(words, id)) ++id;
+      if (!matcher->accept(id)) break;
+    }
+  }
+}
+
+TEST_F(GrammarTest, ATokenizerWithoutAnEndIsRefused) {
+  class Endless final : public Tokenizer {
+   public:
+    Result<std::vector<TokenId>> encode(std::string_view, const EncodeOptions&) const override {
+      return std::vector<TokenId>{};
+    }
+    Result<std::string> decode(std::span<const TokenId>, bool) const override { return ""; }
+    std::size_t vocab() const override { return 1; }
+    std::string_view token_bytes(TokenId) const override { return "a"; }
+    bool is_special(TokenId) const override { return false; }
+    TokenId id_of(std::string_view) const override { return -1; }
+    TokenId bos() const override { return -1; }
+    std::span<const TokenId> eos() const override { return {}; }
+    bool adds_bos() const override { return false; }
+    bool strips_leading_space() const override { return false; }
+    void* bridge_handle() const override { return nullptr; }
+  };
+  EXPECT_EQ(Grammar::any_json_object(std::make_shared<Endless>()).error().code, Code::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace autoglm::text
