@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bit-exact serving (docs/decisions/0002-bit-exact.md): the same tokens give the same bits of logits alone or in a
+// batch, whatever the chunks, the thread count and preemption, on each instruction set of this machine. Everything runs
+// through the real scheduler and sampler. The last test shows that a reordered reduction is noticed.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <numeric>
+
+#include "base/random.h"
+#include "engine/step_loop.h"
+#include "model/load.h"
+#include "parity/bit_exact_witness.h"
+
+namespace autoglm::parity {
+namespace {
+
+using engine::StepLoop;
+using generation::Request;
+
+constexpr std::size_t kMaxBatchTokens = 512;
+constexpr std::size_t kMaxBatch = 32;
+constexpr std::size_t kScoredRows = 32;
+constexpr std::size_t kBlockTokens = kernels::KvLayer::kBlockTokens;
+
+// Tokens without text: these tests look at ids and logits only.
+class NoText final : public text::Tokenizer {
+ public:
+  Result<std::vector<text::TokenId>> encode(std::string_view, const EncodeOptions&) const override { return {}; }
+  Result<std::string> decode(std::span<const text::TokenId>, bool) const override { return ""; }
+  std::size_t vocab() const override { return 0; }
+  std::string_view token_bytes(text::TokenId) const override { return {}; }
+  bool is_special(text::TokenId) const override { return false; }
+  text::TokenId id_of(std::string_view) const override { return -1; }
+  text::TokenId bos() const override { return -1; }
+  std::span<const text::TokenId> eos() const override { return {}; }
+  bool adds_bos() const override { return false; }
+  bool strips_leading_space() const override { return false; }
+  void* bridge_handle() const override { return nullptr; }
+};
+
+class Silent final : public generation::Sink {
+ public:
+  void on_token(generation::TokenEvent) override {}
+  void on_finish(generation::Finish finish) override { has_failed = finish.error.has_value(); }
+  bool has_failed = false;
+};
+
+// How one run differs from the next; the answer's bits must not.
+struct Variant {
+  std::size_t batch = 1;
+  std::size_t chunk = 512;
+  bool preempts = false;
+};
+
+struct Workload {
+  std::size_t count = 32;
+  std::size_t short_prompt = 20;  // longest prompt of seven requests in eight
+  std::size_t long_prompt = 95;   // of the eighth: chunks of 64 must cut it
+  std::size_t answer = 16;
+  std::size_t longest() const { return std::max(short_prompt, long_prompt) + answer; }
+};
+
+std::vector<Request> make_requests(const Workload& work, std::size_t vocab) {
+  base::Random random(20261123);
+  std::vector<Request> requests(work.count);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const std::size_t length = i % 8 == 3 ? work.long_prompt - random.below(20) : 1 + random.below(work.short_prompt);
+    for (std::size_t k = 0; k < length; ++k) requests[i].prompt.push_back(static_cast<int>(random.below(vocab)));
+    requests[i].max_tokens = work.answer;
+    requests[i].sampling.seed = i;
+    requests[i].sampling.temperature = i % 2 == 0 ? 0.0f : 0.9f;
+    requests[i].want_prompt_logprobs = i % 4 == 3;
+  }
+  return requests;
+}
+
+std::size_t blocks_for(std::size_t tokens) { return (tokens + kBlockTokens - 1) / kBlockTokens; }
+
+std::size_t all_blocks(const Workload& work) { return work.count * blocks_for(work.longest()); }
+
+/// Runs all requests to their ends and returns how often a sequence was preempted.
+std::size_t run(WitnessedModel& model, const Workload& work, const Variant& variant) {
+  static const NoText no_text;
+  base::VirtualClock clock;
+  telemetry::Registry registry;
+  engine::EngineMetrics metrics(registry);
+  engine::StepLoopOptions options;
+  options.scheduler.max_batch_size = variant.batch;
+  options.scheduler.max_batch_tokens = kMaxBatchTokens;
+  options.scheduler.max_prefill_chunk = variant.chunk;
+  options.scheduler.max_scored_rows = kScoredRows;
+  options.block_count = variant.preempts ? blocks_for(work.longest()) + 5 : all_blocks(work);
+  StepLoop loop(model, options, clock, metrics);
+  const auto sink = std::make_shared<Silent>();
+  const std::vector<Request> requests = make_requests(work, model.vocab());
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    engine::SamplingState state(requests[i], {}, i, model.vocab(), work.answer, nullptr);
+    loop.add(std::make_unique<engine::Sequence>(i + 1, requests[i], sink, std::move(state), work.answer, no_text,
+                                                clock.now()));
+  }
+  for (std::size_t step = 0; step < 100'000 && !loop.scheduler().is_idle(); ++step) loop.step();
+  EXPECT_TRUE(loop.scheduler().is_idle());
+  EXPECT_FALSE(sink->has_failed);
+  const std::string text = registry.expose();
+  const std::string key = "\nopenautoglm_preemptions_total ";
+  return std::strtoull(text.c_str() + text.find(key) + key.size(), nullptr, 10);
+}
+
+std::string isa_names(const std::vector<kernels::Isa>& isas, bool is_present) {
+  std::string names;
+  for (const kernels::Isa isa : {kernels::Isa::kScalar, kernels::Isa::kAvx2, kernels::Isa::kAvx512}) {
+    if ((std::ranges::find(isas, isa) != isas.end()) == is_present) names += fmt::format(" {}", kernels::isa_name(isa));
+  }
+  return names.empty() ? " none" : names;
+}
+
+void report(const char* what, std::size_t compared) {
+  const auto isas = kernels::available_isas();
+  fmt::print("{}: {} rows of logits compared; instruction sets run:{}; skipped:{}\n", what, compared,
+             isa_names(isas, true), isa_names(isas, false));
+}
+
+// One checkpoint on one instruction set: alone on one thread first, then every variant.
+struct Outcome {
+  std::size_t compared = 0;
+  std::size_t preemptions = 0;
+};
+
+Outcome compare(const std::filesystem::path& path, kernels::Isa isa, kernels::Compute compute, const Workload& work,
+                std::span<const Variant> on_one_thread, std::span<const Variant> on_two_threads) {
+  SCOPED_TRACE(fmt::format("{} {} {}", path.string(), kernels::isa_name(isa),
+                           compute == kernels::Compute::kFast ? "fast" : "exact"));
+  Outcome outcome;
+  Witness witness;
+  for (const int threads : {1, 2}) {
+    model::LoadOptions options;
+    options.isa = isa;
+    options.compute = compute;
+    options.threads = threads;
+    auto network = model::load_network(path, options);
+    if (!network) {
+      ADD_FAILURE() << network.error().message;
+      return outcome;
+    }
+    WitnessedModel model(**network, witness, all_blocks(work), kMaxBatchTokens, kMaxBatch + kScoredRows);
+    if (threads == 1) {
+      run(model, work, Variant{});
+      witness.end_of_reference();
+    }
+    for (const Variant& variant : threads == 1 ? on_one_thread : on_two_threads) {
+      outcome.preemptions += run(model, work, variant);
+      EXPECT_EQ(witness.different(), 0u) << threads << " threads, batch " << variant.batch << ", chunks of "
+                                         << variant.chunk << (variant.preempts ? ", preempting" : "");
+    }
+  }
+  outcome.compared = witness.compared();
+  return outcome;
+}
+
+constexpr Variant kAllVariants[] = {{1, 1, false},  {1, 7, false},  {1, 64, false},  {1, 512, false},
+                                    {32, 1, false}, {32, 7, false}, {32, 64, false}, {32, 512, false},
+                                    {32, 1, true},  {32, 7, true},  {32, 64, true},  {32, 512, true}};
+constexpr Variant kFewVariants[] = {{1, 7, false}, {32, 1, true}, {32, 64, false}, {32, 512, true}};
+
+std::vector<std::filesystem::path> golden_models(const char* folder, bool is_file) {
+  std::vector<std::filesystem::path> paths;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(TESTDATA_DIR) / "golden" / folder)) {
+    if (!is_file || entry.path().extension() == ".gguf") paths.push_back(entry.path());
+  }
+  std::ranges::sort(paths);
+  return paths;
+}
+
+TEST(BitExact, RandomModelsOfEveryFamilyInEveryVariant) {
+  Outcome all;
+  for (const auto& path : golden_models("tiny", false)) {
+    for (const kernels::Isa isa : kernels::available_isas()) {
+      for (const auto compute : {kernels::Compute::kFast, kernels::Compute::kExact}) {
+        // One family of each kind of attention, full and windowed, takes every variant; the others the telling ones.
+        const bool takes_all = path.filename() == "qwen2" || path.filename() == "gemma3_text";
+        const std::span<const Variant> variants =
+            takes_all && compute == kernels::Compute::kFast ? kAllVariants : std::span<const Variant>(kFewVariants);
+        const Outcome one = compare(path, isa, compute, Workload{}, variants, kFewVariants);
+        all.compared += one.compared;
+        all.preemptions += one.preemptions;
+      }
+    }
+  }
+  report("families", all.compared);
+  EXPECT_GE(all.compared, 2000u);
+  EXPECT_GE(all.preemptions, 10u);
+}
+
+TEST(BitExact, EveryWeightType) {
+  Outcome all;
+  for (const auto& path : golden_models("gguf", true)) {
+    for (const kernels::Isa isa : kernels::available_isas()) {
+      for (const auto compute : {kernels::Compute::kFast, kernels::Compute::kExact}) {
+        const Workload work{.count = 8, .short_prompt = 16, .long_prompt = 70, .answer = 4};
+        all.compared += compare(path, isa, compute, work, kFewVariants, kFewVariants).compared;
+      }
+    }
+  }
+  report("weight types", all.compared);
+  EXPECT_GE(all.compared, 2000u);
+}
+
+TEST(BitExactRealModel, QwenInFastMode) {
+  const char* folder = std::getenv("OPENAUTOGLM_TEST_MODELS");
+  ASSERT_NE(folder, nullptr) << "OPENAUTOGLM_TEST_MODELS must name a folder with qwen05.gguf";
+  const std::filesystem::path path = std::filesystem::path(folder) / "qwen05.gguf";
+  std::size_t compared = 0;
+  for (const kernels::Isa isa : kernels::available_isas()) {
+    // The scalar reference is some fifty times slower than the others: it runs a smaller load through fewer variants.
+    const bool is_scalar = isa == kernels::Isa::kScalar;
+    const Workload work = is_scalar ? Workload{.count = 2, .short_prompt = 5, .long_prompt = 0, .answer = 2}
+                                    : Workload{.count = 32, .short_prompt = 24, .long_prompt = 80, .answer = 12};
+    const Variant scalar_variants[] = {{32, 1, false}};
+    const Variant first[] = {{1, 7, false}, {32, 1, true}, {32, 64, false}};
+    const Variant second[] = {{1, 1, false}, {32, 7, true}, {32, 512, false}};
+    const Outcome one = is_scalar ? compare(path, isa, kernels::Compute::kFast, work, scalar_variants, scalar_variants)
+                                  : compare(path, isa, kernels::Compute::kFast, work, first, second);
+    compared += one.compared;
+    if (!is_scalar) EXPECT_GE(one.preemptions, 1u);
+  }
+  report("qwen2.5-coder-0.5b, fast", compared);
+  EXPECT_GE(compared, 2000u);
+}
+
+// Sums one vector per token of the prefix into the logits. In the right order each position adds to the sum of all
+// before it; in the reordered one the rows of a chunk are summed among themselves first, as a kernel would that splits
+// a reduction by what happens to be in the batch.
+class SumModel final : public model::LanguageModel {
+ public:
+  static constexpr std::size_t kVocab = 64;
+  explicit SumModel(bool is_reordered) : is_reordered_(is_reordered) {}
+  std::size_t vocab() const override { return kVocab; }
+  std::size_t context_length() const override { return 4096; }
+  std::size_t kv_bytes_per_block() const override { return kBlockTokens * kVocab * sizeof(float); }
+  void reserve(std::size_t blocks, std::size_t, std::size_t max_logit_rows) override {
+    sums_.resize(blocks * kBlockTokens * kVocab);
+    logits_.resize(max_logit_rows * kVocab);
+  }
+  model::Logits forward(const model::Batch& batch) override {
+    std::size_t written = 0;
+    for (const kernels::SequenceRows& rows : batch.sequences) {
+      std::vector<float> chunk(kVocab, 0.0f);
+      for (std::size_t i = 0; i < rows.rows; ++i) {
+        const std::size_t position = rows.first_position + i;
+        const std::size_t before = is_reordered_ ? rows.first_position : position;
+        for (std::size_t k = 0; k < kVocab; ++k) {
+          const auto token = static_cast<std::uint64_t>(batch.tokens[rows.first_row + i]);
+          const auto value = static_cast<float>(base::random_unit(token, position, k) - 0.5);
+          chunk[k] = is_reordered_ ? chunk[k] + value : value;
+          sum_at(rows, position)[k] = (before == 0 ? 0.0f : sum_at(rows, before - 1)[k]) + chunk[k];
+        }
+        if (written == batch.logit_rows.size() || batch.logit_rows[written] != rows.first_row + i) continue;
+        std::copy_n(sum_at(rows, position), kVocab, logits_.data() + written++ * kVocab);
+      }
+    }
+    return {written, kVocab, logits_.data()};
+  }
+
+ private:
+  float* sum_at(const kernels::SequenceRows& rows, std::size_t position) {
+    return sums_.data() + (rows.block_table[position / kBlockTokens] * kBlockTokens + position % kBlockTokens) * kVocab;
+  }
+
+  const bool is_reordered_;
+  std::vector<float> sums_;
+  std::vector<float> logits_;
+};
+
+TEST(BitExact, AReorderedReductionIsNoticed) {
+  const Workload work;
+  for (const bool is_reordered : {false, true}) {
+    SumModel sum(is_reordered);
+    Witness witness;
+    WitnessedModel model(sum, witness, all_blocks(work), kMaxBatchTokens, kMaxBatch + kScoredRows);
+    run(model, work, Variant{});
+    witness.end_of_reference();
+    for (const Variant& variant : kAllVariants) run(model, work, variant);
+    EXPECT_GE(witness.compared(), 2000u);
+    if (is_reordered) {
+      EXPECT_GT(witness.different(), witness.compared() / 10);
+    } else {
+      EXPECT_EQ(witness.different(), 0u);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace autoglm::parity
