@@ -115,9 +115,11 @@ Result<Script> Script::parse(std::string_view text) {
   std::size_t tokens = 0;
   const auto close_rule = [&]() -> Status {
     if (script.rules_.empty()) return {};
-    tokens += reply.size();
-    if (tokens > kMaxReplyTokens) return fail(Code::kExhausted, "the script's replies are too long");
     script.rules_.back().reply = TRY(parse_reply(reply, rule_line));
+    tokens += script.rules_.back().reply.size();
+    if (tokens > kMaxReplyTokens) {
+      return fail(Code::kExhausted, fmt::format("the script's replies have more than {} tokens", kMaxReplyTokens));
+    }
     reply.clear();
     return {};
   };

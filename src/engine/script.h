@@ -36,6 +36,7 @@ class ScriptReply final {
   void repeat_for_ever() { repeats_ = true; }
   bool repeats() const { return repeats_; }
   bool is_empty() const { return slots_.empty(); }
+  std::size_t size() const { return slots_.size(); }
   /// The token after `said` tokens of the reply: kAnyLetter where the script leaves it to chance, kEndToken after its
   /// end.
   text::TokenId slot(std::size_t said) const {
