@@ -132,8 +132,8 @@ class Runner {
     const AttentionState total = state(memory + kWorkerFloats - kMaxStateFloats, unit);
     const AttentionState part = state(memory + kWorkerFloats - 2 * kMaxStateFloats, unit);
     const float* query = gather(unit, memory);
-    table_.clear(total, unit.rows * unit.heads);
-    for (std::size_t segment = unit.first_segment; segment < unit.end_segment; ++segment) {
+    attend(unit, unit.first_segment, query, memory, total);
+    for (std::size_t segment = unit.first_segment + 1; segment < unit.end_segment; ++segment) {
       attend(unit, segment, query, memory, part);
       table_.merge(total, part, unit.rows * unit.heads);
     }

@@ -58,14 +58,24 @@ AUTOGLM_KERNEL_INLINE void outer_product(const float* weights, const Element* ma
   }
 }
 
-// The same for any number of queries: V::kQueries at a time, then the rest in one go.
+// How many of `queries` the next pass takes: the most that a pass is compiled for.
+template <typename V>
+AUTOGLM_KERNEL_INLINE int pass_queries(std::size_t queries) {
+  const int left = queries < static_cast<std::size_t>(V::kQueries) ? static_cast<int>(queries) : V::kQueries;
+  if (left >= 12) return 12;
+  if (left >= 8) return 8;
+  return left == 7 ? 6 : left == 5 ? 4 : left;
+}
+
+// The same for any number of queries, at most V::kQueries in a pass.
 template <typename V, bool kAccumulate, std::size_t kWeightStride, typename Element>
 AUTOGLM_KERNEL_INLINE void outer_products(std::size_t queries, const float* weights, const Element* matrix,
                                           std::size_t matrix_stride, std::size_t depth, float* out,
                                           std::size_t out_stride, std::size_t columns) {
   while (queries > 0) {
-    const std::size_t taken = queries < V::kQueries ? queries : V::kQueries;
-    switch (taken) {
+    const int pass = pass_queries<V>(queries);
+    const auto taken = static_cast<std::size_t>(pass);
+    switch (pass) {
 #define AUTOGLM_OUTER_PRODUCT(count)                                                                              \
   case count:                                                                                                     \
     if constexpr (count <= V::kQueries)                                                                           \
@@ -76,10 +86,9 @@ AUTOGLM_KERNEL_INLINE void outer_products(std::size_t queries, const float* weig
       AUTOGLM_OUTER_PRODUCT(2);
       AUTOGLM_OUTER_PRODUCT(3);
       AUTOGLM_OUTER_PRODUCT(4);
-      AUTOGLM_OUTER_PRODUCT(5);
       AUTOGLM_OUTER_PRODUCT(6);
-      AUTOGLM_OUTER_PRODUCT(7);
       AUTOGLM_OUTER_PRODUCT(8);
+      AUTOGLM_OUTER_PRODUCT(12);
 #undef AUTOGLM_OUTER_PRODUCT
       default:
         break;
@@ -207,12 +216,18 @@ void merge(const AttentionState& earlier, const AttentionState& later, std::size
   const float nothing = -__builtin_inff();
   for (std::size_t q = 0; q < queries; ++q) {
     if (later.largest[q] == nothing) continue;
+    float* to = earlier.values + q * earlier.value_stride;
+    const float* from = later.values + q * later.value_stride;
+    if (earlier.largest[q] == nothing) {  // exactly a copy: a first segment may as well be computed in place
+      earlier.largest[q] = later.largest[q];
+      for (std::size_t d = 0; d < earlier.value_stride; d += V::kLanes) V::store(to + d, V::load(from + d));
+      V::store(earlier.total + q * kMaxLanes, V::load(later.total + q * kMaxLanes));
+      continue;
+    }
     const float largest = earlier.largest[q] > later.largest[q] ? earlier.largest[q] : later.largest[q];
     const F a = exp<V>(V::set(earlier.largest[q] - largest));
     const F b = exp<V>(V::set(later.largest[q] - largest));
     earlier.largest[q] = largest;
-    float* to = earlier.values + q * earlier.value_stride;
-    const float* from = later.values + q * later.value_stride;
     for (std::size_t d = 0; d < earlier.value_stride; d += V::kLanes) {
       V::store(to + d, V::fma(V::load(from + d), b, V::mul(V::load(to + d), a)));
     }

@@ -15,7 +15,7 @@ namespace autoglm::kernels {
 inline constexpr std::size_t kTileTokens = 32;
 inline constexpr std::size_t kSegmentBlocks = 8;
 // Queries (rows x heads of one KV head) that share a pass over a block.
-inline constexpr std::size_t kTileQueries = 32;
+inline constexpr std::size_t kTileQueries = 36;
 // Floats from one query of a tile to the next: a constant, so that the inner loop addresses all of them from one
 // register; room for KvLayer::kMaxHeadDim, and not a multiple of 4 KiB / 8, so that they do not share sets of the L1
 // cache.

@@ -26,7 +26,7 @@ AUTOGLM_KERNEL_INLINE typename V::F exp(typename V::F x) {
   q = V::fma(q, r, V::set(0.5f));
   const F p = V::add(V::fma(V::mul(r, r), q, r), V::set(1.0f));
   // x < low picks zero; the last addition carries a NaN of x through the bounds above.
-  const F bounded_result = V::select_less(x, low, V::zero(), V::mul(p, V::pow2(n)));
+  const F bounded_result = V::select_less(x, low, V::zero(), V::times_pow2(p, n));
   return V::select_ordered(x, bounded_result, x);
 }
 

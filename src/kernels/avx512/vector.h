@@ -13,7 +13,7 @@ namespace {
 
 struct Avx512 {
   static constexpr int kLanes = 16;
-  static constexpr int kQueries = 8;  // 8 x 2 sums, 2 matrix vectors and a broadcast fill 19 of 32 registers
+  static constexpr int kQueries = 12;  // 12 x 2 sums, 2 matrix vectors and broadcasts fill 28 of 32 registers
   using F = __m512;
 
   static AUTOGLM_KERNEL_INLINE __mmask16 first_lanes(int count) { return static_cast<__mmask16>((1u << count) - 1u); }
@@ -61,7 +61,7 @@ struct Avx512 {
   static AUTOGLM_KERNEL_INLINE F round(F a) {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
-  static AUTOGLM_KERNEL_INLINE F pow2(F n) { return _mm512_scalef_ps(_mm512_set1_ps(1.0f), n); }
+  static AUTOGLM_KERNEL_INLINE F times_pow2(F a, F n) { return _mm512_scalef_ps(a, n); }
   static AUTOGLM_KERNEL_INLINE F select_less(F a, F b, F yes, F no) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
   }

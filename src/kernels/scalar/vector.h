@@ -80,10 +80,11 @@ struct Scalar4 {
   static F round(F a) {
     return each([&](int i) { return std::nearbyint(a.lane[i]); });
   }
-  // 2^n for integral n in [-126, 127].
-  static F pow2(F n) {
+  // a * 2^n for integral n in [-126, 127].
+  static F times_pow2(F a, F n) {
     return each([&](int i) {
-      return std::bit_cast<float>(static_cast<std::uint32_t>(static_cast<std::int32_t>(n.lane[i]) + 127) << 23);
+      const auto exponent = static_cast<std::uint32_t>(static_cast<std::int32_t>(n.lane[i]) + 127);
+      return a.lane[i] * std::bit_cast<float>(exponent << 23);
     });
   }
   // a < b ? yes : no, lane by lane; false when one is NaN.
