@@ -67,6 +67,17 @@ Status inspect_checkpoint(const InspectFlags& flags) {
   return {};
 }
 
+// JSON allows U+0085, U+2028 and U+2029 as they are, but many readers of lines end a line at them.
+void escape_line_ends(std::string& out, std::size_t begin) {
+  for (const auto& [bytes, escape] : {std::pair<std::string_view, std::string_view>{"\xc2\x85", "\\u0085"},
+                                      {"\xe2\x80\xa8", "\\u2028"},
+                                      {"\xe2\x80\xa9", "\\u2029"}}) {
+    for (auto at = out.find(bytes, begin); at != std::string::npos; at = out.find(bytes, at)) {
+      out.replace(at, bytes.size(), escape);
+    }
+  }
+}
+
 // {"ids":[...],"decoded":"..."} of one text.
 Result<std::string> token_line(const text::Tokenizer& tokenizer, std::string_view text, const InspectFlags& flags) {
   const auto ids = TRY(
@@ -74,7 +85,9 @@ Result<std::string> token_line(const text::Tokenizer& tokenizer, std::string_vie
   std::string out = "{\"ids\":[";
   for (std::size_t i = 0; i < ids.size(); ++i) out += fmt::format("{}{}", i == 0 ? "" : ",", ids[i]);
   out += "],\"decoded\":";
+  const std::size_t begin = out.size();
   json::append_string(out, TRY(tokenizer.decode(ids, false)));
+  escape_line_ends(out, begin);
   return out + "}\n";
 }
 

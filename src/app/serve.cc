@@ -91,9 +91,9 @@ Status serve(CLI::App& verb, ServeFlags& flags) {
   } else {
     Interrupts::wait();
   }
+  Interrupts::exit_on_next();
   fmt::print(stderr, "draining: requests in flight may end, up to {} s; a second Ctrl-C stops at once\n",
              flags.drain_seconds);
-  Interrupts::exit_on_next();
   server->drain();
   fmt::print(stderr, "stopped\n");
   return {};
