@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use tokenizers::tokenizer::normalizer::Range as NormalizedRange;
 use tokenizers::{
-    Encoding, Model, NormalizedString, Normalizer, OffsetType, PostProcessor, PreTokenizedString, PreTokenizer, Token,
-    Tokenizer,
+    Encoding, Model, NormalizedString, Normalizer, OffsetReferential, OffsetType, PostProcessor, PreTokenizedString,
+    PreTokenizer, Token, Tokenizer,
 };
 
 use crate::added_tokens::{touches, AddedTokens, Piece, Plain};
@@ -15,9 +15,9 @@ use crate::guard::{catch, Failure, Outcome};
 use crate::limits::{check_tokenizer_json, MAX_VOCABULARY};
 use crate::token_bytes::TokenBytes;
 
-/// The longest text of one call. A context of a million tokens is half of this; what is longer cannot be answered anyway.
-/// Memory: about 20 bytes per byte of text in one pre-token, before it is cut (see PIECE_BYTES).
-pub const MAX_TEXT_BYTES: usize = 8 << 20;
+/// The longest text of one call: a context of a million tokens, at four bytes each. Where nothing in the text allows a cut
+/// (one letter four million times) a byte takes about 150 bytes of memory while it is tokenized.
+pub const MAX_TEXT_BYTES: usize = 4 << 20;
 /// Backtracking over a run of white space keeps one state a character, and the regex engine allows a million of them;
 /// beyond it would silently stop cutting. A run longer than this is refused instead.
 pub const MAX_WHITE_RUN: usize = 500_000;
@@ -220,9 +220,16 @@ impl BridgeTokenizer {
         if let Some(pre_tokenizer) = self.tokenizer.get_pre_tokenizer() {
             pre_tokenizer.pre_tokenize(&mut string)?;
         }
+        // Word by word, so that only one word's tokens are held at a time.
         let model = self.tokenizer.get_model();
-        string.tokenize(|word| model.tokenize(word.get()))?;
-        Ok(string.into_encoding(None, 0, OffsetType::None)?.get_ids().to_vec())
+        let mut ids = Vec::new();
+        for (word, _, tokens) in string.get_splits(OffsetReferential::Original, OffsetType::Byte) {
+            match tokens {
+                Some(tokens) => ids.extend(tokens.iter().map(|token| token.id)),
+                None => ids.extend(model.tokenize(word)?.iter().map(|token| token.id)),
+            }
+        }
+        Ok(ids)
     }
 
     fn framed(&self, ids: Vec<u32>, add_special: bool) -> tokenizers::Result<Vec<u32>> {

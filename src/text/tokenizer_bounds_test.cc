@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tokenizers under hostile texts and hostile files: nothing crashes, nothing needs a deep stack, and every bound holds.
+#include <gtest/gtest.h>
+#include <pthread.h>
+
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <random>
+
+#include "text/tokenizer.h"
+
+namespace autoglm::text {
+namespace {
+
+constexpr std::size_t kMaxTextBytes = 4u << 20;  // MAX_TEXT_BYTES of the bridge
+constexpr std::size_t kMaxWhiteRun = 500'000;    // MAX_WHITE_RUN
+constexpr std::size_t kHostileBytes = 128u << 10;
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file) << path;
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::string json_of(const std::string& kind) {
+  return read_file(std::string(TESTDATA_DIR) + "/golden/tokenizers/" + kind + "/tokenizer.json");
+}
+
+std::unique_ptr<Tokenizer> tokenizer_of(const std::string& kind) {
+  base::Budget budget;
+  auto made = Tokenizer::from_json(json_of(kind), "", budget);
+  EXPECT_TRUE(made) << made.error().message;
+  return made ? std::move(*made) : nullptr;
+}
+
+std::string repeated(std::string_view unit, std::size_t bytes) {
+  std::string text;
+  while (text.size() + unit.size() <= bytes) text += unit;
+  return text;
+}
+
+// Runs `work` on a thread whose stack is so small that recursion over a text would overflow it.
+void on_small_stack(const std::function<void()>& work) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  constexpr std::size_t kStackBytes = 1024u << 10;  // instrumented frames are several times larger
+#else
+  constexpr std::size_t kStackBytes = 256u << 10;
+#endif
+  pthread_attr_t attributes;
+  ASSERT_EQ(pthread_attr_init(&attributes), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&attributes, kStackBytes), 0);
+  pthread_t thread = {};
+  const auto run = [](void* context) -> void* {
+    (*static_cast<const std::function<void()>*>(context))();
+    return nullptr;
+  };
+  ASSERT_EQ(pthread_create(&thread, &attributes, run, const_cast<std::function<void()>*>(&work)), 0);
+  pthread_join(thread, nullptr);
+  pthread_attr_destroy(&attributes);
+}
+
+class HostileText : public testing::TestWithParam<std::string> {};
+
+TEST_P(HostileText, OfOneKindIsTokenizedWithoutADeepStack) {
+  const auto tokenizer = tokenizer_of(GetParam());
+  ASSERT_NE(tokenizer, nullptr);
+  for (const std::string_view unit : {"a", " ", "\n", "\t \n", "中", "👨‍👩‍👧", "ab", "1", "!", " a", "'s",
+                                      "e\u0301", "x\r\n", "<|eot_id|>", "<", "▁", "hello world "}) {
+    const std::string text = repeated(unit, kHostileBytes);
+    std::vector<TokenId> ids;
+    on_small_stack([&] { ids = tokenizer->encode(text, {.parse_special = true}).value_or(std::vector<TokenId>{}); });
+    ASSERT_FALSE(ids.empty()) << unit;
+    EXPECT_LE(ids.size(), text.size() + 1) << unit;
+  }
+}
+
+TEST_P(HostileText, IsBoundedInLength) {
+  const auto tokenizer = tokenizer_of(GetParam());
+  ASSERT_NE(tokenizer, nullptr);
+  EXPECT_EQ(tokenizer->encode(std::string(kMaxTextBytes + 1, 'a'), {}).error().code, Code::kExhausted);
+  EXPECT_EQ(tokenizer->encode(std::string(16u << 20, ' '), {}).error().code, Code::kExhausted);
+  EXPECT_EQ(tokenizer->encode(std::string(kMaxWhiteRun + 1, ' '), {}).error().code, Code::kExhausted);
+}
+
+TEST_P(HostileText, OfRandomCharactersComesBack) {
+  constexpr unsigned kSeed = 11;
+  std::mt19937 random(kSeed);
+  const auto tokenizer = tokenizer_of(GetParam());
+  ASSERT_NE(tokenizer, nullptr);
+  constexpr std::string_view kUnits[] = {"a", "Z",   "7",  " ",  "\n", "é",  "世", "😀",
+                                         ".", "'ll", "  ", "<|", "|>", "\t", "_"};
+  for (int round = 0; round < 200; ++round) {
+    std::string text = "x";
+    for (unsigned i = 0, count = random() % 60; i < count; ++i) text += kUnits[random() % std::size(kUnits)];
+    const auto ids = tokenizer->encode(text, {});
+    ASSERT_TRUE(ids);
+    EXPECT_EQ(tokenizer->decode(*ids, false).value(), text) << "seed " << kSeed << ", round " << round;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, HostileText, testing::Values("bpe_llama3", "bpe_qwen2", "sp_bpe", "sp_bpe_gemma"),
+                         [](const auto& info) { return info.param; });
+
+// Long texts are cut into pieces where that changes nothing; the cut must really change nothing.
+TEST(TokenizerPieces, ALongTextGivesTheIdsOfItsParts) {
+  const auto tokenizer = tokenizer_of("bpe_llama3");
+  ASSERT_NE(tokenizer, nullptr);
+  const std::string unit = "It's a test, of 1234 words:\n\n  and don't you know  that naïve 世界 <|eot_id|> ends\t";
+  const auto once = tokenizer->encode(unit, {.parse_special = true}).value();
+  std::vector<TokenId> expected;
+  std::string text;
+  while (text.size() < 200'000) {
+    text += unit;
+    expected.insert(expected.end(), once.begin(), once.end());
+  }
+  EXPECT_EQ(tokenizer->encode(text, {.parse_special = true}).value(), expected);
+}
+
+TEST(TokenizerFile, BrokenInAnyByteIsRefusedOrWorks) {
+  constexpr unsigned kSeed = 5;
+  std::mt19937 random(kSeed);
+  for (const std::string kind : {"bpe_llama3", "sp_bpe"}) {
+    const std::string whole = json_of(kind);
+    for (int round = 0; round < 60; ++round) {
+      std::string broken = whole;
+      for (unsigned i = 0, count = 1 + random() % 4; i < count; ++i)
+        broken[random() % broken.size()] = static_cast<char>(random());
+      if (round % 3 == 0) broken.resize(random() % broken.size());
+      base::Budget budget;
+      const auto made = Tokenizer::from_json(broken, "", budget);
+      if (!made) {
+        EXPECT_NE(made.error().code, Code::kInternal) << "seed " << kSeed << ": " << made.error().message;
+        continue;
+      }
+      const auto ids = (*made)->encode("Hello wörld <s> 123", {.add_special = true, .parse_special = true});
+      if (ids) {
+        for (const TokenId id : *ids) EXPECT_LT(static_cast<std::size_t>(id), (*made)->vocab()) << "seed " << kSeed;
+      }
+    }
+  }
+}
+
+TEST(TokenizerFile, HostileFilesAreRefused) {
+  const auto code_of = [](std::string_view json) {
+    base::Budget budget;
+    const auto made = Tokenizer::from_json(json, "", budget);
+    EXPECT_FALSE(made) << json.substr(0, 80);
+    return made ? Code::kInternal : made.error().code;
+  };
+  EXPECT_EQ(code_of(""), Code::kCorrupt);
+  EXPECT_EQ(code_of("{}"), Code::kCorrupt);
+  EXPECT_EQ(code_of(std::string(1'000'000, '[')), Code::kCorrupt);
+  EXPECT_EQ(code_of(R"({"model":{"type":"BPE","vocab":{"a":4294967295},"merges":[]}})"), Code::kCorrupt);
+  EXPECT_EQ(code_of(R"({"model":{"type":"BPE","vocab":{"a":0},"merges":["a b"]}})"), Code::kCorrupt);
+  EXPECT_EQ(code_of(R"({"model":{"type":"BPE","vocab":{"a":0},"merges":["a b"],"continuing_subword_prefix":"###"}})"),
+            Code::kInvalidArgument);
+  EXPECT_EQ(code_of(R"({"model":{"type":"Strange","vocab":{"a":0}}})"), Code::kCorrupt);
+  EXPECT_EQ(
+      code_of(
+          R"({"pre_tokenizer":{"type":"Split","pattern":{"Regex":"("},"behavior":"Isolated","invert":false},"model":{"type":"BPE","vocab":{"a":0},"merges":[]}})"),
+      Code::kCorrupt);
+  // A post-processor that adds an id which is not there.
+  EXPECT_EQ(
+      code_of(
+          R"({"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],
+      "pair":[],"special_tokens":{"x":{"id":"x","ids":[9999999],"tokens":["x"]}}},"model":{"type":"BPE","vocab":{"a":0},"merges":[]}})"),
+      Code::kCorrupt);
+}
+
+TEST(TokenizerFile, ItsBudgetIsExact) {
+  const std::string json = json_of("bpe_llama3");
+  base::Budget enough({.bytes = json.size()});
+  EXPECT_TRUE(Tokenizer::from_json(json, "", enough));
+  base::Budget short_of_one({.bytes = json.size() - 1});
+  EXPECT_EQ(Tokenizer::from_json(json, "", short_of_one).error().code, Code::kExhausted);
+}
+
+TEST(TokenizerFile, ItsConfigIsCheckedToo) {
+  const std::string json = json_of("sp_bpe");
+  const auto made = [&](std::string_view config) {
+    base::Budget budget;
+    return Tokenizer::from_json(json, config, budget);
+  };
+  EXPECT_EQ(made("[]").error().code, Code::kCorrupt);
+  EXPECT_EQ(made("{").error().code, Code::kCorrupt);
+  const auto named = made(R"({"bos_token":{"content":"<s>"},"eos_token":"</s>"})");
+  ASSERT_TRUE(named);
+  EXPECT_EQ((*named)->bos(), 1);
+  EXPECT_EQ(std::vector((*named)->eos().begin(), (*named)->eos().end()), std::vector<TokenId>{2});
+  EXPECT_TRUE((*named)->adds_bos());
+  const auto unnamed = made(R"({"bos_token":null,"eos_token":5})");
+  ASSERT_TRUE(unnamed);
+  EXPECT_EQ((*unnamed)->bos(), 1);  // the post-processor puts it first
+  EXPECT_TRUE((*unnamed)->eos().empty());
+}
+
+// A small vocabulary as a GGUF file would hold it.
+GgufVocabulary small_vocabulary() {
+  return {.model = "llama",
+          .pre = "default",
+          .tokens = {"<unk>", "<s>", "</s>", "▁", "a", "b", "▁a", "ab"},
+          .scores = {0, 0, 0, -3, -4, -5, -1, -2},
+          .token_types = {2, 3, 3, 1, 1, 1, 1, 1},
+          .bos = 1,
+          .eos = 2,
+          .unknown = 0};
+}
+
+TEST(TokenizerOfVocabulary, IsBuiltFromScores) {
+  base::Budget budget;
+  const auto made = Tokenizer::from_gguf(small_vocabulary(), budget);
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ((*made)->encode("ab", {.add_special = true}).value(),
+            (std::vector<TokenId>{1, 6, 5}));  // ▁a has the better score
+  EXPECT_TRUE((*made)->adds_bos());
+  EXPECT_TRUE((*made)->strips_leading_space());
+  EXPECT_EQ((*made)->eos().front(), 2);
+}
+
+TEST(TokenizerOfVocabulary, ContradictionsAreRefused) {
+  const auto code_of = [](const std::function<void(GgufVocabulary&)>& change) {
+    GgufVocabulary vocabulary = small_vocabulary();
+    change(vocabulary);
+    base::Budget budget;
+    const auto made = Tokenizer::from_gguf(vocabulary, budget);
+    EXPECT_FALSE(made);
+    return made ? Code::kInternal : made.error().code;
+  };
+  EXPECT_EQ(code_of([](auto& v) { v.model = "bert"; }), Code::kInvalidArgument);
+  EXPECT_EQ(code_of([](auto& v) { v.model = "gpt2", v.pre = "strange"; }), Code::kInvalidArgument);
+  EXPECT_EQ(code_of([](auto& v) { v.tokens.clear(), v.scores.clear(), v.token_types.clear(); }), Code::kCorrupt);
+  EXPECT_EQ(code_of([](auto& v) { v.scores.pop_back(); }), Code::kCorrupt);
+  EXPECT_EQ(code_of([](auto& v) { v.token_types.push_back(1); }), Code::kCorrupt);
+  EXPECT_EQ(code_of([](auto& v) { v.bos = 8; }), Code::kCorrupt);
+  EXPECT_EQ(code_of([](auto& v) { v.tokens[4] = "\xFF"; }), Code::kCorrupt);
+  EXPECT_EQ(code_of([](auto& v) { v.tokens[4] = std::string(2'000, 'x'); }), Code::kCorrupt);
+  EXPECT_EQ(code_of([](auto& v) { v.model = "gpt2", v.merges = {"a"}; }), Code::kCorrupt);
+  EXPECT_EQ(code_of([](auto& v) { v.model = "gpt2", v.merges = {"a c"}; }), Code::kCorrupt);
+}
+
+TEST(TokenizerOfVocabulary, OddTokensAndIdsAreHarmless) {
+  GgufVocabulary vocabulary = small_vocabulary();
+  vocabulary.tokens[3] = "<0x-1>";
+  vocabulary.tokens[5] = "";
+  vocabulary.unknown = 1'000'000;
+  vocabulary.eot = 99;
+  vocabulary.eog = {-5, 7, 2};
+  base::Budget budget;
+  const auto made = Tokenizer::from_gguf(vocabulary, budget);
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ((*made)->token_bytes(3), "<0x-1>");
+  EXPECT_EQ(std::vector((*made)->eos().begin(), (*made)->eos().end()), (std::vector<TokenId>{2, 7}));
+}
+
+}  // namespace
+}  // namespace autoglm::text
