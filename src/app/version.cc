@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "app/build_facts.h"  // made by src/app/CMakeLists.txt
+#include "app/build_facts.h"
 #include "app/command_line.h"
 #include "kernels/cpu.h"
 
