@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use ahash::AHashMap;
 use tokenizers::tokenizer::normalizer::Range as NormalizedRange;
 use tokenizers::{
     Encoding, Model, NormalizedString, Normalizer, OffsetReferential, OffsetType, PostProcessor, PreTokenizedString,
@@ -69,18 +70,10 @@ impl BridgeTokenizer {
         }
         let decoder = serde_json::to_value(tokenizer.get_decoder()).unwrap_or_default();
         let rule = TokenBytes::new(&decoder);
-        let mut bytes = Vec::new();
-        let mut ends = Vec::with_capacity(vocab);
-        for id in 0..vocab as u32 {
-            let own = strings.as_ref().map(|strings| strings[id as usize].clone());
-            let token = own
-                .or_else(|| tokenizer.get_added_vocabulary().simple_id_to_token(id))
-                .or_else(|| tokenizer.get_model().id_to_token(id));
-            bytes.extend(token.map(|token| rule.of(&token)).unwrap_or_default());
-            let end = u32::try_from(bytes.len()).map_err(|_| Failure::exhausted("a vocabulary of more than 4 GiB"))?;
-            ends.push(end);
-        }
+        let (added_vocabulary, model) = (tokenizer.get_added_vocabulary(), tokenizer.get_model());
         let mut special = vec![false; vocab];
+        // A control token is its spelling, whatever the decoder would make of it: callers' texts are searched for it.
+        let mut control = AHashMap::new();
         let (mut raw, mut normalized) = (Vec::new(), Vec::new());
         let mut added: Vec<_> = tokenizer.get_added_tokens_decoder().into_iter().collect();
         added.sort_unstable_by_key(|(id, _)| *id);
@@ -88,12 +81,28 @@ impl BridgeTokenizer {
             if let Some(flag) = special.get_mut(id as usize) {
                 *flag = token.special;
             }
+            if token.special {
+                control.insert(id, token.content.clone());
+            }
             if token.normalized {
-                let pattern = tokenizer.get_added_vocabulary().simple_id_to_token(id).unwrap_or_else(|| token.content.clone());
+                let pattern = added_vocabulary.simple_id_to_token(id).unwrap_or_else(|| token.content.clone());
                 normalized.push((pattern, id, token));
             } else {
                 raw.push((token.content.clone(), id, token));
             }
+        }
+        let mut bytes = Vec::new();
+        let mut ends = Vec::with_capacity(vocab);
+        for id in 0..vocab as u32 {
+            match control.get(&id) {
+                Some(spelling) => bytes.extend(spelling.bytes()),
+                None => {
+                    let own = strings.as_ref().map(|strings| strings[id as usize].clone());
+                    let token = own.or_else(|| added_vocabulary.simple_id_to_token(id)).or_else(|| model.id_to_token(id));
+                    bytes.extend(token.map(|token| rule.of(&token)).unwrap_or_default());
+                }
+            }
+            ends.push(u32::try_from(bytes.len()).map_err(|_| Failure::exhausted("a vocabulary of more than 4 GiB"))?);
         }
         let made = BridgeTokenizer {
             cuts_at_words: cuts_at_words(&tokenizer),

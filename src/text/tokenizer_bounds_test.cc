@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tokenizers under hostile texts and hostile files: nothing crashes, nothing needs a deep stack, and every bound holds.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
 
@@ -216,6 +217,18 @@ TEST(TokenizerOfVocabulary, IsBuiltFromScores) {
   EXPECT_TRUE((*made)->adds_bos());
   EXPECT_TRUE((*made)->strips_leading_space());
   EXPECT_EQ((*made)->eos().front(), 2);
+}
+
+// A control token's bytes are its spelling, though decoding makes a space of the mark in it: texts are searched for it.
+TEST(TokenizerOfVocabulary, AControlTokenKeepsItsSpelling) {
+  GgufVocabulary vocabulary = small_vocabulary();
+  vocabulary.tokens[1] = "<begin▁of▁text>";
+  base::Budget budget;
+  const auto made = Tokenizer::from_gguf(vocabulary, budget);
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ((*made)->token_bytes(1), "<begin▁of▁text>");
+  EXPECT_EQ((*made)->encode("<begin▁of▁text>", {.parse_special = true}).value(), std::vector<TokenId>{1});
+  EXPECT_THAT(control_spellings(**made), testing::Contains("<begin▁of▁text>"));
 }
 
 TEST(TokenizerOfVocabulary, ContradictionsAreRefused) {
