@@ -2,8 +2,11 @@
 """`serve` on the scripted model: how it starts, what it refuses, how it ends."""
 import http.client
 import json
+import pathlib
 import signal
 import socket
+import subprocess
+import sys
 import unittest
 import urllib.error
 import urllib.request
@@ -87,6 +90,15 @@ class Serve(CliTest):
         keys.write_text("# none\n")
         self.cli("serve", self.script(SCRIPT), "--port", "0", "--api-key-file", keys, expect=2)
         self.cli("serve", self.script(SCRIPT), "--port", "0", "--api-key-file", self.folder / "missing", expect=2)
+
+    def test_the_examples_run(self):
+        server = Server(self, self.script(SCRIPT), "--port", "0")
+        environment = {**self.environment, "BASE_URL": server.url + "/v1", "MODEL": "scripted"}
+        examples = pathlib.Path(__file__).resolve().parents[3] / "examples"
+        for command in (["sh", "chat.sh"], [sys.executable, "chat.py"], ["node", "chat.mjs"]):
+            done = subprocess.run([command[0], examples / command[1]], capture_output=True, text=True, timeout=TIMEOUT, env=environment)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("Done.", done.stdout)
 
     def test_settings_of_the_server(self):
         settings = self.folder / "settings.toml"
