@@ -119,15 +119,16 @@ AUTOGLM_KERNEL_INLINE void softmax_block(float* scores, std::uint32_t visible, f
     score[i] = V::keep(score[i], visible >> (i * V::kLanes), minus_infinity);
     top = V::max(top, score[i]);
   }
-  const float block_largest = V::largest(top);
   F sum = V::load(total);
-  if (block_largest > *largest) {
+  F shift = V::set(*largest);
+  if (V::any_above(top, shift)) {  // seldom, after the first blocks
+    const float block_largest = V::largest(top);
     const F correction = exp<V>(V::set(*largest - block_largest));
     *largest = block_largest;
+    shift = V::set(block_largest);
     sum = V::mul(sum, correction);
     for (std::size_t d = 0; d < head_dim; d += V::kLanes) V::store(values + d, V::mul(V::load(values + d), correction));
   }
-  const F shift = V::set(*largest);
   for (int i = 0; i < kVectors; ++i) {
     const F weight = V::keep(exp<V>(V::sub(score[i], shift)), visible >> (i * V::kLanes), V::zero());
     V::store(scores + i * V::kLanes, weight);

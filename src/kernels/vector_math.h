@@ -14,8 +14,9 @@ namespace autoglm::kernels {
 template <typename V>
 AUTOGLM_KERNEL_INLINE typename V::F exp(typename V::F x) {
   using F = typename V::F;
+  // max and min give their second operand when one is NaN, so a NaN passes both and reaches the product.
   const F low = V::set(-87.0f);
-  const F bounded = V::max(V::min(x, V::set(88.0f)), low);
+  const F bounded = V::max(low, V::min(V::set(88.0f), x));
   const F n = V::round(V::mul(bounded, V::set(1.44269504f)));
   F r = V::fma(n, V::set(-0.693359375f), bounded);
   r = V::fma(n, V::set(2.12194440e-4f), r);
@@ -25,9 +26,7 @@ AUTOGLM_KERNEL_INLINE typename V::F exp(typename V::F x) {
   q = V::fma(q, r, V::set(0.166665763f));
   q = V::fma(q, r, V::set(0.5f));
   const F p = V::add(V::fma(V::mul(r, r), q, r), V::set(1.0f));
-  // x < low picks zero; the last addition carries a NaN of x through the bounds above.
-  const F bounded_result = V::select_less(x, low, V::zero(), V::times_pow2(p, n));
-  return V::select_ordered(x, bounded_result, x);
+  return V::select_less(x, low, V::zero(), V::times_pow2(p, n));
 }
 
 /// tanh x within 2.5 ulp.

@@ -81,9 +81,6 @@ struct Avx2 {
   static AUTOGLM_KERNEL_INLINE F select_less(F a, F b, F yes, F no) {
     return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
   }
-  static AUTOGLM_KERNEL_INLINE F select_ordered(F x, F ordered, F unordered) {
-    return _mm256_blendv_ps(unordered, ordered, _mm256_cmp_ps(x, x, _CMP_ORD_Q));
-  }
   static AUTOGLM_KERNEL_INLINE F keep(F a, std::uint32_t bits, F other) {
     const __m256i lane_bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
     const __m256i set_bits = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lane_bit);
@@ -99,6 +96,10 @@ struct Avx2 {
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
+
+  static AUTOGLM_KERNEL_INLINE bool any_above(F a, F b) {
+    return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)) != 0;
   }
 
   static AUTOGLM_KERNEL_INLINE F swap_pairs(F a) { return _mm256_permute_ps(a, 0xb1); }

@@ -65,9 +65,6 @@ struct Avx512 {
   static AUTOGLM_KERNEL_INLINE F select_less(F a, F b, F yes, F no) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
   }
-  static AUTOGLM_KERNEL_INLINE F select_ordered(F x, F ordered, F unordered) {
-    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, x, _CMP_ORD_Q), unordered, ordered);
-  }
   static AUTOGLM_KERNEL_INLINE F keep(F a, std::uint32_t bits, F other) {
     return _mm512_mask_blend_ps(static_cast<__mmask16>(bits), other, a);
   }
@@ -84,6 +81,8 @@ struct Avx512 {
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
   }
+
+  static AUTOGLM_KERNEL_INLINE bool any_above(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0; }
 
   static AUTOGLM_KERNEL_INLINE F swap_pairs(F a) { return _mm512_permute_ps(a, 0xb1); }
   static AUTOGLM_KERNEL_INLINE F load_twice(const float* from, int count) {

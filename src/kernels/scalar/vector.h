@@ -83,6 +83,7 @@ struct Scalar4 {
   // a * 2^n for integral n in [-126, 127].
   static F times_pow2(F a, F n) {
     return each([&](int i) {
+      if (n.lane[i] != n.lane[i]) return n.lane[i];  // no integer holds a NaN
       const auto exponent = static_cast<std::uint32_t>(static_cast<std::int32_t>(n.lane[i]) + 127);
       return a.lane[i] * std::bit_cast<float>(exponent << 23);
     });
@@ -90,10 +91,6 @@ struct Scalar4 {
   // a < b ? yes : no, lane by lane; false when one is NaN.
   static F select_less(F a, F b, F yes, F no) {
     return each([&](int i) { return a.lane[i] < b.lane[i] ? yes.lane[i] : no.lane[i]; });
-  }
-  // x is NaN ? unordered : ordered.
-  static F select_ordered(F x, F ordered, F unordered) {
-    return each([&](int i) { return x.lane[i] == x.lane[i] ? ordered.lane[i] : unordered.lane[i]; });
   }
   // Lane i where bit i is set, else `other`.
   static F keep(F a, std::uint32_t bits, F other) {
@@ -105,7 +102,12 @@ struct Scalar4 {
     const float high = a.lane[1] > a.lane[3] ? a.lane[1] : a.lane[3];
     return low > high ? low : high;
   }
-  static float first(F a) { return a.lane[0]; }
+  // Whether a > b in any lane.
+  static bool any_above(F a, F b) {
+    bool above = false;
+    for (int i = 0; i < kLanes; ++i) above = above || a.lane[i] > b.lane[i];
+    return above;
+  }
 
   // Pairs (a0, a1), (a2, a3): each pair swapped; each of the first kLanes / 2 (or `count`) floats twice.
   static F swap_pairs(F a) {
