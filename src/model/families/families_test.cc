@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+// What each family makes of metadata, and what it refuses by name. Hyper-parameters are bounded (threat T-A5).
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "model/families/family.h"
+#include "model/formats/gguf_writer.h"
+
+namespace autoglm::model {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A folder of its own for each test, gone at the end.
+class Families : public testing::Test {
+ protected:
+  void SetUp() override {
+    const testing::TestInfo* const test = testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = fs::temp_directory_path() / ("families_" + std::string(test->name()) + "_" + std::to_string(getpid()));
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  Result<Description> describe_config(const std::string& config) {
+    std::ofstream(folder_ / "config.json") << config;
+    std::ofstream(folder_ / "model.safetensors", std::ios::binary) << std::string("\x02\0\0\0\0\0\0\0{}", 10);
+    return describe(Checkpoint::open(folder_).value());
+  }
+
+  Result<Description> describe_gguf(const GgufWriter& writer) {
+    const std::vector<std::byte> bytes = writer.bytes();
+    const fs::path path = folder_ / "model.gguf";
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    const auto checkpoint = Checkpoint::open(path);
+    if (!checkpoint) return std::unexpected(checkpoint.error());
+    return describe(*checkpoint);
+  }
+
+  fs::path folder_;
+};
+
+// A true description with `extra` members put in front; later members of the same name are left out.
+std::string llama_config(const std::string& extra = "", const std::string& without = "") {
+  const std::pair<const char*, const char*> members[] = {
+      {"model_type", "\"llama\""}, {"vocab_size", "100"},        {"hidden_size", "64"},
+      {"num_hidden_layers", "2"},  {"num_attention_heads", "4"}, {"num_key_value_heads", "2"},
+      {"intermediate_size", "96"}, {"rms_norm_eps", "1e-5"},     {"max_position_embeddings", "512"},
+  };
+  std::string config = "{" + extra;
+  for (const auto& [key, value] : members) {
+    if (without == key || extra.find("\"" + std::string(key) + "\"") != std::string::npos) continue;
+    config += (config.size() > 1 ? ",\"" : "\"") + std::string(key) + "\":" + value;
+  }
+  return config + "}";
+}
+
+GgufWriter gguf(const std::string& architecture) {
+  GgufWriter writer;
+  writer.text("general.architecture", architecture)
+      .number(architecture + ".context_length", 512)
+      .number(architecture + ".embedding_length", 64)
+      .number(architecture + ".block_count", 6)
+      .number(architecture + ".feed_forward_length", 96)
+      .real(architecture + ".attention.layer_norm_rms_epsilon", 1e-5f)
+      .tensor("token_embd.weight", {64, 100}, 0, 64 * 100 * 4);
+  return writer;
+}
+
+TEST_F(Families, LlamaOfConfig) {
+  const auto result = describe_config(llama_config());
+  ASSERT_TRUE(result) << result.error().message;
+  const ModelConfig& config = result->config;
+  EXPECT_EQ(config.head_dim, 16u);
+  EXPECT_EQ(config.query_width(), 64u);
+  EXPECT_EQ(config.kv_width(), 32u);
+  EXPECT_FALSE(config.has_tied_head);
+  EXPECT_DOUBLE_EQ(config.attention_scale, 0.25);
+  ASSERT_EQ(config.ropes.size(), 1u);
+  EXPECT_EQ(config.ropes[0].style, kernels::RopeStyle::kHalves);
+  EXPECT_EQ(config.ropes[0].rotary_dim, 16u);
+  EXPECT_EQ(config.ropes[0].theta, 10'000);
+}
+
+TEST_F(Families, LlamaRopeScalingOldAndNewSpelling) {
+  const std::string scaling =
+      R"({"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":64)";
+  const auto old_way = describe_config(llama_config(R"("rope_theta":500000.0,"rope_scaling":)" + scaling + "}"));
+  ASSERT_TRUE(old_way) << old_way.error().message;
+  const auto new_way = describe_config(llama_config(R"("rope_parameters":)" + scaling + R"(,"rope_theta":500000.0})"));
+  ASSERT_TRUE(new_way) << new_way.error().message;
+  for (const auto& result : {*old_way, *new_way}) {
+    EXPECT_EQ(result.config.ropes[0].theta, 500'000);
+    ASSERT_TRUE(result.config.ropes[0].llama3);
+    EXPECT_EQ(result.config.ropes[0].llama3->original_context, 64);
+  }
+  const auto linear = describe_config(llama_config(R"("rope_scaling":{"type":"linear","factor":2})"));
+  ASSERT_TRUE(linear);
+  EXPECT_EQ(linear->config.ropes[0].linear_factor, 2);
+}
+
+TEST_F(Families, QwenBiasesNormsAndWindows) {
+  const auto qwen2 = describe_config(
+      llama_config(R"("model_type":"qwen2","use_sliding_window":true,"sliding_window":32,"max_window_layers":1)"));
+  ASSERT_TRUE(qwen2) << qwen2.error().message;
+  EXPECT_TRUE(qwen2->config.has_qkv_bias);
+  EXPECT_FALSE(qwen2->config.has_output_bias);
+  EXPECT_EQ(qwen2->config.layers[0].window, 0u);
+  EXPECT_EQ(qwen2->config.layers[1].window, 32u);
+  const auto no_window =
+      describe_config(llama_config(R"("model_type":"qwen2","use_sliding_window":false,"sliding_window":32)"));
+  EXPECT_EQ(no_window->config.layers[1].window, 0u);
+  const auto qwen3 = describe_config(llama_config(R"("model_type":"qwen3","head_dim":28)"));
+  ASSERT_TRUE(qwen3);
+  EXPECT_TRUE(qwen3->config.has_qk_norm);
+  EXPECT_EQ(qwen3->config.query_width(), 112u);
+}
+
+TEST_F(Families, GemmaOfConfig) {
+  const auto result = describe_config(llama_config(
+      R"("model_type":"gemma3_text","num_hidden_layers":6,"sliding_window":9,"query_pre_attn_scalar":20,
+         "rope_theta":1000000.0,"rope_local_base_freq":10000.0,"rope_scaling":{"rope_type":"linear","factor":8.0})"));
+  ASSERT_TRUE(result) << result.error().message;
+  const ModelConfig& config = result->config;
+  EXPECT_EQ(config.norm_offset, 1);
+  EXPECT_TRUE(config.has_tied_head);
+  EXPECT_TRUE(config.has_post_norms);
+  EXPECT_EQ(config.activation, kernels::Activation::kGeluTanh);
+  EXPECT_DOUBLE_EQ(config.embedding_scale, 8);
+  EXPECT_DOUBLE_EQ(config.attention_scale, 1 / std::sqrt(20.0));
+  for (std::size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(config.layers[i].window, i == 5 ? 0u : 9u) << i;
+    EXPECT_EQ(config.layers[i].rope, i == 5 ? 0u : 1u) << i;
+  }
+  EXPECT_EQ(config.ropes[0].theta, 1'000'000);
+  EXPECT_EQ(config.ropes[0].linear_factor, 8);
+  EXPECT_EQ(config.ropes[1].theta, 10'000);
+  EXPECT_EQ(config.ropes[1].linear_factor, 1);
+}
+
+TEST_F(Families, GemmaLayerTypesAndNestedRopes) {
+  const auto result = describe_config(llama_config(
+      R"("model_type":"gemma3_text","sliding_window":9,"layer_types":["full_attention","sliding_attention"],
+         "rope_parameters":{"full_attention":{"rope_type":"linear","factor":4.0,"rope_theta":500000.0},
+                            "sliding_attention":{"rope_type":"default","rope_theta":20000.0}})"));
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->config.layers[0].window, 0u);
+  EXPECT_EQ(result->config.layers[1].window, 9u);
+  EXPECT_EQ(result->config.ropes[0].theta, 500'000);
+  EXPECT_EQ(result->config.ropes[0].linear_factor, 4);
+  EXPECT_EQ(result->config.ropes[1].theta, 20'000);
+}
+
+TEST_F(Families, GgufOfEveryFamily) {
+  for (const std::string architecture : {"llama", "qwen2", "qwen3", "gemma3"}) {
+    GgufWriter writer = gguf(architecture);
+    writer.number(architecture + ".attention.head_count", 4);
+    if (architecture == "gemma3") writer.number("gemma3.attention.sliding_window", 9);
+    const auto result = describe_gguf(writer);
+    ASSERT_TRUE(result) << architecture << ": " << result.error().message;
+    const ModelConfig& config = result->config;
+    EXPECT_EQ(config.kv_heads, 4u);
+    EXPECT_EQ(config.vocab, 100u);
+    EXPECT_TRUE(config.has_tied_head);
+    EXPECT_EQ(config.norm_offset, 0);  // GGUF has the 1 of Gemma added
+    EXPECT_EQ(config.ropes[0].style == kernels::RopeStyle::kInterleaved, architecture == "llama");
+    EXPECT_EQ(config.layers[4].window, architecture == "gemma3" ? 9u : 0u);
+    EXPECT_EQ(config.layers[5].window, 0u);
+  }
+}
+
+TEST_F(Families, WhatWeLackIsRefusedByName) {
+  const std::pair<std::string, std::string> lacking[] = {
+      {R"("model_type":"mixtral")", "mixtral"},
+      {R"("quantization_config":{"quant_method":"awq"})", "awq"},
+      {R"("rope_scaling":{"rope_type":"yarn","factor":4.0})", "yarn"},
+      {R"("hidden_act":"relu")", "relu"},
+      {R"("num_local_experts":8)", "experts"},
+      {R"("kv_lora_rank":512)", "kv_lora_rank"},
+      {R"("model_type":"qwen3","layer_types":["full_attention","linear_attention"])", "linear_attention"},
+  };
+  for (const auto& [extra, name] : lacking) {
+    const auto result = describe_config(llama_config(extra));
+    ASSERT_FALSE(result) << extra;
+    EXPECT_EQ(result.error().code, Code::kInvalidArgument) << extra;
+    EXPECT_NE(result.error().message.find(name), std::string::npos) << result.error().message;
+  }
+  GgufWriter yarn = gguf("llama");
+  yarn.number("llama.attention.head_count", 4).text("llama.rope.scaling.type", "yarn");
+  EXPECT_EQ(describe_gguf(yarn).error().code, Code::kInvalidArgument);
+  GgufWriter experts = gguf("llama");
+  experts.number("llama.attention.head_count", 4).number("llama.expert_count", 8);
+  EXPECT_EQ(describe_gguf(experts).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(describe_gguf(gguf("falcon")).error().code, Code::kInvalidArgument);
+}
+
+TEST_F(Families, MissingAndMistypedValuesAreCorrupt) {
+  for (const std::string key :
+       {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"}) {
+    EXPECT_EQ(describe_config(llama_config("", key)).error().code, Code::kCorrupt) << key;
+    EXPECT_EQ(describe_config(llama_config("\"" + key + "\":\"8\"")).error().code, Code::kCorrupt) << key;
+    EXPECT_EQ(describe_config(llama_config("\"" + key + "\":1.5")).error().code, Code::kCorrupt) << key;
+  }
+  EXPECT_EQ(describe_config(llama_config("", "model_type")).error().code, Code::kCorrupt);
+  EXPECT_EQ(describe_config(llama_config(R"("tie_word_embeddings":1)")).error().code, Code::kCorrupt);
+  EXPECT_EQ(describe_config(llama_config(R"("rope_scaling":[])")).error().code, Code::kCorrupt);
+  EXPECT_EQ(describe_config(llama_config(R"("rope_scaling":{"type":"linear"})")).error().code, Code::kCorrupt);
+  GgufWriter per_layer = gguf("llama");
+  per_layer.array("llama.attention.head_count", GgufWriter::kU32, 1, GgufWriter::encoded(4u));
+  EXPECT_EQ(describe_gguf(per_layer).error().code, Code::kCorrupt);
+}
+
+// Threat T-A5: every number is bounded before anything is sized by it.
+TEST_F(Families, T_A5_HyperParametersAreBounded) {
+  const std::string wrong[] = {
+      R"("vocab_size":0)",
+      R"("vocab_size":4194305)",
+      R"("hidden_size":0)",
+      R"("hidden_size":131073)",
+      R"("num_hidden_layers":0)",
+      R"("num_hidden_layers":1025)",
+      R"("num_attention_heads":0)",
+      R"("num_attention_heads":1025)",
+      R"("num_key_value_heads":0)",
+      R"("num_key_value_heads":3)",
+      R"("head_dim":0)",
+      R"("head_dim":1025)",
+      R"("head_dim":15)",
+      R"("intermediate_size":0)",
+      R"("intermediate_size":1048577)",
+      R"("max_position_embeddings":0)",
+      R"("max_position_embeddings":16777217)",
+      R"("rms_norm_eps":-1)",
+      R"("rms_norm_eps":1)",
+      R"("rope_theta":0)",
+      R"("rope_theta":1e13)",
+      R"("partial_rotary_factor":1.5)",
+      R"("rope_scaling":{"type":"linear","factor":0})",
+      R"("hidden_size":-64)",
+      R"("hidden_size":18446744073709551615)",
+      R"("num_attention_heads":65)",
+      R"("rope_scaling":{"type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":4,"original_max_position_embeddings":64})",
+  };
+  for (const std::string& extra : wrong) {
+    const auto result = describe_config(llama_config(extra));
+    ASSERT_FALSE(result) << extra;
+    EXPECT_EQ(result.error().code, Code::kInvalidArgument) << extra;
+  }
+  EXPECT_TRUE(describe_config(llama_config(R"("num_hidden_layers":1024,"max_position_embeddings":16777216)")));
+  for (const std::string key : {"block_count", "attention.head_count", "attention.key_length"}) {
+    for (const std::uint32_t value : {0u, 1'025u, 0xffffffffu}) {
+      GgufWriter writer;
+      writer.text("general.architecture", "llama")
+          .number("llama.context_length", 512)
+          .number("llama.embedding_length", 64)
+          .number("llama.feed_forward_length", 96)
+          .real("llama.attention.layer_norm_rms_epsilon", 1e-5f)
+          .tensor("token_embd.weight", {64, 100}, 0, 64 * 100 * 4)
+          .number("llama." + key, value);
+      if (key != "block_count") writer.number("llama.block_count", 2);
+      if (key != "attention.head_count") writer.number("llama.attention.head_count", 4);
+      EXPECT_EQ(describe_gguf(writer).error().code, Code::kInvalidArgument) << key << " " << value;
+    }
+  }
+}
+
+TEST_F(Families, AGgufWithoutEmbeddingIsRefused) {
+  GgufWriter writer;
+  writer.text("general.architecture", "llama")
+      .number("llama.context_length", 512)
+      .number("llama.embedding_length", 64)
+      .number("llama.block_count", 2)
+      .number("llama.attention.head_count", 4)
+      .number("llama.feed_forward_length", 96)
+      .real("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  EXPECT_EQ(describe_gguf(writer).error().code, Code::kCorrupt);
+}
+
+}  // namespace
+}  // namespace autoglm::model
