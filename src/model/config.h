@@ -64,7 +64,7 @@ inline constexpr CountRange kHidden{"hidden size", 1, 131'072};
 inline constexpr CountRange kLayers{"layers", 1, 1'024};
 inline constexpr CountRange kHeads{"attention heads", 1, 1'024};
 inline constexpr CountRange kKvHeads{"key-value heads", 1, 1'024};
-inline constexpr CountRange kHeadDim{"head dimension", 2, 1'024};
+inline constexpr CountRange kHeadDim{"head dimension", 2, kernels::KvLayer::kMaxHeadDim};
 inline constexpr CountRange kFeedForward{"feed-forward size", 1, 1'048'576};
 inline constexpr CountRange kContext{"context length", 1, 16'777'216};
 inline constexpr CountRange kWindow{"sliding window", 1, 16'777'216};
