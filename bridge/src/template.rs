@@ -8,7 +8,7 @@ use minijinja::machinery::{make_string_output, parse, CodeGenerator, Instruction
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
 
 use crate::guard::{Failure, Outcome};
-use crate::template_operators::{install, join, replace, rewrite};
+use crate::template_operators::{bound_format, install, join, replace, rewrite};
 use crate::template_python::{strftime, text_of};
 use crate::template_spending::{begin, take_bytes, take_value};
 
@@ -112,7 +112,7 @@ fn method(state: &State, value: &Value, name: &str, arguments: &[Value]) -> Resu
         // These can make much more than they are given, so they count before.
         (Some(text), "replace", [from, to]) => return replace(text, &text_of(from)?, &text_of(to)?),
         (Some(separator), "join", [items]) => return join(items, separator, None),
-        (Some(_), "format", _) => return Err(Error::new(ErrorKind::UnknownMethod, "str.format is not supported")),
+        (Some(pattern), "format", values) => bound_format(pattern, values)?,
         _ => {}
     }
     take_value(minijinja_contrib::pycompat::unknown_method_callback(state, value, name, arguments)?)
@@ -207,6 +207,16 @@ mod tests {
     }
 
     #[test]
+    fn tests_and_formats_as_python_does() {
+        assert_eq!(
+            text("{{ 'a' is sequence }}{{ [1] is sequence }}{{ 1 is sequence }}{{ 'a' is iterable }}{{ {} is mapping }}"),
+            "TrueTrueFalseTrueTrue"
+        );
+        assert_eq!(text("{{ true is number }}{{ 1.5 is number }}{{ 'a' is string }}{{ nothing is defined }}{{ strftime_now is defined }}"), "TrueTrueTrueFalseTrue");
+        assert_eq!(text("{{ '{}-{:03d}'.format('a', 7) }} {{ '%s=%d' | format('n', 3) }}"), "a-007 n=3");
+    }
+
+    #[test]
     fn blocks_are_trimmed() {
         assert_eq!(text("a\n  {% if true %}\n  b\n  {% endif %}\nc\n"), "a\n  b\nc");
         assert_eq!(text("{% generation %}x{%- endgeneration -%} y"), "xy");
@@ -245,6 +255,9 @@ mod tests {
             "{% set ns = namespace(l=[1]) %}{% for i in range(90000) %}{% set ns.l = ns.l[0:] %}{% endfor %}",
             "{% set ns = namespace(l=[1]) %}{% for i in range(90000) %}{% set ns.l = ns.l | reverse %}{% endfor %}",
             "{{ 'a' * 10000000000 }}",
+            "{% set b = 'a' * 100000 %}{{ ('{0}' * 100000).format(b) }}",
+            "{% set b = 'a' * 100000 %}{{ ('%s' * 100000) | format(b) }}",
+            "{% for i in range(100000) %}{{ '{:9999}'.format(1) }}{% endfor %}",
             "{{ (['a'] * 100000) | join('a' * 100000) }}",
             "{% set b = 'a' * 1000000 %}{% for i in range(100000) %}{{ b }}{% endfor %}",
             "{% set b = 'a' * 1000000 %}{% for i in range(1000) %}{% set c = b | upper %}{% endfor %}",
@@ -264,6 +277,7 @@ mod tests {
             "{{ a.b.c }}",
             "{{ range(1000000000) }}",
             "{{ 'x' | nofilter }}",
+            "{{ '{:99999}'.format(1) }}",
             "{{ open('/etc/passwd') }}",
         ] {
             assert_eq!(code_of(source), Code::Invalid, "{source}");

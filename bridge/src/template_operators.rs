@@ -48,7 +48,14 @@ pub fn install(environment: &mut Environment<'_>) {
     environment.add_filter("__map", map);
     environment.add_filter("tojson", tojson);
     environment.add_filter("string", |value: &Value| text_of(value).map(Value::from));
-    for name in ["pprint", "format", "urlencode", "batch", "slice"] {
+    environment.add_filter("format", |state: &State, arguments: Rest<Value>| -> Result<Value, Error> {
+        let (Some(pattern), rest) = (arguments.first().and_then(Value::as_str), arguments.get(1..).unwrap_or_default()) else {
+            return Err(invalid("format takes a string"));
+        };
+        bound_format(pattern, rest)?;
+        take_value(Value::from_function(filters::format).call(state, &arguments)?)
+    });
+    for name in ["pprint", "urlencode", "batch", "slice"] {
         environment.remove_filter(name);
     }
     environment.add_filter("replace", |text: &Value, from: &Value, to: &Value| {
@@ -63,6 +70,13 @@ pub fn install(environment: &mut Environment<'_>) {
     for (name, filter) in counted_filters() {
         environment.add_filter(name, move |state: &State, arguments: Rest<Value>| take_value(filter.call(state, &arguments)?));
     }
+    // Python's protocols are wider than the engine's: a string is a sequence, and a bool is a number.
+    environment
+        .add_test("sequence", |value: &Value| matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map));
+    environment.add_test("iterable", |value: &Value| {
+        matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Iterable | ValueKind::Undefined)
+    });
+    environment.add_test("number", |value: &Value| matches!(value.kind(), ValueKind::Number | ValueKind::Bool));
     environment.remove_global("debug");
     environment.add_function("dict", |value: Option<Value>, more: Kwargs| -> Result<Value, Error> {
         take_container()?;
@@ -219,6 +233,20 @@ fn chosen(len: usize, start: Option<i64>, stop: Option<i64>, step: i64) -> Resul
     let stride = step.unsigned_abs().min(i64::MAX as u64) as i64;
     let count = if reach > 0 { (reach - 1) / stride + 1 } else { 0 };
     Ok((0..count).map(move |i| (start + i * step) as usize))
+}
+
+/// Counts the most that str.format() or % can make of `pattern`: every place takes the longest value, or four digits of width.
+pub fn bound_format(pattern: &str, values: &[Value]) -> Result<(), Error> {
+    const MAX_WIDTH_DIGITS: usize = 4;
+    if pattern.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > MAX_WIDTH_DIGITS) {
+        return Err(invalid("a width in a format has at most four digits"));
+    }
+    let mut longest = 10_000;
+    for value in values {
+        longest = longest.max(text_of(value)?.len());
+    }
+    let places = pattern.matches(['{', '%']).count();
+    take_bytes(pattern.len().saturating_add(places.saturating_mul(longest)))
 }
 
 pub fn replace(text: &str, from: &str, to: &str) -> Result<Value, Error> {

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use minijinja::{Error, ErrorKind, Value};
 
 /// Bytes of all strings that one rendering may make, the ones thrown away too.
-pub const MAX_BYTES: usize = 256 << 20;
+pub const MAX_BYTES: usize = 128 << 20;
 /// Lists and maps that one rendering may make. It bounds how deep they can be nested, and so the stack that freeing them
 /// takes.
 pub const MAX_CONTAINERS: usize = 8192;
