@@ -107,10 +107,10 @@ void Scheduler::plan_running(std::size_t decode_rows) {
 
 void Scheduler::admit() {
   while (!waiting_.empty() && running_.size() < options_.max_batch_size && prefill_rows_left_ > 0) {
-    // Room for all its tokens, and a block of growth for each that runs: else the next step would preempt it again.
+    // Room for all its tokens and some growth for those that run: else one of the next steps would preempt it again.
     // The first in line is never passed over, so that nobody starves.
     const std::size_t needed = blocks_for(waiting_.front()->tokens.size());
-    if (!running_.empty() && pool_.free_count() < needed + running_.size()) return;
+    if (!running_.empty() && pool_.free_count() < needed + running_.size() * options_.growth_blocks) return;
     CHECK(pool_.free_count() >= needed) << "a request of " << needed << " blocks was let in, the pool has "
                                         << pool_.block_count();
     Sequence* sequence = waiting_.front().get();

@@ -21,6 +21,7 @@ struct SchedulerOptions {
   std::size_t max_prefill_chunk = 0;   // rows of one sequence in a step; 0 = what max_batch_tokens leaves
   std::size_t max_scored_rows = 32;    // prompt rows of a step that want logits (echo with logprobs)
   std::size_t max_waiting = 256;       // sequences in the engine that do not run, besides max_batch_size
+  std::size_t growth_blocks = 1;       // kept free for each running sequence when another is let in
   base::Duration batch_timeout{0};     // longest wait of a lonely request for company
 };
 

@@ -75,6 +75,7 @@ class World final {
     scheduler.max_prefill_chunk = random_.below(3) == 0 ? 1 + random_.below(9) : 0;
     scheduler.max_scored_rows = 1 + random_.below(8);
     scheduler.max_waiting = 64;
+    scheduler.growth_blocks = random_.below(2);
     if (random_.below(4) == 0) scheduler.batch_timeout = std::chrono::milliseconds(random_.below(20));
     longest_prompt_ = 1 + random_.below(random_.below(3) == 0 ? 120 : 24);
     longest_answer_ = 1 + random_.below(random_.below(3) == 0 ? 60 : 240);
