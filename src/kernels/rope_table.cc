@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/rope_table.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -15,6 +16,24 @@ double llama3_frequency(const Llama3Scaling& scaling, double frequency) {
                       (scaling.high_frequency_factor - scaling.low_frequency_factor);
   return (1 - kept) * frequency / scaling.factor + kept * frequency;
 }
+
+// cos and sin of step * count angles: [count, frequencies].
+struct Turns {
+  std::vector<double> cos;
+  std::vector<double> sin;
+
+  Turns(const std::vector<double>& frequencies, std::size_t count, std::size_t step) {
+    for (std::size_t i = 0; i < count; ++i) {
+      for (const double frequency : frequencies) {
+        const double angle = static_cast<double>(i * step) * frequency;
+        cos.push_back(std::cos(angle));
+        sin.push_back(std::sin(angle));
+      }
+    }
+  }
+};
+
+constexpr std::size_t kStep = 256;
 
 }  // namespace
 
@@ -40,11 +59,19 @@ Rope::Rope(const RopeDescription& description) : memory_(rope_bytes(description.
   const std::size_t half = frequencies.size();
   auto* cos = reinterpret_cast<float*>(memory_.data());
   float* sin = cos + description.positions * half;
+  // A position is a multiple of kStep and a rest; the angles add up. Two short tables of cos and sin replace a call for
+  // every entry (a context of 32768 and 128 pairs: 0.2 s), and f64 leaves 2^-52 of error where f32 rounds at 2^-25.
+  const Turns rest(frequencies, std::min(description.positions, kStep), 1);
+  const Turns whole(frequencies, (description.positions + kStep - 1) / kStep, kStep);
+  const double factor = description.attention_factor;
   for (std::size_t position = 0; position < description.positions; ++position) {
+    const std::size_t a = position / kStep * half;
+    const std::size_t b = position % kStep * half;
     for (std::size_t j = 0; j < half; ++j) {
-      const double angle = static_cast<double>(position) * frequencies[j];
-      cos[position * half + j] = static_cast<float>(std::cos(angle) * description.attention_factor);
-      sin[position * half + j] = static_cast<float>(std::sin(angle) * description.attention_factor);
+      const double x = whole.cos[a + j] * rest.cos[b + j] - whole.sin[a + j] * rest.sin[b + j];
+      const double y = whole.sin[a + j] * rest.cos[b + j] + whole.cos[a + j] * rest.sin[b + j];
+      cos[position * half + j] = static_cast<float>(x * factor);
+      sin[position * half + j] = static_cast<float>(y * factor);
     }
   }
   table_ = {.positions = description.positions,
