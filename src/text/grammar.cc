@@ -33,7 +33,7 @@ Result<Vocabulary> make_vocabulary(const Tokenizer& tokenizer) {
   return Vocabulary(made, Free());
 }
 
-// The vocabulary's trie takes some 100 ms and 10 MiB to build, so each tokenizer's is kept while the tokenizer lives.
+// The trie of a whole vocabulary is far dearer than a grammar, so each tokenizer's is kept while the tokenizer lives.
 class Vocabularies {
  public:
   Result<Vocabulary> of(const std::shared_ptr<const Tokenizer>& tokenizer) {

@@ -252,6 +252,31 @@ TEST(TokenizerOfVocabulary, ContradictionsAreRefused) {
   EXPECT_EQ(code_of([](auto& v) { v.model = "gpt2", v.merges = {"a c"}; }), Code::kCorrupt);
 }
 
+TEST(TokenizerOfVocabulary, EveryKnownPreTokenizerCutsText) {
+  for (const std::string pre :
+       {"",          "default",          "gpt-2",     "phi-2",     "mpt",         "olmo",     "smollm",
+        "starcoder", "refact",           "command-r", "codeshell", "llama3",      "llama-v3", "llama-bpe",
+        "falcon3",   "pixtral",          "lfm2",      "glm4",      "chatglm-bpe", "dbrx",     "smaug-bpe",
+        "qwen2",     "deepseek-r1-qwen", "megrez",    "tekken",    "gpt-4o",      "llama4"}) {
+    GgufVocabulary vocabulary = {.model = "gpt2",
+                                 .pre = pre,
+                                 .tokens = {"a", "b", "Ġ", "Ġa", "1", "Ã", "©", "é", "<|end|>"},
+                                 .token_types = {1, 1, 1, 1, 1, 1, 1, 1, 3},
+                                 .merges = {"Ġ a"},
+                                 .eos = 8};
+    vocabulary.tokens[7] = "Ã©";  // é in the byte alphabet
+    vocabulary.merges.push_back("Ã ©");
+    base::Budget budget;
+    const auto made = Tokenizer::from_gguf(vocabulary, budget);
+    ASSERT_TRUE(made) << pre << ": " << made.error().message;
+    EXPECT_EQ((*made)->encode("b a11\u00e9<|end|>", {.parse_special = true}).value(),
+              (std::vector<TokenId>{1, 3, 4, 4, 7, 8}))
+        << pre;
+    EXPECT_EQ((*made)->decode(std::vector<TokenId>{1, 3, 4, 4, 7, 8}, true).value(), "b a11\u00e9") << pre;
+    EXPECT_FALSE((*made)->adds_bos()) << pre;  // no bos is named
+  }
+}
+
 TEST(TokenizerOfVocabulary, OddTokensAndIdsAreHarmless) {
   GgufVocabulary vocabulary = small_vocabulary();
   vocabulary.tokens[3] = "<0x-1>";
