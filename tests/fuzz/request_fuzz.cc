@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bodies of the OpenAI API; the first byte picks the route. Oracles: every cap holds in what is accepted, a refusal is
+// the caller's fault or a bound, and its answer is JSON without an address of ours.
+#include <cmath>
+#include <string>
+
+#include "base/check.h"
+#include "base/json.h"
+#include "fuzz_target.h"
+#include "protocol/limits.h"
+#include "protocol/openai_error.h"
+#include "protocol/openai_request.h"
+
+namespace {
+
+using namespace autoglm;
+
+void check_refusal(const Error& error) {
+  CHECK(error.code == Code::kInvalidArgument || error.code == Code::kExhausted || error.code == Code::kNotFound)
+      << code_name(error.code);
+  const std::string body = protocol::format_error(error);
+  base::Budget budget;
+  CHECK(json::parse(body, budget)) << body;
+}
+
+void check_parameters(const protocol::Parameters& parameters) {
+  CHECK(parameters.n >= 1 && parameters.n <= protocol::kMaxChoices) << parameters.n;
+  CHECK(parameters.max_tokens.value_or(0) <= protocol::kMaxTokens);
+  CHECK(parameters.min_tokens <= protocol::kMaxTokens);
+  CHECK(parameters.temperature >= 0 && parameters.temperature <= protocol::kMaxTemperature) << parameters.temperature;
+  CHECK(parameters.top_p >= 0 && parameters.top_p <= 1) << parameters.top_p;
+  CHECK(parameters.min_p >= 0 && parameters.min_p <= 1) << parameters.min_p;
+  CHECK(std::abs(parameters.frequency_penalty) <= protocol::kMaxOccurrencePenalty);
+  CHECK(std::abs(parameters.presence_penalty) <= protocol::kMaxOccurrencePenalty);
+  CHECK(parameters.repetition_penalty > 0 && parameters.repetition_penalty <= protocol::kMaxRepetitionPenalty);
+  CHECK(parameters.top_k >= 0 && parameters.top_k <= static_cast<std::int64_t>(protocol::kMaxTopK));
+  CHECK(parameters.top_logprobs <= protocol::kMaxTopLogprobs) << parameters.top_logprobs;
+  CHECK(parameters.stop.size() <= protocol::kMaxStops);
+  for (const std::string& stop : parameters.stop) CHECK(!stop.empty() && stop.size() <= protocol::kMaxStopBytes);
+  CHECK(parameters.stop_token_ids.size() <= protocol::kMaxStopTokens);
+  CHECK(parameters.logit_bias.size() <= protocol::kMaxLogitBias);
+  for (const auto& [token, bias] : parameters.logit_bias) CHECK(token >= 0 && std::abs(bias) <= 100) << token;
+  CHECK(parameters.response_format.schema.size() <= protocol::kMaxSchemaBytes);
+}
+
+void check_chat(const protocol::ChatRequest& request) {
+  check_parameters(request.parameters);
+  CHECK(!request.messages.empty() && request.messages.size() <= protocol::kMaxMessages);
+  CHECK(request.template_fields.size() <= protocol::kMaxTemplateFields);
+  for (const json::Value& message : request.messages) {
+    CHECK(message.is_object() && message.as_object().at("role").is_string());
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size == 0) return 0;
+  const std::string_view body = fuzz::as_text(data + 1, size - 1);
+  switch (data[0]) {
+    case 'C': {
+      const auto request = protocol::parse_chat_request(body);
+      request ? check_chat(*request) : check_refusal(request.error());
+      break;
+    }
+    case 'P': {
+      const auto request = protocol::parse_completion_request(body);
+      if (!request) {
+        check_refusal(request.error());
+        break;
+      }
+      check_parameters(request->parameters);
+      CHECK(!request->prompts.empty() && request->prompts.size() <= protocol::kMaxPrompts);
+      break;
+    }
+    case 'T': {
+      const auto request = protocol::parse_tokenize_request(body);
+      if (!request) check_refusal(request.error());
+      break;
+    }
+    default: {
+      const auto request = protocol::parse_detokenize_request(body);
+      if (!request) check_refusal(request.error());
+      break;
+    }
+  }
+  return 0;
+}
