@@ -14,7 +14,7 @@ OURS = """#!/usr/bin/env python3
 import json, sys
 assert sys.argv[1] == "bench" and "--json" in sys.argv, sys.argv
 assert sys.argv[sys.argv.index("--threads") + 1] == "2", sys.argv
-print(json.dumps({"compute": "fast", "machine": {"isa": "avx2"}, "results": [
+print(json.dumps({"compute": "fast", "machine": {"isa": "avx2"}, "version": "0.1.0 (0123abc-dirty)", "results": [
     {"kind": "prefill", "batch": 1, "tokens_per_second": 300.0, "limit_tokens_per_second": 900.0},
     {"kind": "decode", "batch": 1, "tokens_per_second": %s, "limit_tokens_per_second": 90.0}]}))
 """
@@ -53,6 +53,7 @@ class Compare(unittest.TestCase):
         self.assertIn("| tiny.gguf | prefill 512 | 300.0 | 100.0 | **3.00** | 900 |", done.stdout)
         self.assertIn("| tiny.gguf | decode 128 | 75.0 | 50.0 | **1.50** | 90 |", done.stdout)
         self.assertIn("AVX2 = 1", done.stdout)
+        self.assertIn("commit 0123abc-dirty", done.stdout)
         self.assertIn("build 7, commit abc", done.stdout)
 
     def test_fails_when_a_ratio_is_too_small(self):

@@ -10,7 +10,7 @@
 
 #include "app/bench_measure.h"
 #include "app/bench_report.h"
-#include "app/build_facts.h"  // made by src/app/CMakeLists.txt
+#include "app/build_facts.h"
 #include "app/model_choice.h"
 #include "app/terminal.h"
 #include "app/verb.h"
