@@ -167,6 +167,10 @@ class FakeGenerator final : public generation::Generator {
     base::MutexLock lock(mutex_);
     while (jobs_.size() != count) lock.wait(changed_);
   }
+  void wait_until_cancelled(std::size_t count) EXCLUDES(mutex_) {
+    base::MutexLock lock(mutex_);
+    while (cancelled_count_ < count) lock.wait(changed_);
+  }
   std::size_t cancelled_count() const EXCLUDES(mutex_) {
     base::MutexLock lock(mutex_);
     return cancelled_count_;
