@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "kernels/panels.h"
-
 namespace autoglm::kernels {
 namespace {
 
@@ -14,7 +12,7 @@ constexpr std::size_t kStripRows = 528;
 // Weights that a task walks through once for each tile: they should stay in a part of a 1 MiB second-level cache.
 constexpr std::size_t kChunkBytes = std::size_t{256} << 10;
 // Tasks per thread and op: enough to even out, few enough that handing out costs nothing.
-constexpr std::size_t kTasksPerThread = 6;
+constexpr std::size_t kTasksPerThread = 4;
 // A strip whose tiles are smaller than this is interleaved faster by one thread than by a fork-join.
 constexpr std::size_t kForkBytes = std::size_t{64} << 10;
 constexpr std::size_t kMaxJobs = 8;
@@ -71,7 +69,7 @@ std::size_t chunk_panels(const Panels& panels, std::size_t all_panels, std::size
 Linear::Linear(Isa isa, Compute compute, base::ThreadPool& pool)
     : kernels_(kernels_of(isa)), compute_(compute), pool_(pool) {}
 
-std::unique_ptr<PackedLinear> Linear::pack(const Tensor& weights) const { return pack_panels(weights, pool_); }
+std::unique_ptr<PackedLinear> Linear::pack(const Tensor& weights) { return pack_panels(weights, pool_, memory_); }
 
 TileForm Linear::form(DType type) const {
   if (compute_ == Compute::kExact) return TileForm::kF32;

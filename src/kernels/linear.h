@@ -9,6 +9,7 @@
 #include "kernels/interleave.h"
 #include "kernels/linear_kernels.h"
 #include "kernels/ops.h"
+#include "kernels/panels.h"
 #include "kernels/tensor.h"
 
 namespace autoglm::kernels {
@@ -18,7 +19,7 @@ class Linear final {
   /// `pool` must outlive it.
   Linear(Isa isa, Compute compute, base::ThreadPool& pool);
 
-  std::unique_ptr<PackedLinear> pack(const Tensor& weights) const;
+  std::unique_ptr<PackedLinear> pack(const Tensor& weights);
   ActivationForms forms(const PackedLinear& weights) const;
   void run(const Activations& in, std::span<const LinearJob> jobs);
 
@@ -39,6 +40,7 @@ class Linear final {
   const LinearKernels& kernels_;
   const Compute compute_;
   base::ThreadPool& pool_;
+  PanelMemory memory_;
   Buffer scratch_;  // the tiles of one strip; grows to the largest strip seen and stays
 };
 

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::size_t kLine = 4 * kPanelRows;  // 64 bytes: 16 rows x 4 k
 constexpr std::size_t kChunk = 16;             // panels a thread packs at a time
+constexpr std::size_t kSharedBuffer = std::size_t{32} << 20;
 
 // The four codes of quad `quad` as one word.
 std::uint32_t quad_of(const std::uint8_t* code, int quad) {
@@ -217,11 +218,26 @@ Panels::Shape shape_of(const Tensor& weights) {
 
 }  // namespace
 
-std::unique_ptr<Panels> pack_panels(const Tensor& weights, base::ThreadPool& pool) {
+std::shared_ptr<std::byte> PanelMemory::take(std::size_t bytes) {
+  const std::size_t rounded = (bytes + kLine - 1) / kLine * kLine;
+  if (rounded > kSharedBuffer / 2) {  // large enough to have huge pages of its own
+    const auto own = std::make_shared<Buffer>(rounded);
+    return {own, own->data()};
+  }
+  if (buffer_ == nullptr || buffer_->size() - used_ < rounded) {
+    buffer_ = std::make_shared<Buffer>(kSharedBuffer);
+    used_ = 0;
+  }
+  std::byte* const memory = buffer_->data() + used_;
+  used_ += rounded;
+  return {buffer_, memory};
+}
+
+std::unique_ptr<Panels> pack_panels(const Tensor& weights, base::ThreadPool& pool, PanelMemory& memory) {
   CHECK(weights.rows > 0 && weights.columns > 0) << weights.rows << " x " << weights.columns;
   CHECK(weights.columns % traits(weights.type).block_elements == 0)
       << weights.columns << " columns of " << traits(weights.type).name;
-  auto panels = std::make_unique<Panels>(shape_of(weights));
+  auto panels = std::make_unique<Panels>(shape_of(weights), memory);
   const std::size_t count = panels->panel_count();
   pool.run((count + kChunk - 1) / kChunk, [&](std::size_t chunk, int) {
     for (std::size_t i = chunk * kChunk; i < std::min(count, (chunk + 1) * kChunk); ++i) pack_one(weights, *panels, i);

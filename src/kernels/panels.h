@@ -12,6 +12,18 @@
 
 namespace autoglm::kernels {
 
+// Memory for the panels of many layers, cut from large buffers in the order of packing: layers of a small model lie
+// side by side on huge pages, which one buffer for each would not get. Freed when the last layer of a buffer is.
+class PanelMemory final {
+ public:
+  /// Zeroed, aligned to 64 bytes.
+  std::shared_ptr<std::byte> take(std::size_t bytes);
+
+ private:
+  std::shared_ptr<Buffer> buffer_;
+  std::size_t used_ = 0;
+};
+
 class Panels final : public PackedLinear {
  public:
   struct Shape {
@@ -22,25 +34,27 @@ class Panels final : public PackedLinear {
     std::size_t panel_bytes = 0;  // a multiple of 64
   };
 
-  explicit Panels(const Shape& shape) : shape_(shape), memory_(panel_count() * shape.panel_bytes) {}
+  Panels(const Shape& shape, PanelMemory& memory)
+      : shape_(shape), bytes_(panel_count() * shape.panel_bytes), panels_(memory.take(bytes_)) {}
 
   std::size_t out_features() const override { return shape_.out_features; }
   std::size_t in_features() const override { return shape_.in_features; }
   DType stored_type() const override { return shape_.type; }
-  std::size_t bytes() const override { return memory_.size(); }
+  std::size_t bytes() const override { return bytes_; }
 
   std::size_t panel_count() const { return (shape_.out_features + kPanelRows - 1) / kPanelRows; }
   const Shape& shape() const { return shape_; }
-  std::byte* panel(std::size_t index) const { return memory_.data() + index * shape_.panel_bytes; }
+  std::byte* panel(std::size_t index) const { return panels_.get() + index * shape_.panel_bytes; }
 
  private:
   Shape shape_;
-  Buffer memory_;
+  std::size_t bytes_;
+  std::shared_ptr<std::byte> panels_;
 };
 
-/// Packs `weights` [out_features, in_features].
+/// Packs `weights` [out_features, in_features] into memory taken from `memory`.
 ///   Thread   splits over `pool` by panels
 ///   Cost     O(bytes)
-std::unique_ptr<Panels> pack_panels(const Tensor& weights, base::ThreadPool& pool);
+std::unique_ptr<Panels> pack_panels(const Tensor& weights, base::ThreadPool& pool, PanelMemory& memory);
 
 }  // namespace autoglm::kernels

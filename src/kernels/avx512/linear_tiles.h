@@ -10,8 +10,21 @@
 namespace autoglm::kernels {
 namespace {
 
-// Streamed weights are asked for this far ahead: past what the processor's own prefetchers cover, short of a page.
-constexpr int kPrefetchBytes = 4096;
+// Weights are asked for one group of panels ahead: what the next tile reads at the same place. That leaves no gap where
+// one panel ends and the next begins, nor in the scale areas. Into the second-level cache: it takes more requests at a
+// time than the first (on Zen 4, decoding with one row reads 1.5 times as fast as with a prefetch 4 KiB ahead into the
+// first). When a group is too large for that cache, the distance is short instead.
+AUTOGLM_INLINE std::size_t prefetch_distance(const LinearCall& call, std::size_t panels) {
+  constexpr std::size_t kMost = std::size_t{384} << 10;
+  constexpr std::size_t kShort = std::size_t{16} << 10;
+  const std::size_t group = panels * call.panel_bytes;
+  return group <= kMost ? group : kShort;
+}
+
+template <std::size_t kBytes>
+AUTOGLM_INLINE void prefetch(const std::byte* from) {
+  for (std::size_t at = 0; at < kBytes; at += 64) _mm_prefetch(from + at, _MM_HINT_T1);
+}
 
 // Unrolls at compile time: step.template operator()<0>(), <1>(), ...
 template <int kFirst, int kEnd, typename Step>
@@ -68,11 +81,6 @@ AUTOGLM_INLINE void add_part(const LinearCall& call, std::size_t block, std::siz
   const float* scale_x = call.x.scale + block * kWidth;
   const float* sum_x = call.x.sum + block * kWidth;
   const std::int32_t* minus_sum = kGroups == 2 ? call.x.sum16 + 2 * block * kWidth : call.x.sum32 + block * kWidth;
-  for (int line = 0; line < kShape.bits; ++line) {
-    for (int p = 0; p < kPanels; ++p) {
-      _mm_prefetch(codes + static_cast<std::size_t>(p) * call.panel_bytes + 64 * line + kPrefetchBytes, _MM_HINT_T0);
-    }
-  }
   unroll<0, kGroups>([&]<int kGroup>() __attribute__((always_inline)) {
     __m512i dot[kPanels][kWidth];
     for (int n = 0; n < kWidth; ++n) {
@@ -150,15 +158,21 @@ static void quantized_tile(const LinearCall& call, std::size_t panel) {
   const std::byte* scales = call.panels + panel * call.panel_bytes;
   const std::byte* codes = scales + call.scale_area;
   const std::size_t blocks = call.in_features / 32;
+  const std::size_t ahead = prefetch_distance(call, kPanels);
   Sums<kPanels, kWidth> sums;
   clear(sums);
   for (std::size_t first = 0; first < blocks; first += kParts) {
     Factors factors[kPanels];
     for (int p = 0; p < kPanels; ++p) {
-      factors[p] = factors_at<kType>(scales + static_cast<std::size_t>(p) * call.panel_bytes);
+      const std::byte* panel_scales = scales + static_cast<std::size_t>(p) * call.panel_bytes;
+      factors[p] = factors_at<kType>(panel_scales);
+      prefetch<panel_scale_bytes(kType)>(panel_scales + ahead);
     }
 #pragma clang loop unroll(disable)
     for (std::size_t part = 0; part < kParts; ++part) {
+      for (int p = 0; p < kPanels; ++p) {
+        prefetch<panel_code_bytes(kType)>(codes + static_cast<std::size_t>(p) * call.panel_bytes + ahead);
+      }
       if constexpr (kExact) {
         add_part_exact<kType, kPanels, kWidth>(call, first + part, part, factors, scales, codes, sums);
       } else {
@@ -186,12 +200,13 @@ static void dense_tile(const LinearCall& call, std::size_t panel) {
   const std::byte* weights = call.panels + panel * call.panel_bytes;
   const auto* x = static_cast<const float*>(call.x.words);
   constexpr std::size_t kBytes = kType == DType::kF32 ? 64 : 32;  // of one k
+  const std::size_t ahead = prefetch_distance(call, kPanels);
   Sums<kPanels, kWidth> sums;
   clear(sums);
   for (std::size_t k = 0; k < call.in_features; ++k, x += kWidth) {
     for (int p = 0; p < kPanels; ++p) {
       const std::byte* from = weights + static_cast<std::size_t>(p) * call.panel_bytes;
-      _mm_prefetch(from + k * kBytes + kPrefetchBytes, _MM_HINT_T0);
+      prefetch<kBytes>(from + k * kBytes + ahead);
       const __m512 weight = dense_at<kType>(from, k);
       for (int n = 0; n < kWidth; ++n) {
         sums.value[p][n] = _mm512_fmadd_ps(weight, _mm512_set1_ps(x[n]), sums.value[p][n]);
@@ -206,13 +221,14 @@ template <int kPanels, int kWidth>
 static void bf16_tile(const LinearCall& call, std::size_t panel) {
   const std::byte* weights = call.panels + panel * call.panel_bytes;
   const auto* x = static_cast<const std::int32_t*>(call.x.words);
+  const std::size_t ahead = prefetch_distance(call, kPanels);
   Sums<kPanels, kWidth> sums;
   clear(sums);
   for (std::size_t pair = 0; pair < (call.in_features + 1) / 2; ++pair, x += kWidth) {
     __m512bh weight[kPanels];
     for (int p = 0; p < kPanels; ++p) {
       const std::byte* from = weights + static_cast<std::size_t>(p) * call.panel_bytes + pair * 64;
-      _mm_prefetch(from + kPrefetchBytes, _MM_HINT_T0);
+      prefetch<64>(from + ahead);
       weight[p] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(from));
     }
     for (int n = 0; n < kWidth; ++n) {
