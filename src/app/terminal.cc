@@ -81,7 +81,7 @@ void ProgressLine::show(std::uint64_t done, std::uint64_t total) {
   const double rate = seconds > 0.2 && done > first_ ? static_cast<double>(done - first_) / seconds : 0;
   if (!is_moving_) {
     const int tenth = total == 0 ? 0 : static_cast<int>(done * 10 / total);
-    if (tenth == tenth_) return;
+    if (tenth <= tenth_) return;
     tenth_ = tenth;
     std::fprintf(stderr, "%s\n", format(done, total, rate, 0).c_str());
     return;
