@@ -57,11 +57,11 @@ Sums sums_of(DType type) {
 }
 
 // Panels of a job that one task computes. With one tile the weights stream once and tasks only balance the threads;
-// with several tiles they must also stay in the cache. Multiples of 4, the panels that the kernels take together.
+// with several tiles they must also stay in the cache. Whole groups of panels.
 std::size_t chunk_panels(const Panels& panels, std::size_t all_panels, std::size_t tiles, std::size_t threads) {
   std::size_t chunk = ceil_div(all_panels, threads * kTasksPerThread);
   if (tiles > 1) chunk = std::min(chunk, kChunkBytes / panels.shape().panel_bytes);
-  return std::max<std::size_t>(4, chunk / 4 * 4);
+  return std::max(kPanelGroup, chunk / kPanelGroup * kPanelGroup);
 }
 
 }  // namespace
@@ -143,13 +143,13 @@ void Linear::run_strip(const Activations& in, std::span<const LinearJob> jobs, s
   }
 
   std::size_t all_panels = 0;
-  for (const LinearJob& job : jobs) all_panels += panels_of(job).panel_count();
+  for (const LinearJob& job : jobs) all_panels += panels_of(job).group_count() * kPanelGroup;
   std::size_t chunk[kMaxJobs];
   std::size_t first_task[kMaxJobs + 1] = {0};
   for (std::size_t j = 0; j < jobs.size(); ++j) {
     const Panels& panels = panels_of(jobs[j]);
     chunk[j] = chunk_panels(panels, all_panels, tiles, static_cast<std::size_t>(pool_.threads()));
-    first_task[j + 1] = first_task[j] + ceil_div(panels.panel_count(), chunk[j]);
+    first_task[j + 1] = first_task[j] + ceil_div(panels.group_count() * kPanelGroup, chunk[j]);
   }
   pool_.run(first_task[jobs.size()], [&](std::size_t task, int) {
     std::size_t j = 0;
@@ -169,10 +169,11 @@ void Linear::run_strip(const Activations& in, std::span<const LinearJob> jobs, s
                     .bias = job.bias,
                     .accumulate = job.accumulate};
     const std::size_t first_panel = (task - first_task[j]) * chunk[j];
-    const std::size_t end_panel = std::min(panels.panel_count(), first_panel + chunk[j]);
+    const std::size_t end_panel = std::min(panels.group_count() * kPanelGroup, first_panel + chunk[j]);
     for (std::size_t tile = 0; tile < tiles; ++tile) {
       const bool in_place = in.rows == 1 && width == 1;
       call.x = in_place ? single[form_index] : forms.layout[form_index].at(place(form_index, tile), columns_of(tile));
+      call.stream = tile == 0;
       call.out = job.out.f32(first_row + tile * width);
       function(call, first_panel, end_panel);
     }

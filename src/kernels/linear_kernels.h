@@ -37,9 +37,11 @@ struct LinearCall {
   std::size_t out_stride = 0;   // floats
   const float* bias = nullptr;  // [out_features] or null
   bool accumulate = false;
+  bool stream = false;  // the weights come from memory, not from a cache: ask for them ahead
 };
 
-/// Computes panels [first, end) of the call's tile. With s, m, q of the weights and per block of 32 k in rising order:
+/// Computes panels [first, end), multiples of kPanelGroup, of the call's tile. With s, m, q of the weights and per
+/// block of 32 k in rising order:
 ///   kQ8   for each group of 16 or 32: acc = fma(s * (integer dot of (q - zero) and q8), scale_x, acc);
 ///         with a minimum for 32: acc = fma(-m, sum_x, acc); for 16: acc = fma(m * -(sum of q8), scale_x, acc)
 ///   kF32  acc = fma(w, x, acc) for each k

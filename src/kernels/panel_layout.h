@@ -25,6 +25,9 @@
 namespace autoglm::kernels {
 
 inline constexpr std::size_t kPanelRows = 16;
+/// The panels of a layer are filled up with empty ones to a multiple of this, so that kernels can take groups and need
+/// no code for a rest.
+inline constexpr std::size_t kPanelGroup = 4;
 
 /// Bytes of one block's part of the scale area.
 consteval std::size_t panel_scale_bytes(DType type) {

@@ -35,7 +35,7 @@ class Panels final : public PackedLinear {
   };
 
   Panels(const Shape& shape, PanelMemory& memory)
-      : shape_(shape), bytes_(panel_count() * shape.panel_bytes), panels_(memory.take(bytes_)) {}
+      : shape_(shape), bytes_(group_count() * kPanelGroup * shape.panel_bytes), panels_(memory.take(bytes_)) {}
 
   std::size_t out_features() const override { return shape_.out_features; }
   std::size_t in_features() const override { return shape_.in_features; }
@@ -43,6 +43,7 @@ class Panels final : public PackedLinear {
   std::size_t bytes() const override { return bytes_; }
 
   std::size_t panel_count() const { return (shape_.out_features + kPanelRows - 1) / kPanelRows; }
+  std::size_t group_count() const { return (panel_count() + kPanelGroup - 1) / kPanelGroup; }
   const Shape& shape() const { return shape_; }
   std::byte* panel(std::size_t index) const { return panels_.get() + index * shape_.panel_bytes; }
 

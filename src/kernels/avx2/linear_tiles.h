@@ -231,7 +231,7 @@ static void dense_tile(const LinearCall& call, std::size_t panel, std::size_t fi
 template <DType kType, int kWidth, bool kExact>
 static void quantized(const LinearCall& call, std::size_t first, std::size_t end) {
   constexpr int kHalves = kWidth <= 2 ? 2 : 1;
-  for (std::size_t panel = first; panel < end; ++panel) {
+  for (std::size_t panel = first; panel < end && panel * kPanelRows < call.out_features; ++panel) {
     for (std::size_t half = 0; half < 2; half += kHalves)
       quantized_tile<kType, kHalves, kWidth, kExact>(call, panel, half);
   }
@@ -239,7 +239,8 @@ static void quantized(const LinearCall& call, std::size_t first, std::size_t end
 
 template <DType kType, int kWidth>
 static void dense(const LinearCall& call, std::size_t first, std::size_t end) {
-  for (std::size_t panel = first; panel < end; ++panel) dense_tile<kType, 2, kWidth>(call, panel, 0);
+  for (std::size_t panel = first; panel < end && panel * kPanelRows < call.out_features; ++panel)
+    dense_tile<kType, 2, kWidth>(call, panel, 0);
 }
 
 template <DType kType>

@@ -52,6 +52,7 @@ template <int kPanels, int kWidth>
 AUTOGLM_INLINE void store(const LinearCall& call, std::size_t first_panel, const Sums<kPanels, kWidth>& sums) {
   unroll<0, kPanels>([&]<int kPanel>() __attribute__((always_inline)) {
     const std::size_t first = (first_panel + kPanel) * kPanelRows;
+    if (first >= call.out_features) return;  // an empty panel that fills the group
     const std::size_t left = call.out_features - first;
     const __mmask16 rows = left >= kPanelRows ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
     const __m512 bias = call.bias != nullptr ? _mm512_maskz_loadu_ps(rows, call.bias + first) : _mm512_setzero_ps();
@@ -166,11 +167,11 @@ static void quantized_tile(const LinearCall& call, std::size_t panel) {
     for (int p = 0; p < kPanels; ++p) {
       const std::byte* panel_scales = scales + static_cast<std::size_t>(p) * call.panel_bytes;
       factors[p] = factors_at<kType>(panel_scales);
-      prefetch<panel_scale_bytes(kType)>(panel_scales + ahead);
+      if (call.stream) prefetch<panel_scale_bytes(kType)>(panel_scales + ahead);
     }
 #pragma clang loop unroll(disable)
     for (std::size_t part = 0; part < kParts; ++part) {
-      for (int p = 0; p < kPanels; ++p) {
+      for (int p = 0; call.stream && p < kPanels; ++p) {
         prefetch<panel_code_bytes(kType)>(codes + static_cast<std::size_t>(p) * call.panel_bytes + ahead);
       }
       if constexpr (kExact) {
@@ -206,7 +207,7 @@ static void dense_tile(const LinearCall& call, std::size_t panel) {
   for (std::size_t k = 0; k < call.in_features; ++k, x += kWidth) {
     for (int p = 0; p < kPanels; ++p) {
       const std::byte* from = weights + static_cast<std::size_t>(p) * call.panel_bytes;
-      prefetch<kBytes>(from + k * kBytes + ahead);
+      if (call.stream) prefetch<kBytes>(from + k * kBytes + ahead);
       const __m512 weight = dense_at<kType>(from, k);
       for (int n = 0; n < kWidth; ++n) {
         sums.value[p][n] = _mm512_fmadd_ps(weight, _mm512_set1_ps(x[n]), sums.value[p][n]);
@@ -228,7 +229,7 @@ static void bf16_tile(const LinearCall& call, std::size_t panel) {
     __m512bh weight[kPanels];
     for (int p = 0; p < kPanels; ++p) {
       const std::byte* from = weights + static_cast<std::size_t>(p) * call.panel_bytes + pair * 64;
-      prefetch<64>(from + ahead);
+      if (call.stream) prefetch<64>(from + ahead);
       weight[p] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(from));
     }
     for (int n = 0; n < kWidth; ++n) {
@@ -237,15 +238,6 @@ static void bf16_tile(const LinearCall& call, std::size_t panel) {
     }
   }
   store(call, panel, sums);
-}
-
-// Runs Tile<kPanels>::run over the panels, the rest one by one.
-template <int kPanels, typename Many, typename One>
-AUTOGLM_INLINE void run_panels(const LinearCall& call, std::size_t first, std::size_t end, const Many& many,
-                               const One& one) {
-  std::size_t panel = first;
-  for (; panel + kPanels <= end; panel += kPanels) many(call, panel);
-  for (; panel < end; ++panel) one(call, panel);
 }
 
 // Panels taken together by a tile of this width: as many as the 32 registers hold beside their integer sums.
@@ -257,20 +249,21 @@ consteval int panels_of(int width) {
 template <DType kType, int kWidth, bool kExact>
 static void quantized(const LinearCall& call, std::size_t first, std::size_t end) {
   constexpr int kPanels = panels_of(kWidth);
-  run_panels<kPanels>(call, first, end, quantized_tile<kType, kPanels, kWidth, kExact>,
-                      quantized_tile<kType, 1, kWidth, kExact>);
+  for (std::size_t panel = first; panel < end; panel += kPanels) {
+    quantized_tile<kType, kPanels, kWidth, kExact>(call, panel);
+  }
 }
 
 template <DType kType, int kWidth>
 static void dense(const LinearCall& call, std::size_t first, std::size_t end) {
   constexpr int kPanels = panels_of(kWidth);
-  run_panels<kPanels>(call, first, end, dense_tile<kType, kPanels, kWidth>, dense_tile<kType, 1, kWidth>);
+  for (std::size_t panel = first; panel < end; panel += kPanels) dense_tile<kType, kPanels, kWidth>(call, panel);
 }
 
 template <int kWidth>
 static void bf16_dot(const LinearCall& call, std::size_t first, std::size_t end) {
   constexpr int kPanels = panels_of(kWidth);
-  run_panels<kPanels>(call, first, end, bf16_tile<kPanels, kWidth>, bf16_tile<1, kWidth>);
+  for (std::size_t panel = first; panel < end; panel += kPanels) bf16_tile<kPanels, kWidth>(call, panel);
 }
 
 template <DType kType>

@@ -144,7 +144,7 @@ template <DType kType, int kWidth, bool kExact>
 void quantized(const LinearCall& call, std::size_t first_panel, std::size_t end_panel) {
   constexpr std::size_t kParts = static_cast<std::size_t>(block_shape(kType).elements / 32);
   Unpacked w;
-  for (std::size_t panel = first_panel; panel < end_panel; ++panel) {
+  for (std::size_t panel = first_panel; panel < end_panel && panel * kPanelRows < call.out_features; ++panel) {
     const std::byte* scales = call.panels + panel * call.panel_bytes;
     const std::byte* codes = scales + call.scale_area;
     float acc[kWidth][kRows] = {};
@@ -164,7 +164,7 @@ void quantized(const LinearCall& call, std::size_t first_panel, std::size_t end_
 template <DType kType, int kWidth>
 void dense(const LinearCall& call, std::size_t first_panel, std::size_t end_panel) {
   const auto* x = static_cast<const float*>(call.x.words);
-  for (std::size_t panel = first_panel; panel < end_panel; ++panel) {
+  for (std::size_t panel = first_panel; panel < end_panel && panel * kPanelRows < call.out_features; ++panel) {
     const std::byte* weights = call.panels + panel * call.panel_bytes;
     float acc[kWidth][kRows] = {};
     for (std::size_t k = 0; k < call.in_features; ++k) {
