@@ -146,7 +146,7 @@ fn without_generation_tags(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(begin) = rest.find("{%") {
-        let Some(length) = rest[begin..].find("%}") else { break };
+        let Some(length) = rest[begin + 2..].find("%}").map(|at| at + 2) else { break };
         let tag = &rest[begin + 2..begin + length];
         let left = tag.starts_with(['-', '+']).then(|| &tag[..1]).unwrap_or("");
         let right = tag[left.len()..].ends_with(['-', '+']).then(|| &tag[tag.len() - 1..]).unwrap_or("");

@@ -29,7 +29,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const fuzz::MemoryMeter meter;
   const auto parsed = text::ChatTemplate::parse(fuzz::as_text(data, size), "<s>", "</s>");
   if (!parsed) {
-    CHECK(parsed.error().code == Code::kInvalidArgument || parsed.error().code == Code::kExhausted);
+    CHECK(parsed.error().code == Code::kInvalidArgument || parsed.error().code == Code::kExhausted)
+        << code_name(parsed.error().code) << ": " << parsed.error().message;
     return 0;
   }
   const json::Array messages = chat();
