@@ -147,7 +147,7 @@ Status inspect_prompt(const InspectFlags& flags) {
   inputs.messages = &request.messages;
   inputs.kwargs = &request.template_fields;
   inputs.add_generation_prompt = request.add_generation_prompt;
-  inputs.special = special_spellings(*loaded.tokenizer);
+  inputs.special = text::control_spellings(*loaded.tokenizer);
   const auto prompt = TRY(loaded.chat_template->render(inputs));
   std::fwrite(prompt.text.data(), 1, prompt.text.size(), stdout);
   return {};

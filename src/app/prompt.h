@@ -23,7 +23,4 @@ Result<std::vector<text::TokenId>> encode_chat(const text::Tokenizer& tokenizer,
 /// Ids of plain text, with the special tokens that the tokenizer adds around it.
 Result<std::vector<text::TokenId>> encode_plain(const text::Tokenizer& tokenizer, std::string_view text);
 
-/// All spellings of control tokens.
-std::vector<std::string> special_spellings(const text::Tokenizer& tokenizer);
-
 }  // namespace autoglm::app

@@ -39,7 +39,7 @@ void Delivery::prompt_scores(Sequence& sequence, std::span<const SampledToken> s
   if (sequence.prompt_scored + 1 < sequence.prompt_size()) return;
   sequence.prompt_logprobs.insert(sequence.prompt_logprobs.begin(),
                                   generation::TokenEvent{sequence.tokens[0], {}, {}, {}});
-  text::StreamDecoder decoder = sequence.decoder;  // nothing of the answer has been pushed yet
+  text::StreamDecoder& decoder = sequence.prompt_decoder;
   for (generation::TokenEvent& event : sequence.prompt_logprobs) event.text = decoder.push(event.token);
   sequence.prompt_logprobs.back().text += decoder.finish();
   sequence.has_delivered_prompt = true;

@@ -13,7 +13,8 @@ Sequence::Sequence(generation::Ticket ticket_number, generation::Request asked, 
       sink(std::move(where)),
       answer_limit(answer_tokens),
       sampling(std::move(sampling_state)),
-      decoder(tokenizer, !request.keep_special_text),
+      prompt_decoder(tokenizer, !request.keep_special_text),
+      decoder(tokenizer, !request.keep_special_text, text::StreamDecoder::Begins::kMidText),
       stop(request.stop),
       submitted(submitted_at) {
   const std::size_t longest = request.prompt.size() + answer_limit;

@@ -38,7 +38,8 @@ struct Sequence final {
 
   // Sampling and text.
   SamplingState sampling;
-  text::StreamDecoder decoder;
+  text::StreamDecoder prompt_decoder;  // of an echoed prompt
+  text::StreamDecoder decoder;         // of the answer, which continues the prompt
   StopText stop;
   std::size_t prompt_scored = 0;                        // prompt tokens whose logprob is known (the first has none)
   std::vector<generation::TokenEvent> prompt_logprobs;  // when asked for

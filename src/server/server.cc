@@ -37,16 +37,6 @@ Code code_of_status(int status) {
   return status < 500 || status == 501 || status == 505 ? Code::kInvalidArgument : Code::kInternal;
 }
 
-std::vector<std::string> special_spellings(const text::Tokenizer& tokenizer) {
-  std::vector<std::string> spellings;
-  for (std::size_t id = 0; id < tokenizer.vocab(); ++id) {
-    const auto token = static_cast<text::TokenId>(id);
-    if (tokenizer.is_special(token) && !tokenizer.token_bytes(token).empty())
-      spellings.emplace_back(tokenizer.token_bytes(token));
-  }
-  return spellings;
-}
-
 // Names the model and its limits: an answer with the same seed is the same under the same fingerprint.
 std::string fingerprint_of(const generation::ModelCard& card) {
   const KeyDigest digest = digest_of(card.name + "\n" + std::to_string(card.context_length) + "\n" +
@@ -77,7 +67,7 @@ class ApiServer final : public Server, public net::HttpService {
                  std::make_shared<Measures>(metrics, clock),
                  live_,
                  *finishing_,
-                 special_spellings(*generator.card().tokenizer),
+                 text::control_spellings(*generator.card().tokenizer),
                  fingerprint_of(generator.card())},
         workers_(std::in_place, kWorkers, kMaxWaitingCalls) {}
   ~ApiServer() override;
