@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// Words and weights of whole checkpoints: end tokens from every place that names them, templates, what is missing.
+#include "model/load.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "model/formats/checkpoint.h"
+#include "model/formats/gguf_writer.h"
+
+namespace autoglm::model {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path golden(const std::string& name) { return fs::path(TESTDATA_DIR) / "golden" / name; }
+
+bool has(const std::vector<TokenId>& ids, TokenId id) { return std::ranges::find(ids, id) != ids.end(); }
+
+// A copy of parts of a golden folder, gone at the end of the test.
+class CopiedFolder : public testing::Test {
+ protected:
+  void SetUp() override {
+    const testing::TestInfo* const test = testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = fs::temp_directory_path() / ("load_" + std::string(test->name()) + "_" + std::to_string(getpid()));
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  void copy(const std::string& from, std::initializer_list<const char*> names) const {
+    for (const char* name : names) fs::copy_file(golden(from) / name, folder_ / name);
+  }
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(folder_ / name, std::ios::binary) << text;
+  }
+  fs::path folder_;
+};
+
+TEST(LoadText, EndTokensOfAFolderAreTheUnion) {
+  const auto words = load_text(golden("tiny/qwen2"));
+  ASSERT_TRUE(words) << words.error().message;
+  EXPECT_TRUE(has(words->eos, 440));  // config.json
+  EXPECT_TRUE(has(words->eos, 442));  // generation_config.json
+  EXPECT_TRUE(std::ranges::is_sorted(words->eos));
+  EXPECT_EQ(std::ranges::adjacent_find(words->eos), words->eos.end());
+  EXPECT_NE(words->chat_template, nullptr);
+}
+
+TEST(LoadText, EndTokensOfAGguf) {
+  const auto words = load_text(golden("gguf/gemma3-F16.gguf"));
+  ASSERT_TRUE(words) << words.error().message;
+  EXPECT_TRUE(has(words->eos, 1));  // <eos>, named by the metadata
+  EXPECT_TRUE(has(words->eos, 5));  // <end_of_turn>, known by its spelling
+  EXPECT_NE(words->chat_template, nullptr);
+}
+
+TEST_F(CopiedFolder, ATokenizerAloneIsEnoughForWords) {
+  copy("tiny/qwen2", {"tokenizer.json"});
+  const auto words = load_text(folder_);
+  ASSERT_TRUE(words) << words.error().message;
+  EXPECT_EQ(words->chat_template, nullptr);
+  EXPECT_EQ(load_model(folder_, {}).error().code, Code::kInvalidArgument);
+}
+
+TEST_F(CopiedFolder, ATemplateFileGoesBeforeTheConfigs) {
+  copy("tiny/qwen2", {"tokenizer.json"});
+  const std::string listed =
+      R"({"chat_template":[{"name":"tools","template":"tools"},{"name":"default","template":"listed"}]})";
+  write("tokenizer_config.json", listed);
+  json::Array messages;
+  const text::ChatTemplate::Inputs inputs{.messages = &messages};
+  auto words = load_text(folder_);
+  ASSERT_TRUE(words) << words.error().message;
+  ASSERT_NE(words->chat_template, nullptr);
+  EXPECT_EQ(words->chat_template->render(inputs)->text, "listed");
+  write("chat_template.jinja", "from the file");
+  words = load_text(folder_);
+  ASSERT_TRUE(words);
+  EXPECT_EQ(words->chat_template->render(inputs)->text, "from the file");
+}
+
+TEST_F(CopiedFolder, BrokenFilesBesideTheWeightsAreCorrupt) {
+  copy("tiny/qwen2", {"tokenizer.json", "config.json", "model.safetensors"});
+  EXPECT_TRUE(load_model(folder_, {}));
+  write("generation_config.json", "{");
+  EXPECT_EQ(load_model(folder_, {}).error().code, Code::kCorrupt);
+  write("generation_config.json", "[]");
+  EXPECT_EQ(load_model(folder_, {}).error().code, Code::kCorrupt);
+}
+
+TEST_F(CopiedFolder, AFolderMayHoldOneGguf) {
+  fs::copy_file(golden("gguf/qwen2-F32.gguf"), folder_ / "model.gguf");
+  const auto model = load_model(folder_, {});
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_EQ(model->network->vocab(), 440u);
+  fs::copy_file(golden("gguf/qwen2-F32.gguf"), folder_ / "other.gguf");
+  EXPECT_EQ(load_model(folder_, {}).error().code, Code::kInvalidArgument);
+}
+
+TEST_F(CopiedFolder, AShardThatIsMissingIsNotFound) {
+  copy("tiny/llama_gqa_rope3", {"config.json", "tokenizer.json", "model.safetensors.index.json",
+                                "model-00001-of-00004.safetensors", "model-00002-of-00004.safetensors"});
+  EXPECT_EQ(Checkpoint::open(folder_).error().code, Code::kNotFound);
+}
+
+TEST_F(CopiedFolder, ATensorInTwoShardsIsCorrupt) {
+  copy("tiny/qwen2", {"config.json"});
+  fs::copy_file(golden("tiny/qwen2") / "model.safetensors", folder_ / "a.safetensors");
+  fs::copy_file(golden("tiny/qwen2") / "model.safetensors", folder_ / "b.safetensors");
+  write("model.safetensors.index.json", R"({"weight_map":{"x":"a.safetensors","y":"b.safetensors"}})");
+  EXPECT_EQ(Checkpoint::open(folder_).error().code, Code::kCorrupt);
+}
+
+TEST_F(CopiedFolder, SafetensorsWithoutConfigAreRefused) {
+  copy("tiny/qwen2", {"model.safetensors"});
+  EXPECT_EQ(Checkpoint::open(folder_).error().code, Code::kInvalidArgument);
+}
+
+// Data that begin at an odd byte: weights are copied to where they may be read.
+TEST_F(CopiedFolder, BadlyAlignedWeightsAreRead) {
+  copy("tiny/qwen2", {"config.json"});
+  std::ifstream original(golden("tiny/qwen2") / "model.safetensors", std::ios::binary);
+  std::string bytes(std::istreambuf_iterator<char>(original), {});
+  std::uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, bytes.data(), 8);
+  bytes.insert(8 + header_bytes, " ");
+  ++header_bytes;
+  std::memcpy(bytes.data(), &header_bytes, 8);
+  write("model.safetensors", bytes);
+  const auto moved = load_network(folder_, {});
+  ASSERT_TRUE(moved) << moved.error().message;
+}
+
+TEST(LoadText, IdsOutsideTheVocabularyAreCorrupt) {
+  const auto path = fs::temp_directory_path() / ("ids_" + std::to_string(getpid()) + ".gguf");
+  const std::vector<std::byte> bytes =
+      GgufWriter()
+          .text("tokenizer.ggml.model", "gpt2")
+          .array("tokenizer.ggml.tokens", GgufWriter::kString, 1, GgufWriter::string("a"))
+          .number("tokenizer.ggml.eos_token_id", 1)
+          .bytes();
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  const auto words = load_text(path);
+  fs::remove(path);
+  ASSERT_FALSE(words);
+  EXPECT_EQ(words.error().code, Code::kCorrupt);
+}
+
+TEST(LoadText, NothingThereIsNotFound) { EXPECT_EQ(load_text("/nowhere").error().code, Code::kNotFound); }
+
+}  // namespace
+}  // namespace autoglm::model
