@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // C face of the one Rust crate: tokenizers, chat templates and constrained decoding. Only src/text includes it.
 // Every call returns a bridge_code and never unwinds into the caller; what a call yields goes to a sink that the caller
-// owns, and the error message to another. All handles are immutable and shared by threads, but for bridge_matcher, which
-// belongs to one thread at a time.
+// owns, and the error message to another. All handles are immutable and shared by threads, but for bridge_matcher,
+// which belongs to one thread at a time.
 #ifndef OPENAUTOGLM_BRIDGE_H
 #define OPENAUTOGLM_BRIDGE_H
 
@@ -63,7 +63,8 @@ struct bridge_plain_range {
   size_t end;
 };
 
-int32_t bridge_tokenizer_from_json(struct bridge_bytes json, struct bridge_sink error, struct bridge_tokenizer** tokenizer);
+int32_t bridge_tokenizer_from_json(struct bridge_bytes json, struct bridge_sink error,
+                                   struct bridge_tokenizer** tokenizer);
 int32_t bridge_tokenizer_from_gguf(const struct bridge_gguf_vocabulary* vocabulary, struct bridge_sink error,
                                    struct bridge_tokenizer** tokenizer);
 void bridge_tokenizer_free(struct bridge_tokenizer* tokenizer);
@@ -92,8 +93,8 @@ struct bridge_template;
 int32_t bridge_template_parse(struct bridge_bytes source, uint64_t fuel, struct bridge_sink error,
                               struct bridge_template** compiled);
 void bridge_template_free(struct bridge_template* compiled);
-// `context` is a JSON object: the variables that the template may name. `now_seconds` is what strftime_now() formats, as
-// seconds since 1970 in local time.
+// `context` is a JSON object: the variables that the template may name. `now_seconds` is what strftime_now() formats,
+// as seconds since 1970 in local time.
 int32_t bridge_template_render(const struct bridge_template* compiled, struct bridge_bytes context, size_t max_output,
                                int64_t now_seconds, struct bridge_sink text, struct bridge_sink error);
 
@@ -103,16 +104,18 @@ struct bridge_vocabulary;  // token bytes as a trie, one for each tokenizer
 struct bridge_grammar;
 struct bridge_matcher;
 
-int32_t bridge_vocabulary_new(struct bridge_strings tokens, const uint8_t* is_special, const uint32_t* eos, size_t eos_count,
-                              struct bridge_sink error, struct bridge_vocabulary** vocabulary);
+int32_t bridge_vocabulary_new(struct bridge_strings tokens, const uint8_t* is_special, const uint32_t* eos,
+                              size_t eos_count, struct bridge_sink error, struct bridge_vocabulary** vocabulary);
 void bridge_vocabulary_free(struct bridge_vocabulary* vocabulary);
 
 // The grammar keeps what it needs of the vocabulary alive. `where` gets the JSON pointer of what was refused, if known.
 int32_t bridge_grammar_from_json_schema(const struct bridge_vocabulary* vocabulary, struct bridge_bytes schema,
-                                        struct bridge_sink where, struct bridge_sink error, struct bridge_grammar** grammar);
+                                        struct bridge_sink where, struct bridge_sink error,
+                                        struct bridge_grammar** grammar);
 void bridge_grammar_free(struct bridge_grammar* grammar);
 
-int32_t bridge_matcher_start(const struct bridge_grammar* grammar, struct bridge_sink error, struct bridge_matcher** matcher);
+int32_t bridge_matcher_start(const struct bridge_grammar* grammar, struct bridge_sink error,
+                             struct bridge_matcher** matcher);
 void bridge_matcher_free(struct bridge_matcher* matcher);
 // Writes `count` words; bit i of word i / 32 says that token i may come next.
 int32_t bridge_matcher_mask(struct bridge_matcher* matcher, uint32_t* words, size_t count, struct bridge_sink error);

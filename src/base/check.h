@@ -27,9 +27,9 @@ struct CheckVoidify final {
 
 }  // namespace autoglm::base
 
-#define CHECK(condition)                          \
+#define CHECK(condition)                              \
   (__builtin_expect(static_cast<bool>(condition), 1)) \
-      ? (void)0                                   \
+      ? (void)0                                       \
       : ::autoglm::base::CheckVoidify() & ::autoglm::base::CheckFailure(#condition, __FILE__, __LINE__).stream()
 
 #ifdef NDEBUG

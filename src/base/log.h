@@ -13,7 +13,8 @@ namespace autoglm::base {
 /// "trace", "debug", "info", "warn", "error", "off"; anything else is kInvalidArgument. Colours on a terminal only.
 Status set_log_level(std::string_view level);
 
-/// `text` with control bytes and escape sequences shown as \xNN, cut at `limit` bytes: for untrusted text in a log line.
+/// `text` with control bytes and escape sequences shown as \xNN, cut at `limit` bytes: for untrusted text in a log
+/// line.
 std::string printable(std::string_view text, std::size_t limit = 200);
 
 }  // namespace autoglm::base

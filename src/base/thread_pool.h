@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernel threads: fork-join inside one op. Work is cut into `count` indices; which thread runs which index must never
-// change a result. Workers spin for a short while after an op and then sleep on a futex.
+// The kernel threads: fork-join inside one op. Work is cut into `count` indices; which thread runs which index must
+// never change a result. Workers spin for a short while after an op and then sleep on a futex.
 #pragma once
 
 #include <cstddef>
@@ -18,12 +18,13 @@ class ThreadPool final {
 
   int threads() const;
 
-  /// Calls task(index, worker) once for each index in [0, count), indices handed out dynamically, and returns when all are
-  /// done. worker in [0, threads()) names the thread, for scratch memory. Not reentrant; one caller at a time.
+  /// Calls task(index, worker) once for each index in [0, count), indices handed out dynamically, and returns when all
+  /// are done. worker in [0, threads()) names the thread, for scratch memory. Not reentrant; one caller at a time.
   template <typename Task>
   void run(std::size_t count, const Task& task) {
     run_raw(
-        count, [](const void* t, std::size_t index, int worker) { (*static_cast<const Task*>(t))(index, worker); }, &task);
+        count, [](const void* t, std::size_t index, int worker) { (*static_cast<const Task*>(t))(index, worker); },
+        &task);
   }
 
  private:

@@ -24,8 +24,9 @@ struct CpuFeatures {
 };
 
 const CpuFeatures& cpu_features();
-std::string_view isa_name(Isa isa);                 // "scalar", "avx2", "avx512"
-Result<Isa> isa_from_name(std::string_view name);   // kInvalidArgument when unknown, kUnavailable when this machine lacks it
-std::vector<Isa> available_isas();                  // in rising order; the last is the default
+std::string_view isa_name(Isa isa);  // "scalar", "avx2", "avx512"
+Result<Isa> isa_from_name(
+    std::string_view name);         // kInvalidArgument when unknown, kUnavailable when this machine lacks it
+std::vector<Isa> available_isas();  // in rising order; the last is the default
 
 }  // namespace autoglm::kernels

@@ -10,13 +10,27 @@
 namespace autoglm::kernels {
 
 enum class DType : std::uint8_t {
-  kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ2_K, kQ3_K, kQ4_K, kQ5_K, kQ6_K, kIQ4_NL, kIQ4_XS,
+  kF32,
+  kF16,
+  kBF16,
+  kQ8_0,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ2_K,
+  kQ3_K,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kIQ4_NL,
+  kIQ4_XS,
 };
 inline constexpr int kDTypeCount = 15;
 
 struct DTypeTraits {
-  std::string_view name;      // "Q4_K"
-  std::uint32_t ggml_id;      // type id in a GGUF tensor info
+  std::string_view name;  // "Q4_K"
+  std::uint32_t ggml_id;  // type id in a GGUF tensor info
   std::uint32_t block_elements;
   std::uint32_t block_bytes;
 };

@@ -2,8 +2,8 @@
 // The door of kernels/: every operation that the transformer runs, dispatched to scalar/, avx2/ or avx512/ by the Ops
 // object that was made for this processor (or forced to an instruction set by a test).
 //
-// The law of every op: the result for a row does not depend on how many other rows run with it, on the thread count or on
-// how a prompt was cut into chunks. Each output element is reduced in one fixed order by one thread; each (format,
+// The law of every op: the result for a row does not depend on how many other rows run with it, on the thread count or
+// on how a prompt was cut into chunks. Each output element is reduced in one fixed order by one thread; each (format,
 // instruction set) has one floating-point path whatever the row count. (docs/decisions/0002-bit-exact.md)
 //
 // Called from the engine thread; ops fork and join over the thread pool. Shapes are CHECKed: a mismatch is a bug.
@@ -24,8 +24,8 @@ enum class Compute : std::uint8_t {
   kExact,  // activations and KV in f32, weights unpacked on the fly
 };
 
-// The weights of a linear layer, y = W x, [out_features, in_features], repacked for one instruction set and one Compute.
-// Immutable after packing; shared by engines. Opaque: its layout is private to the instruction set's folder.
+// The weights of a linear layer, y = W x, [out_features, in_features], repacked for one instruction set and one
+// Compute. Immutable after packing; shared by engines. Opaque: its layout is private to the instruction set's folder.
 class PackedLinear {
  public:
   virtual ~PackedLinear() = default;
@@ -35,15 +35,16 @@ class PackedLinear {
   virtual std::size_t bytes() const = 0;  // memory held
 };
 
-// What a linear layer reads: rows of f32 activations prepared once (quantised to int8 blocks, rounded to bf16, or left as they are)
-// and used by every layer that has the same input (q, k, v; gate, up). Lives in the arena until it is reset.
+// What a linear layer reads: rows of f32 activations prepared once (quantised to int8 blocks, rounded to bf16, or left
+// as they are) and used by every layer that has the same input (q, k, v; gate, up). Lives in the arena until it is
+// reset.
 struct Activations {
   std::size_t rows = 0;
   std::size_t columns = 0;
-  const float* f32 = nullptr;        // [rows, columns], always there
-  const std::int8_t* q8 = nullptr;   // [rows, columns] s8, or null when no layer needs it
-  const float* q8_scale = nullptr;   // [rows, columns / 32]: value = q8 * scale
-  const float* q8_sum = nullptr;     // [rows, columns / 32]: scale * sum of the block's q8, for formats with an offset
+  const float* f32 = nullptr;       // [rows, columns], always there
+  const std::int8_t* q8 = nullptr;  // [rows, columns] s8, or null when no layer needs it
+  const float* q8_scale = nullptr;  // [rows, columns / 32]: value = q8 * scale
+  const float* q8_sum = nullptr;    // [rows, columns / 32]: scale * sum of the block's q8, for formats with an offset
   const std::uint16_t* bf16 = nullptr;  // [rows, columns], or null
 };
 
@@ -67,13 +68,13 @@ enum class RopeStyle : std::uint8_t {
   kInterleaved,  // NORM: pairs (2j, 2j + 1)
 };
 
-// cos and sin of every position up to the context length, made once per distinct rope of a model. The attention factor of yarn or
-// longrope is multiplied in.
+// cos and sin of every position up to the context length, made once per distinct rope of a model. The attention factor
+// of yarn or longrope is multiplied in.
 struct RopeTable {
   std::size_t positions = 0;
-  std::size_t rotary_dim = 0;        // even, <= head_dim; the rest passes through
+  std::size_t rotary_dim = 0;  // even, <= head_dim; the rest passes through
   RopeStyle style = RopeStyle::kHalves;
-  const float* cos = nullptr;        // [positions, rotary_dim / 2]
+  const float* cos = nullptr;  // [positions, rotary_dim / 2]
   const float* sin = nullptr;
 };
 
@@ -84,10 +85,10 @@ struct RopeTable {
 struct KvLayer {
   static constexpr std::size_t kBlockTokens = 32;
   static constexpr std::size_t kMaxHeadDim = 512;  // scratch is sized by it; a loader refuses more
-  DType type = DType::kF16;      // kF16 or kF32
+  DType type = DType::kF16;                        // kF16 or kF32
   std::size_t kv_heads = 0;
   std::size_t head_dim = 0;
-  std::byte* keys = nullptr;     // block b, head h at keys + (b * kv_heads + h) * head_bytes()
+  std::byte* keys = nullptr;  // block b, head h at keys + (b * kv_heads + h) * head_bytes()
   std::byte* values = nullptr;
   std::size_t head_bytes() const { return head_dim * kBlockTokens * (type == DType::kF32 ? 4 : 2); }
 };
@@ -102,9 +103,9 @@ struct SequenceRows {
 };
 
 struct RotateStore {
-  Tensor query;                     // [rows, heads * head_dim] f32, rotated in place
-  Tensor key;                       // [rows, kv_heads * head_dim] f32; normed and rotated copies go to the cache
-  Tensor value;                     // [rows, kv_heads * head_dim] f32
+  Tensor query;  // [rows, heads * head_dim] f32, rotated in place
+  Tensor key;    // [rows, kv_heads * head_dim] f32; normed and rotated copies go to the cache
+  Tensor value;  // [rows, kv_heads * head_dim] f32
   std::size_t heads = 0;
   const float* query_norm = nullptr;  // [head_dim] RMSNorm weight per head before rope, or null
   const float* key_norm = nullptr;
@@ -115,13 +116,13 @@ struct RotateStore {
 };
 
 struct AttentionJob {
-  Tensor query;               // [rows, heads * head_dim] f32, rotated
-  Tensor out;                 // [rows, heads * head_dim] f32, overwritten; must not alias query
+  Tensor query;  // [rows, heads * head_dim] f32, rotated
+  Tensor out;    // [rows, heads * head_dim] f32, overwritten; must not alias query
   std::size_t heads = 0;
   KvLayer kv;
-  float scale = 0;            // multiplies q.k
-  float softcap = 0;          // 0 = none, else cap * tanh(score / cap)
-  std::size_t window = 0;     // 0 = all earlier positions, else only the last `window` (this one included)
+  float scale = 0;         // multiplies q.k
+  float softcap = 0;       // 0 = none, else cap * tanh(score / cap)
+  std::size_t window = 0;  // 0 = all earlier positions, else only the last `window` (this one included)
   std::span<const SequenceRows> sequences;
 };
 
@@ -135,9 +136,9 @@ class Ops {
   virtual Arena& arena() const = 0;
 
   /// Packs W for this instruction set.
-  ///   parts    one or more [rows, in_features] tensors of one type, stacked by rows (fused projections come apart or together)
-  ///   Thread   splits over the pool; reads each part once, front to back
-  ///   Cost     O(bytes); the result holds its own memory, so that the file's pages can be let go
+  ///   parts    one or more [rows, in_features] tensors of one type, stacked by rows (fused projections come apart or
+  ///   together) Thread   splits over the pool; reads each part once, front to back Cost     O(bytes); the result holds
+  ///   its own memory, so that the file's pages can be let go
   virtual std::unique_ptr<PackedLinear> pack(const Tensor& weights) = 0;
 
   /// The forms that `weights` reads. Or-ed over the layers of one input.
@@ -146,11 +147,13 @@ class Ops {
   /// out[t] = prepared(x[t]); memory from the arena.
   virtual Activations prepare(const Tensor& x, ActivationForms forms) = 0;
 
-  /// Prepared rows of RMSNorm(x) * weight: x / sqrt(mean(x^2) + eps). Source: Zhang and Sennrich 2019, arXiv:1910.07467.
+  /// Prepared rows of RMSNorm(x) * weight: x / sqrt(mean(x^2) + eps). Source: Zhang and Sennrich 2019,
+  /// arXiv:1910.07467.
   virtual Activations rms_norm_prepare(const Tensor& x, const float* weight, float eps, ActivationForms forms) = 0;
 
   /// Prepared rows of act(gate) * up. gate, up: [rows, ffn] f32.
-  virtual Activations gated_prepare(const Tensor& gate, const Tensor& up, Activation activation, ActivationForms forms) = 0;
+  virtual Activations gated_prepare(const Tensor& gate, const Tensor& up, Activation activation,
+                                    ActivationForms forms) = 0;
 
   /// Runs all jobs on one input in one fork-join.
   virtual void linear(const Activations& in, std::span<const LinearJob> jobs) = 0;

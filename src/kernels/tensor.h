@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A tensor is a view on memory that somebody else owns: a Buffer, an Arena or a mapped file. Ops take tensors, so that a
-// backend with memory of its own can join behind ops.h. At most two dimensions: [rows, columns], row-major.
+// A tensor is a view on memory that somebody else owns: a Buffer, an Arena or a mapped file. Ops take tensors, so that
+// a backend with memory of its own can join behind ops.h. At most two dimensions: [rows, columns], row-major.
 #pragma once
 
 #include <cstddef>
