@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// The server over the real engine on a scripted model: grammars, and every pair of features together.
+#include <thread>
+
+#include "engine/engine.h"
+#include "server/server_fixture.h"
+
+namespace autoglm::server {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr std::string_view kScript = R"(
+== weather*json
+{"city":"Paris","degrees":21}
+== dice
+You rolled <|random:8|>.
+== endless
+again <|repeat|>
+==
+Hello from the script.
+)";
+
+class ScriptedServer : public ServerFixture {
+ protected:
+  void SetUp() override {
+    auto model = engine::load_script(kScript);
+    ASSERT_TRUE(model) << model.error().message;
+    model->card.name = "fake-model";
+    auto generator = engine::start_engine(
+        std::move(*model), {.max_batch_size = 4, .context_length = 1024, .kv_bytes = 1u << 20}, clock_, metrics_);
+    ASSERT_TRUE(generator) << generator.error().message;
+    engine_ = std::move(*generator);
+    auto server = start_server(*engine_, {.port = 0}, clock_, metrics_);
+    ASSERT_TRUE(server) << server.error().message;
+    server_ = std::move(*server);
+  }
+
+  std::unique_ptr<generation::Generator> engine_;
+};
+
+std::string schema_format(std::string_view schema) {
+  return R"("response_format":{"type":"json_schema","json_schema":{"name":"s","schema":)" + std::string(schema) + "}}";
+}
+
+TEST_F(ScriptedServer, AnswersChatsAndCompletions) {
+  EXPECT_EQ(text_of(at(parsed(post("/v1/chat/completions", chat("hi")).body), "choices", 0, "message", "content")),
+            "Hello from the script.");
+  const json::Value text = parsed(post("/v1/completions", completion("hi", R"("max_tokens":64)")).body);
+  EXPECT_EQ(text_of(at(text, "choices", 0, "text")), "Hello from the script.");
+  EXPECT_EQ(text_of(at(text, "choices", 0, "finish_reason")), "stop");
+}
+
+TEST_F(ScriptedServer, SchemasAreKept) {
+  const std::string schema = R"({"type":"object","properties":{"city":{"type":"string"},"degrees":{"type":"integer"}},)"
+                             R"("required":["city","degrees"],"additionalProperties":false})";
+  const json::Value body =
+      parsed(post("/v1/chat/completions", chat("the weather as json", schema_format(schema))).body);
+  EXPECT_EQ(text_of(at(body, "choices", 0, "message", "content")), R"({"city":"Paris","degrees":21})");
+  const json::Value any = parsed(
+      post("/v1/chat/completions", chat("the weather as json", R"("response_format":{"type":"json_object"})")).body);
+  EXPECT_EQ(text_of(at(any, "choices", 0, "message", "content")), R"({"city":"Paris","degrees":21})");
+}
+
+TEST_F(ScriptedServer, SchemasThatCannotBeHonouredArePointedAt) {
+  const net::RawResponse response =
+      post("/v1/chat/completions",
+           chat("x", schema_format(R"({"type":"object","properties":{"a":{"type":"string","pattern":"(?=x)y"}}})")));
+  EXPECT_EQ(response.status, 400) << response.body;
+  const json::Value body = parsed(response.body);
+  EXPECT_THAT(text_of(at(body, "error", "param")), testing::StartsWith("/response_format/json_schema/schema"));
+  EXPECT_THAT(text_of(at(body, "error", "message")), HasSubstr(text_of(at(body, "error", "param"))));
+}
+
+TEST_F(ScriptedServer, HostileSchemasAreRefused) {
+  const std::string bombs[] = {R"({"$ref":"http://example.org/schema"})", R"({"$ref":"file:///etc/passwd"})",
+                               R"({"type":"nothing"})", R"({"type":"string","pattern":"("})",
+                               R"({"type":"string","pattern":"*"})"};
+  for (const std::string& schema : bombs) {
+    const net::RawResponse response =
+        post("/v1/chat/completions", chat("x", schema_format(schema) + R"(,"max_tokens":4)"));
+    EXPECT_EQ(response.status, 400) << schema << response.body;
+    EXPECT_THAT(response.body, testing::Not(HasSubstr("root:")));
+  }
+  EXPECT_EQ(post("/v1/chat/completions", chat("x", schema_format(std::string(100'000, '[')))).status, 400);
+  // Its states are made as they are needed: this one is refused, or runs against the script or its budget, but ends.
+  const std::string states = R"({"type":"string","pattern":"((a{1,999}){1,999}){1,999}"})";
+  const net::RawResponse ended = post("/v1/chat/completions", chat("x", schema_format(states) + R"(,"max_tokens":4)"));
+  EXPECT_TRUE(ended.is_complete);
+  EXPECT_THAT(ended.status, testing::AnyOf(400, 500)) << ended.body;
+  EXPECT_EQ(post("/v1/chat/completions", chat("hi")).status, 200);
+}
+
+// Feature combinations have ended other engines (CVE-2026-44223 and its like): here every pair is tried, and the server
+// lives.
+TEST_F(ScriptedServer, EveryPairOfFeaturesEndsInOrder) {
+  const std::vector<std::string> features = {R"("stream":true)",
+                                             R"("n":3)",
+                                             R"("max_tokens":1)",
+                                             R"("max_tokens":40)",
+                                             R"("min_tokens":3)",
+                                             R"("temperature":0)",
+                                             R"("temperature":2)",
+                                             R"("top_p":0)",
+                                             R"("top_p":0.1)",
+                                             R"("top_k":1)",
+                                             R"("min_p":1)",
+                                             R"("repetition_penalty":10)",
+                                             R"("repetition_penalty":0.1)",
+                                             R"("frequency_penalty":2)",
+                                             R"("presence_penalty":-2)",
+                                             R"("logit_bias":{"72":-100})",
+                                             R"("logit_bias":{"260":100})",
+                                             R"("seed":18446744073709551615)",
+                                             R"("stop":"script")",
+                                             R"("stop":["e","H"])",
+                                             R"("stop_token_ids":[101])",
+                                             R"("ignore_eos":true)",
+                                             R"("skip_special_tokens":false)",
+                                             R"("return_token_ids":true)",
+                                             R"("response_format":{"type":"json_object"})",
+                                             R"("chat_template_kwargs":{"messages":[]})",
+                                             R"("add_generation_prompt":false)"};
+  const std::vector<std::string> chat_only = {R"("logprobs":true,"top_logprobs":20)", R"("max_completion_tokens":2)"};
+  const std::vector<std::string> completion_only = {R"("logprobs":20)", R"("echo":true)", R"("max_tokens":0)",
+                                                    R"("add_special_tokens":false)", R"("parse_special":true)"};
+  int calls = 0;
+  const auto try_pairs = [&](std::vector<std::string> all, const std::vector<std::string>& more, std::string_view path,
+                             auto body_of) {
+    all.insert(all.end(), more.begin(), more.end());
+    net::TestClient client(port());
+    for (std::size_t a = 0; a < all.size(); ++a) {
+      for (std::size_t b = a; b < all.size(); ++b) {
+        const std::string name_a = all[a].substr(0, all[a].find(':'));
+        if (a != b && all[b].starts_with(name_a + ":")) continue;  // one field twice is no pair
+        const std::string pair = a == b ? all[a] : all[a] + "," + all[b];
+        client.send(request("POST", path, body_of(pair)));
+        const net::RawResponse response = client.read_response();
+        ASSERT_TRUE(response.is_complete) << pair;
+        ASSERT_THAT(response.status, testing::AnyOf(200, 400, 500)) << pair << response.body;
+        ++calls;
+      }
+    }
+  };
+  // A bound on length keeps repetition from running to the end of the context.
+  try_pairs(features, chat_only, "/v1/chat/completions", [](const std::string& pair) {
+    return chat("roll the dice", pair.find("max_") == std::string::npos ? pair + R"(,"max_tokens":30)" : pair);
+  });
+  try_pairs(features, completion_only, "/v1/completions",
+            [](const std::string& pair) { return completion("roll the dice", pair); });
+  EXPECT_GT(calls, 700);
+  EXPECT_EQ(text_of(at(parsed(post("/v1/chat/completions", chat("hi")).body), "choices", 0, "message", "content")),
+            "Hello from the script.");
+}
+
+TEST_F(ScriptedServer, BystandersDoNotNoticeThoseWhoLeave) {
+  const std::string expected =
+      text_of(at(parsed(post("/v1/chat/completions", chat("roll the dice", R"("seed":5,"max_tokens":40)")).body),
+                 "choices", 0, "message", "content"));
+  std::thread leaving([&] {
+    for (int i = 0; i < 50; ++i) {
+      net::TestClient client(port());
+      client.send(request("POST", "/v1/chat/completions", chat("endless", R"("stream":true)")));
+      if (i % 2 == 0) client.read_until("content\":\"a");
+      client.abort();
+    }
+  });
+  for (int i = 0; i < 50; ++i) {
+    const json::Value body =
+        parsed(post("/v1/chat/completions", chat("roll the dice", R"("seed":5,"max_tokens":40)")).body);
+    EXPECT_EQ(text_of(at(body, "choices", 0, "message", "content")), expected);
+  }
+  leaving.join();
+}
+
+}  // namespace
+}  // namespace autoglm::server
