@@ -11,3 +11,4 @@ find_package(CLI11 REQUIRED)
 find_package(tomlplusplus REQUIRED)
 find_package(simdjson REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
+find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)  # tools and end-to-end tests
