@@ -9,6 +9,7 @@ pub mod grammar_ffi;
 mod guard;
 mod limits;
 mod template;
+mod template_cycles;
 pub mod template_ffi;
 mod template_operators;
 mod template_python;

@@ -8,6 +8,7 @@ use minijinja::machinery::{make_string_output, parse, CodeGenerator, Instruction
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
 
 use crate::guard::{Failure, Outcome};
+use crate::template_cycles::break_cycles;
 use crate::template_operators::{bound_format, install, join, replace, rewrite};
 use crate::template_python::{strftime, text_of};
 use crate::template_spending::{begin, take_bytes, take_value};
@@ -58,7 +59,7 @@ impl ChatTemplate {
         // SAFETY: the environment lives in a box that outlives this call, and nothing of it leaves the call.
         let environment: &'static Environment<'static> = unsafe { &*std::ptr::from_ref(self.environment.as_ref()) };
         let mut text = String::new();
-        Vm::new(environment)
+        let ended = Vm::new(environment)
             .eval(
                 &self.instructions,
                 Value::from_serialize(&fields),
@@ -66,7 +67,9 @@ impl ChatTemplate {
                 &mut make_string_output(&mut text),
                 AutoEscape::None,
             )
-            .map_err(|error| failure(&error))?;
+            .map(|_| ());
+        break_cycles();
+        ended.map_err(|error| failure(&error))?;
         if text.len() > max_output {
             return Err(Failure::exhausted(format!("the template writes {} bytes; at most {max_output}", text.len())));
         }
@@ -312,6 +315,35 @@ mod tests {
         let template = ChatTemplate::parse("{{ x }}", 1_000_000).unwrap();
         for i in 0..1000 {
             assert_eq!(template.render(format!("{{\"x\": {i}}}").as_bytes(), 10, 0).unwrap(), i.to_string());
+        }
+    }
+
+    #[derive(Debug)]
+    struct Witness(#[allow(dead_code, reason = "counted by its owners")] std::sync::Arc<()>);
+    impl minijinja::value::Object for Witness {}
+
+    #[test]
+    fn what_holds_itself_is_freed() {
+        for source in [
+            "{% set n = namespace(s=witness()) %}{% for i in range(64) %}{% set n.s = n, n.s %}{% endfor %}",
+            "{% set a = namespace(w=witness()) %}{% set b = namespace(a=a) %}{% set a.b = {'b': [b]} %}",
+            "{% set n = namespace(w=witness()) %}{% set n.l = n | items | reverse %}{% set n.m = n.items() %}",
+            "{% set n = namespace(w=witness()) %}{% set n.n = n %}{{ raise_exception('stop') }}",
+            "{% set n = namespace(w=witness()) %}{% macro m() %}{{ n.m }}{% endmacro %}{% set n.m = m %}",
+            "{% for w in [witness()] %}{{ loop.changed(loop, w) }}{% endfor %}",
+            "{% set n = namespace(a=witness(), b=1) %}{% for p in n | items %}{% set n.b = loop %}{% endfor %}",
+            "{% set n = namespace(a=witness(), b=1) %}{% for p in n.values() %}{% set n.b = loop %}{% endfor %}",
+        ] {
+            let owners = std::sync::Arc::new(());
+            let mut template = ChatTemplate::parse(source, 1_000_000).unwrap();
+            let given = owners.clone();
+            template.environment.add_function("witness", move || Value::from_object(Witness(given.clone())));
+            let before = std::sync::Arc::strong_count(&owners);
+            for _ in 0..3 {
+                let ended = template.render(b"{}", 1 << 20, 0);
+                assert_eq!(ended.is_err(), source.contains("raise_exception"), "{source}");
+                assert_eq!(std::sync::Arc::strong_count(&owners), before, "{source}");
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use minijinja::machinery::{Instruction, Instructions};
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{filters, functions, Environment, Error, ErrorKind, State, Value};
 
+use crate::template_cycles::{changed, namespace};
 use crate::template_python::{text_of, tojson};
 use crate::template_spending::{take_bytes, take_container, take_value};
 
@@ -32,6 +33,7 @@ pub fn rewrite(instructions: &mut Instructions<'_>) {
                 Ok(count) if count > 0 => Instruction::ApplyFilter("__map", Some(count), NO_SLOT),
                 _ => continue,
             },
+            Instruction::CallMethod("changed", count) => Instruction::ApplyFilter("__changed", *count, NO_SLOT),
             _ => continue,
         };
         *instruction = counted;
@@ -46,6 +48,7 @@ pub fn install(environment: &mut Environment<'_>) {
     environment.add_filter("__slice", slice);
     environment.add_filter("__list", |items: Rest<Value>| -> Result<Value, Error> { list(items.0) });
     environment.add_filter("__map", map);
+    environment.add_filter("__changed", changed);
     environment.add_filter("tojson", tojson);
     environment.add_filter("string", |value: &Value| text_of(value).map(Value::from));
     environment.add_filter("format", |state: &State, arguments: Rest<Value>| -> Result<Value, Error> {
@@ -82,10 +85,7 @@ pub fn install(environment: &mut Environment<'_>) {
         take_container()?;
         functions::dict(value, more)
     });
-    environment.add_function("namespace", |defaults: Option<Value>| -> Result<Value, Error> {
-        take_container()?;
-        functions::namespace(defaults)
-    });
+    environment.add_function("namespace", namespace);
 }
 
 fn counted_filters() -> Vec<(&'static str, Value)> {

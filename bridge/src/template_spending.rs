@@ -51,9 +51,14 @@ pub fn take_container() -> Result<(), Error> {
     })
 }
 
-/// Counts a value that a filter or method has made. Strings within a list are counted too, one level deep: deeper ones
+/// Counts a value that a filter or method has made; a lazy one is made into a list here, so that it does not go on reading a
+/// namespace that changes. Strings within a list are counted too, one level deep: deeper ones
 /// existed before.
 pub fn take_value(value: Value) -> Result<Value, Error> {
+    let value = match value.kind() {
+        minijinja::value::ValueKind::Iterable => Value::from(value.try_iter()?.collect::<Vec<_>>()),
+        _ => value,
+    };
     if let Some(text) = value.as_str() {
         take_bytes(text.len())?;
     } else if value.as_object().is_some() {
