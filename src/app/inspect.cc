@@ -12,13 +12,13 @@
 #include "app/model_choice.h"
 #include "app/prompt.h"
 #include "app/running_model.h"
+#include "app/template_request.h"
 #include "app/verb.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "model/evaluate.h"
 #include "model/inspect.h"
 #include "model/load.h"
-#include "protocol/openai_request.h"
 
 namespace autoglm::app {
 namespace {
@@ -126,26 +126,17 @@ Status inspect_tokens(const InspectFlags& flags) {
   return {};
 }
 
-// The request as a client would send it; a model's name may be missing.
-Result<protocol::ChatRequest> read_request(const InspectFlags& flags) {
-  const std::string body = TRY(read_file(flags.request, "--request"));
-  base::Budget budget;
-  json::Value value = TRY(json::parse(body, budget));
-  if (!value.is_object())
-    return fail(Code::kInvalidArgument, fmt::format("{} is not a JSON object", flags.request), "--request");
-  if (!value.as_object().contains("model")) value.as_object()["model"] = flags.model;
-  return protocol::parse_chat_request(json::format(value));
-}
-
 Status inspect_prompt(const InspectFlags& flags) {
-  const auto request = TRY(read_request(flags));
+  const std::string body = TRY(read_file(flags.request, "--request"));
+  const auto request = TRY(read_template_request(body));
   const auto path = TRY(checkpoint_path(flags));
   const auto loaded = TRY(model::load_text(path));
   if (loaded.chat_template == nullptr)
     return fail(Code::kInvalidArgument, "this model has no chat template", "--model");
   text::ChatTemplate::Inputs inputs;
   inputs.messages = &request.messages;
-  inputs.kwargs = &request.template_fields;
+  inputs.tools = request.tools ? &*request.tools : nullptr;
+  inputs.kwargs = &request.kwargs;
   inputs.add_generation_prompt = request.add_generation_prompt;
   inputs.special = text::control_spellings(*loaded.tokenizer);
   const auto prompt = TRY(loaded.chat_template->render(inputs));
