@@ -1,20 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Frees what a rendering of a chat template ties into a ring. minijinja's values are counted references, and two kinds can
-//! be made to hold themselves: a namespace stored into itself, and a loop given to its own changed(). Both are noted for the
-//! rendering that runs on this thread, and emptied when it is over, however it ended.
+//! Keeps the values of a chat template from holding themselves. Comparing a namespace that was stored into itself would
+//! recurse without end, so a compiled template is made to refuse to store one. And minijinja's values are counted references:
+//! namespaces, and loops given to their own changed(), are noted for the rendering that runs on this thread and emptied when
+//! it is over, however it ended.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use minijinja::machinery::{make_string_output, Instruction, Instructions, Vm};
-use minijinja::value::Rest;
+use minijinja::value::{Rest, ValueKind};
 use minijinja::{functions, AutoEscape, Environment, Error, ErrorKind, State, Value};
 
-use crate::template_spending::{take_bytes, take_container};
+use crate::template_python::{too_deep, MAX_DEPTH};
+use crate::template_spending::{take_bytes, take_container, take_visit};
 
 thread_local! {
     static NAMESPACES: RefCell<Vec<Value>> = const { RefCell::new(Vec::new()) };
     static LOOPS: RefCell<Vec<Value>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Puts the filter `check` before every assignment to an attribute. The places of instructions, and so all jumps, stay: the
+/// check is appended, with a jump there and one back.
+pub fn check_stores(instructions: &mut Instructions<'_>, check: &'static str) {
+    let end = instructions.len() as u32;
+    let stores: Vec<u32> = (0..end).filter(|&at| matches!(instructions.get(at), Some(Instruction::SetAttr(_)))).collect();
+    if stores.is_empty() {
+        return;
+    }
+    // A template ends where its instructions end.
+    let over = end + 1 + 3 * stores.len() as u32;
+    instructions.add(Instruction::Jump(over));
+    for store in stores {
+        // The value is on the stack when the target's name is looked up: a.b.c = value is Lookup a, GetAttr b, SetAttr c.
+        let mut lookup = store - 1;
+        while matches!(instructions.get(lookup), Some(Instruction::GetAttr(_))) {
+            lookup -= 1;
+        }
+        let line = instructions.get_line(store).map_or(0, |line| line as u16);
+        let check_at = instructions.len() as u32;
+        let Some(place) = instructions.get_mut(lookup) else { continue };
+        let load = std::mem::replace(place, Instruction::Jump(check_at));
+        for instruction in [Instruction::ApplyFilter(check, Some(1), u8::MAX), load, Instruction::Jump(lookup + 1)] {
+            instructions.add_with_line(instruction, line);
+        }
+    }
+}
+
+/// Gives the value back if a namespace may hold it.
+pub fn storable(value: Value) -> Result<Value, Error> {
+    visit(&value, 0)?;
+    Ok(value)
+}
+
+fn visit(value: &Value, depth: usize) -> Result<(), Error> {
+    let Some(object) = value.as_object() else { return Ok(()) };
+    if depth > MAX_DEPTH {
+        return Err(too_deep());
+    }
+    if ["::Namespace", "::Loop"].iter().any(|kind| object.type_name().ends_with(kind)) {
+        return Err(Error::new(ErrorKind::InvalidOperation, "a namespace cannot hold a namespace or a loop"));
+    }
+    // Something lazy is the numbers of a range: filters and methods make lists.
+    match value.kind() {
+        ValueKind::Seq => value.try_iter()?.try_for_each(|item| take_visit().and_then(|()| visit(&item, depth + 1))),
+        ValueKind::Map => value.try_iter()?.try_for_each(|key| {
+            take_visit()?;
+            visit(&key, depth + 1)?;
+            visit(&value.get_item(&key)?, depth + 1)
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// namespace(...)

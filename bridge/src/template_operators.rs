@@ -6,7 +6,7 @@ use minijinja::machinery::{Instruction, Instructions};
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{filters, functions, Environment, Error, ErrorKind, State, Value};
 
-use crate::template_cycles::{changed, namespace};
+use crate::template_cycles::{changed, check_stores, namespace, storable};
 use crate::template_python::{text_of, tojson};
 use crate::template_spending::{take_bytes, take_container, take_value};
 
@@ -18,6 +18,7 @@ fn invalid(message: impl Into<String>) -> Error {
 pub fn rewrite(instructions: &mut Instructions<'_>) {
     // Beyond the slots in which the engine remembers filters, so that two of ours never share one.
     const NO_SLOT: u8 = u8::MAX;
+    check_stores(instructions, "__storable");
     for index in 0..instructions.len() as u32 {
         let Some(instruction) = instructions.get_mut(index) else { continue };
         let counted = match instruction {
@@ -49,6 +50,7 @@ pub fn install(environment: &mut Environment<'_>) {
     environment.add_filter("__list", |items: Rest<Value>| -> Result<Value, Error> { list(items.0) });
     environment.add_filter("__map", map);
     environment.add_filter("__changed", changed);
+    environment.add_filter("__storable", storable);
     environment.add_filter("tojson", tojson);
     environment.add_filter("string", |value: &Value| text_of(value).map(Value::from));
     environment.add_filter("format", |state: &State, arguments: Rest<Value>| -> Result<Value, Error> {
@@ -58,7 +60,7 @@ pub fn install(environment: &mut Environment<'_>) {
         bound_format(pattern, rest)?;
         take_value(Value::from_function(filters::format).call(state, &arguments)?)
     });
-    for name in ["pprint", "urlencode", "batch", "slice"] {
+    for name in ["pprint", "urlencode", "batch", "slice", "chain"] {
         environment.remove_filter(name);
     }
     environment.add_filter("replace", |text: &Value, from: &Value, to: &Value| {
@@ -110,7 +112,6 @@ fn counted_filters() -> Vec<(&'static str, Value)> {
         ("map", Value::from_function(filters::map)),
         ("groupby", Value::from_function(filters::groupby)),
         ("unique", Value::from_function(filters::unique)),
-        ("chain", Value::from_function(filters::chain)),
         ("zip", Value::from_function(filters::zip)),
         ("escape", Value::from_function(filters::escape)),
         ("e", Value::from_function(filters::escape)),

@@ -10,10 +10,10 @@ use minijinja::{Error, ErrorKind, Value};
 use crate::template_spending::take_bytes;
 
 /// Nesting that printing follows before it gives up; requests are bounded far below.
-const MAX_DEPTH: usize = 128;
+pub const MAX_DEPTH: usize = 128;
 
-fn too_deep() -> Error {
-    Error::new(ErrorKind::OutOfFuel, "a value is nested too deep to be printed")
+pub fn too_deep() -> Error {
+    Error::new(ErrorKind::OutOfFuel, "a value is nested too deep")
 }
 
 /// A float as repr() has it: shortest digits, exponents from 1e16 on and below 1e-4.

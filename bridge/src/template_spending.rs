@@ -12,13 +12,17 @@ pub const MAX_BYTES: usize = 128 << 20;
 /// Lists and maps that one rendering may make. It bounds how deep they can be nested, and so the stack that freeing them
 /// takes.
 pub const MAX_CONTAINERS: usize = 8192;
+/// Values within lists and maps that one rendering may look through when it stores them.
+const MAX_VISITS: usize = 16 << 20;
 
 thread_local! {
+    static VISITS: Cell<usize> = const { Cell::new(0) };
     static BYTES: Cell<usize> = const { Cell::new(0) };
     static CONTAINERS: Cell<usize> = const { Cell::new(0) };
 }
 
 pub fn begin() {
+    VISITS.set(0);
     BYTES.with(|bytes| bytes.set(0));
     CONTAINERS.with(|containers| containers.set(0));
 }
@@ -38,6 +42,15 @@ pub fn take_bytes(more: usize) -> Result<(), Error> {
             Ok(())
         }
     })
+}
+
+pub fn take_visit() -> Result<(), Error> {
+    VISITS.set(VISITS.get() + 1);
+    if VISITS.get() > MAX_VISITS {
+        Err(spent("assignments of long lists"))
+    } else {
+        Ok(())
+    }
 }
 
 pub fn take_container() -> Result<(), Error> {
