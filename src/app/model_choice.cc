@@ -27,8 +27,11 @@ ModelChoice checkpoint_at(const fs::path& path) {
   return {.kind = ModelKind::kCheckpoint, .path = full, .name = last.string()};
 }
 
-ModelChoice stored(const hub::StoredModel& model) {
-  return {.kind = ModelKind::kCheckpoint, .path = model.load_path(), .name = model.name};
+// Served under the name that the user typed, an alias too: that is what the user's clients will ask for.
+ModelChoice stored(const hub::StoredModel& model, std::string_view reference) {
+  const bool is_name = !reference.starts_with("hf:");
+  return {
+      .kind = ModelKind::kCheckpoint, .path = model.load_path(), .name = is_name ? std::string(reference) : model.name};
 }
 
 }  // namespace
@@ -71,16 +74,16 @@ Result<ModelChoice> choose_model(std::string_view reference, bool may_pull) {
       return fail(Code::kNotFound, fmt::format("there is no file or folder {}", base::printable(reference)), {});
     }
   }
-  if (auto there = TRY(folder.find(reference))) return stored(*there);
+  if (auto there = TRY(folder.find(reference))) return stored(*there, reference);
   const std::string name = TRY(hub::stored_name(catalogue, reference));
-  if (auto there = TRY(folder.find(name))) return stored(*there);
+  if (auto there = TRY(folder.find(name))) return stored(*there, reference);
   const auto* entry = catalogue.find(name);
   const std::string size = entry == nullptr ? "" : fmt::format(" ({})", format_bytes(entry->sources.front().bytes()));
   if (!may_pull && !ask(fmt::format("{}{} is not here yet. Pull it?", name, size))) {
     return fail(Code::kNotFound, fmt::format("{} is not here yet; `openautoglm pull {}` brings it{}, or add --yes",
                                              name, base::printable(reference), size));
   }
-  return stored(TRY(pull_with_progress(folder, reference)));
+  return stored(TRY(pull_with_progress(folder, reference)), reference);
 }
 
 }  // namespace autoglm::app
