@@ -26,12 +26,11 @@ class BoundedQueue final {
 
   /// False when full (kRefuse) or closed; `item` is then untouched.
   bool push(T&& item) EXCLUDES(mutex_) {
-    {
-      MutexLock lock(mutex_);
-      while (when_full_ == WhenFull::kWait && items_.size() >= capacity_ && !closed_) lock.wait(room_);
-      if (closed_ || items_.size() >= capacity_) return false;
-      items_.push_back(std::move(item));
-    }
+    MutexLock lock(mutex_);
+    while (when_full_ == WhenFull::kWait && items_.size() >= capacity_ && !closed_) lock.wait(room_);
+    if (closed_ || items_.size() >= capacity_) return false;
+    items_.push_back(std::move(item));
+    // Under the lock: as soon as it is free the other side may take the item, end, and destroy this queue.
     arrived_.notify_one();
     return true;
   }
@@ -60,10 +59,8 @@ class BoundedQueue final {
 
   /// Refuses new items; those inside can still be popped. Wakes all waiters.
   void close() EXCLUDES(mutex_) {
-    {
-      MutexLock lock(mutex_);
-      closed_ = true;
-    }
+    MutexLock lock(mutex_);
+    closed_ = true;
     arrived_.notify_all();
     room_.notify_all();
   }
