@@ -36,9 +36,9 @@ class Generator {
   virtual const ModelCard& card() const = 0;
 
   /// Queues a request. The sink hears of it until on_finish, on the engine's thread.
-  ///   Errors   kInvalidArgument (empty prompt, prompt and answer longer than the context or the KV memory: both
-  ///   figures are named, sampling
-  ///            out of range), kExhausted (queue full), kUnavailable (draining)
+  ///   Errors   kInvalidArgument (empty prompt; sampling out of range; prompt and answer longer than the context or
+  ///            the KV memory: both figures are named),
+  ///            kExhausted (queue full), kUnavailable (draining)
   virtual Result<Ticket> submit(Request request, std::shared_ptr<Sink> sink) = 0;
 
   /// Ends a request wherever it is; its sink gets on_finish(kCancelled) within a step. Unknown or finished tickets are

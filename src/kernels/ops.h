@@ -136,9 +136,9 @@ class Ops {
   virtual Arena& arena() const = 0;
 
   /// Packs W for this instruction set.
-  ///   parts    one or more [rows, in_features] tensors of one type, stacked by rows (fused projections come apart or
-  ///   together) Thread   splits over the pool; reads each part once, front to back Cost     O(bytes); the result holds
-  ///   its own memory, so that the file's pages can be let go
+  ///   weights  [out_features, in_features], of any stored type
+  ///   Thread   splits over the pool; reads the weights once, front to back
+  ///   Cost     O(bytes); the result has memory of its own, so that the file's pages can be let go
   virtual std::unique_ptr<PackedLinear> pack(const Tensor& weights) = 0;
 
   /// The forms that `weights` reads. Or-ed over the layers of one input.
