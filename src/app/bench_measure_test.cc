@@ -29,6 +29,7 @@ class CountingNetwork final : public model::LanguageModel {
     max_logit_rows_ = max_logit_rows;
     ++reserved;
   }
+  void copy_block(std::uint32_t, std::uint32_t) override { ADD_FAILURE() << "a benchmark reuses nothing"; }
   model::Logits forward(const model::Batch& batch) override {
     EXPECT_LE(batch.tokens.size(), max_rows_);
     EXPECT_LE(batch.logit_rows.size(), max_logit_rows_);

@@ -111,6 +111,9 @@ void add_engine_flags(CLI::App& verb, EngineFlags& flags, bool batch) {
         ->check(CLI::Range(1, 1 << 20))
         ->capture_default_str();
   }
+  verb.add_option("--prefix-cache", flags.has_prefix_cache,
+                  "Find the KV of earlier prompts and answers again; changes times, never an answer")
+      ->capture_default_str();
   verb.add_option("--log-level", flags.log_level, "trace, debug, info, warn, error or off")->capture_default_str();
   verb.add_option("--config", flags.config, "A TOML file with a line for any of these flags (max_batch_size = 8)")
       ->type_name("FILE");
@@ -128,6 +131,7 @@ Result<RunningModel> start_model(CLI::App& verb, EngineFlags& flags) {
   options.max_batch_tokens = flags.max_batch_tokens;
   options.batch_timeout = std::chrono::milliseconds(flags.batch_timeout_ms);
   options.queue_capacity = flags.queue_capacity;
+  options.has_prefix_cache = flags.has_prefix_cache;
   TRY(chosen_isa(flags.isa));
   const ModelChoice choice = TRY(choose_model(flags.model, flags.may_pull));
   if (is_terminal(STDERR_FILENO))

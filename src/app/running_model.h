@@ -28,6 +28,7 @@ struct EngineFlags {
   std::size_t max_batch_tokens = 512;
   int batch_timeout_ms = 0;
   std::size_t queue_capacity = 256;
+  bool has_prefix_cache = true;
   std::string log_level = "info";
   std::string config;
 };

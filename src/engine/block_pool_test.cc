@@ -5,6 +5,8 @@
 
 #include <set>
 
+#include "engine/prefix_cache.h"
+
 namespace autoglm::engine {
 namespace {
 
@@ -38,12 +40,35 @@ TEST(BlockPool, TheBlockGivenBackLastIsTakenFirst) {
   EXPECT_EQ(pool.take().value(), first);
 }
 
+TEST(BlockPool, CachedBlocksAreTakenLastAndInTheOrderOfLeaving) {
+  PrefixCache cache(4, 1);
+  BlockPool pool(4, &cache);
+  const model::TokenId tokens[] = {1, 2, 3, 4};
+  BlockIndex blocks[4];
+  for (int i = 0; i < 4; ++i) {
+    blocks[i] = pool.take().value();
+    if (i > 0) cache.insert(cache.root(""), std::span(tokens).first(i), blocks[i]);
+  }
+  for (const int i : {2, 1, 3, 0}) pool.give_back(blocks[i]);
+  EXPECT_EQ(pool.cached_count(), 3u);
+  EXPECT_EQ(pool.free_count(), 4u);
+  pool.share(blocks[1]);
+  pool.check_invariants();
+  EXPECT_EQ(pool.take().value(), blocks[0]) << "the free one first";
+  EXPECT_EQ(pool.take().value(), blocks[2]);
+  EXPECT_FALSE(cache.holds(blocks[2]));
+  EXPECT_EQ(pool.take().value(), blocks[3]);
+  EXPECT_FALSE(pool.take().has_value()) << "the last one is held";
+  EXPECT_TRUE(cache.holds(blocks[1]));
+  pool.check_invariants();
+}
+
 TEST(BlockPoolDeathTest, GivingBackOrSharingWhatIsNotHeldIsABug) {
   BlockPool pool(2);
   const BlockIndex block = pool.take().value();
   pool.give_back(block);
   EXPECT_DEATH(pool.give_back(block), "not held");
-  EXPECT_DEATH(pool.share(block), "not held");
+  EXPECT_DEATH(pool.share(block), "is free");
   EXPECT_DEATH(pool.give_back(7), "not held");
 }
 

@@ -75,6 +75,7 @@ void Delivery::finish(Sequence& sequence, base::Time now) {
   if (sequence.stop.is_matched() && finish.reason == FinishReason::kLength) finish.reason = FinishReason::kStop;
   finish.error = sequence.error;
   finish.usage.prompt_tokens = sequence.prompt_size();
+  finish.usage.cached_tokens = sequence.cached_tokens;
   finish.usage.completion_tokens = sequence.answer_size();
   const base::Time planned = sequence.first_planned.value_or(now);
   const base::Time answered = sequence.first_token.value_or(now);

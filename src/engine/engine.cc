@@ -37,6 +37,8 @@ StepLoopOptions loop_options(const EngineModel& model, const EngineOptions& opti
   loop.scheduler.max_prefill_chunk = options.max_prefill_chunk;
   loop.scheduler.max_waiting = options.queue_capacity;
   loop.scheduler.batch_timeout = options.batch_timeout;
+  loop.scheduler.has_prefix_cache = options.has_prefix_cache;
+  loop.scheduler.prefix_key = base::entropy_bits();
   loop.block_count = block_count;
   const auto ends = model.card.tokenizer->eos();
   loop.grammar_ends.assign(ends.begin(), ends.end());

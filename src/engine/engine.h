@@ -23,6 +23,7 @@ struct EngineOptions {
   std::size_t queue_capacity = 256;    // requests in the engine besides max_batch_size; more are refused
   std::size_t context_length = 0;      // 0 = the model's
   std::size_t kv_bytes = 0;            // 0 = default_kv_bytes()
+  bool has_prefix_cache = true;        // KV of earlier prompts and answers is found again, within a tenant
 };
 
 // What an engine runs. The scripted model fills the same fields.

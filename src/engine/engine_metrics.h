@@ -19,11 +19,13 @@ struct EngineMetrics final {
         batch_rows(registry.histogram("openautoglm_batch_rows")),
         batch_sequences(registry.histogram("openautoglm_batch_sequences")),
         prompt_tokens(registry.counter("openautoglm_prompt_tokens_total")),
+        cached_tokens(registry.counter("openautoglm_cached_tokens_total")),
         generated_tokens(registry.counter("openautoglm_generated_tokens_total")),
         recomputed_tokens(registry.counter("openautoglm_recomputed_tokens_total")),
         preemptions(registry.counter("openautoglm_preemptions_total")),
         kv_blocks_total(registry.gauge("openautoglm_kv_blocks_total")),
         kv_blocks_used(registry.gauge("openautoglm_kv_blocks_used")),
+        kv_blocks_cached(registry.gauge("openautoglm_kv_blocks_cached")),
         kv_bytes(registry.gauge("openautoglm_kv_bytes")),
         queue_capacity(registry.gauge("openautoglm_queue_capacity")),
         queue_seconds(registry.histogram("openautoglm_queue_seconds")),
@@ -43,11 +45,13 @@ struct EngineMetrics final {
   telemetry::Histogram& batch_rows;
   telemetry::Histogram& batch_sequences;
   telemetry::Counter& prompt_tokens;
+  telemetry::Counter& cached_tokens;
   telemetry::Counter& generated_tokens;
   telemetry::Counter& recomputed_tokens;
   telemetry::Counter& preemptions;
   telemetry::Gauge& kv_blocks_total;
   telemetry::Gauge& kv_blocks_used;
+  telemetry::Gauge& kv_blocks_cached;
   telemetry::Gauge& kv_bytes;
   telemetry::Gauge& queue_capacity;
   telemetry::Histogram& queue_seconds;

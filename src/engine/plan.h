@@ -21,9 +21,16 @@ struct PlannedSequence {
   bool samples = false;           // the last row yields the next token
 };
 
+// KV to be copied before the step: a block whose beginning is reused and whose rest will differ.
+struct BlockCopy {
+  BlockIndex from = 0;
+  BlockIndex to = 0;
+};
+
 struct StepPlan {
   model::Batch batch;
   std::span<const PlannedSequence> sequences;  // one for each of batch.sequences
+  std::span<const BlockCopy> copies;
 };
 
 struct SampledToken {

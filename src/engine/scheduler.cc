@@ -29,13 +29,18 @@ std::unique_ptr<Sequence> take_at(std::vector<std::unique_ptr<Sequence>>& queue,
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options, std::size_t block_count, EngineMetrics& metrics)
-    : options_(options), metrics_(metrics), delivery_(metrics), pool_(block_count) {
+    : options_(options),
+      metrics_(metrics),
+      delivery_(metrics),
+      cache_(options.has_prefix_cache ? block_count : 0, options.prefix_key),
+      pool_(block_count, options.has_prefix_cache ? &cache_ : nullptr) {
   CHECK(options.max_batch_size > 0 && options.max_batch_tokens > 0 && options.max_scored_rows > 0);
   waiting_.reserve(options.max_waiting + options.max_batch_size);
   running_.reserve(options.max_batch_size);
   tokens_.reserve(options.max_batch_tokens);
   rows_.reserve(options.max_batch_size);
   planned_.reserve(options.max_batch_size);
+  copies_.reserve(options.max_batch_size);
   logit_rows_.reserve(options.max_batch_size + options.max_scored_rows);
   alone_logit_rows_.reserve(options.max_batch_size + options.max_scored_rows);
 }
@@ -63,6 +68,7 @@ const StepPlan& Scheduler::plan(base::Time now) {
   rows_.clear();
   planned_.clear();
   logit_rows_.clear();
+  copies_.clear();
   scored_rows_left_ = options_.max_scored_rows;
   if (!waits_for_company(now)) {
     const auto decodes = static_cast<std::size_t>(std::ranges::count_if(running_, &Sequence::is_decoding));
@@ -81,7 +87,7 @@ const StepPlan& Scheduler::plan(base::Time now) {
       metrics_.prompt_tokens.add(static_cast<double>(planned.sequence->prompt_size()));
     }
   }
-  plan_ = {{tokens_, rows_, logit_rows_}, planned_};
+  plan_ = {{tokens_, rows_, logit_rows_}, planned_, copies_};
   return plan_;
 }
 
@@ -109,16 +115,23 @@ void Scheduler::admit() {
   while (!waiting_.empty() && running_.size() < options_.max_batch_size && prefill_rows_left_ > 0) {
     // Room for all its tokens and some growth for those that run: else one of the next steps would preempt it again.
     // The first in line is never passed over, so that nobody starves.
-    const std::size_t needed = blocks_for(waiting_.front()->tokens.size());
-    if (!running_.empty() && pool_.free_count() < needed + running_.size() * options_.growth_blocks) return;
+    const Reuse reuse = find_reuse(*waiting_.front());
+    const std::size_t needed = blocks_for(waiting_.front()->tokens.size()) - reuse.blocks + reuse.left_blocks;
+    if (!running_.empty() && pool_.free_count() < needed + running_.size() * options_.growth_blocks) {
+      waiting_.front()->blocks.clear();
+      return;
+    }
     CHECK(pool_.free_count() >= needed) << "a request of " << needed << " blocks was let in, the pool has "
                                         << pool_.block_count();
     Sequence* sequence = waiting_.front().get();
     insert_in_order(running_, take_at(waiting_, 0));
+    take_reuse(*sequence, reuse);
     const std::size_t planned_before = planned_.size();
     const std::size_t wanted = std::min({sequence->remaining(), prefill_rows_left_, prefill_chunk()});
     const std::size_t rows = rows_with_logits(*sequence, wanted);
-    for (std::size_t held = 0; held < blocks_for(rows); ++held) sequence->blocks.push_back(*pool_.take());
+    while (sequence->blocks.size() < blocks_for(sequence->computed + rows)) sequence->blocks.push_back(*pool_.take());
+    // One row left of a known prompt looks like a decode, for which no row was set aside.
+    if (sequence->is_decoding()) prefill_rows_left_ -= rows;
     if (rows > 0) emit(*sequence, rows);
     if (planned_.size() == planned_before) return;
   }
@@ -160,7 +173,6 @@ void Scheduler::preempt_newest() {
   // The newest, not the largest: it has the least work to recompute, and first-come order holds.
   std::unique_ptr<Sequence> sequence = take_at(running_, running_.size() - 1);
   give_back_blocks(*sequence);
-  sequence->computed = 0;
   metrics_.preemptions.add();
   insert_in_order(waiting_, std::move(sequence));
 }
@@ -219,6 +231,7 @@ void Scheduler::commit_one(const PlannedSequence& planned, const SampledSequence
   }
   sequence.computed += planned.rows;
   sequence.highest_computed = std::max(sequence.highest_computed, sequence.computed);
+  remember(sequence);
   if (sampled.error) return sequence.end(FinishReason::kError, sampled.error);
   delivery_.prompt_scores(sequence, sampled.scored);
   for (const SampledToken& token : sampled.tokens) {
@@ -254,9 +267,81 @@ void Scheduler::retire_from(Queue& queue, base::Time now) {
   }
 }
 
+// From the end, so that the cache loses the end of a prefix before its beginning. What is left of a block stays known
+// too: the next turn of a conversation begins there.
 void Scheduler::give_back_blocks(Sequence& sequence) {
-  for (const BlockIndex block : sequence.blocks) pool_.give_back(block);
+  const std::size_t known = sequence.known_blocks * kBlockTokens;
+  if (options_.has_prefix_cache && sequence.computed > known) {
+    const auto part = std::span(sequence.tokens).subspan(known, sequence.computed - known);
+    const auto found = cache_.find_part(sequence.prefix, part);
+    if (!found || found->tokens < part.size()) {
+      cache_.insert(sequence.prefix, part, sequence.blocks[sequence.known_blocks]);
+    }
+  }
+  for (std::size_t i = sequence.blocks.size(); i > 0; --i) pool_.give_back(sequence.blocks[i - 1]);
   sequence.blocks.clear();
+  sequence.known_blocks = 0;
+  sequence.computed = 0;
+}
+
+Scheduler::Reuse Scheduler::find_reuse(Sequence& sequence) {
+  Reuse reuse;
+  if (!options_.has_prefix_cache) return reuse;
+  // The last token is always computed, for its logits; so are prompt tokens whose logits are asked for.
+  std::size_t most = sequence.tokens.size() - 1;
+  if (sequence.request.want_prompt_logprobs) most = std::min(most, sequence.prompt_scored);
+  const auto tokens = std::span<const model::TokenId>(sequence.tokens).first(most);
+  sequence.prefix = cache_.root(sequence.request.tenant);
+  sequence.blocks.clear();
+  while (tokens.size() - reuse.blocks * kBlockTokens >= kBlockTokens) {
+    const auto found = cache_.find(sequence.prefix, tokens.subspan(reuse.blocks * kBlockTokens, kBlockTokens));
+    if (!found) break;
+    sequence.blocks.push_back(found->block);
+    sequence.prefix = found->serial;
+    ++reuse.blocks;
+    if (pool_.ref_count(found->block) == 0) ++reuse.left_blocks;
+  }
+  reuse.part = cache_.find_part(sequence.prefix,
+                                tokens.subspan(reuse.blocks * kBlockTokens)
+                                    .first(std::min(kBlockTokens, tokens.size() - reuse.blocks * kBlockTokens)));
+  return reuse;
+}
+
+void Scheduler::take_reuse(Sequence& sequence, const Reuse& reuse) {
+  if (!options_.has_prefix_cache) return;
+  for (const BlockIndex block : sequence.blocks) pool_.share(block);
+  sequence.known_blocks = reuse.blocks;
+  sequence.computed = reuse.blocks * kBlockTokens;
+  if (reuse.part) {
+    pool_.share(reuse.part->block);  // so that it is not the block that is taken for the copy
+    if (const auto copy = pool_.take()) {
+      copies_.push_back({reuse.part->block, *copy});
+      sequence.blocks.push_back(*copy);
+      sequence.computed += reuse.part->tokens;
+    }
+    pool_.give_back(reuse.part->block);
+  }
+  if (sequence.first_planned) return;
+  sequence.cached_tokens = std::min(sequence.computed, sequence.prompt_size());
+  metrics_.cached_tokens.add(static_cast<double>(sequence.cached_tokens));
+}
+
+void Scheduler::remember(Sequence& sequence) {
+  if (!options_.has_prefix_cache) return;
+  while ((sequence.known_blocks + 1) * kBlockTokens <= sequence.computed) {
+    const auto tokens = std::span(sequence.tokens).subspan(sequence.known_blocks * kBlockTokens, kBlockTokens);
+    BlockIndex& block = sequence.blocks[sequence.known_blocks];
+    if (const auto found = cache_.find(sequence.prefix, tokens)) {
+      // Somebody computed the same beside us: the same bits, of which one copy is enough.
+      pool_.share(found->block);
+      pool_.give_back(block);
+      block = found->block;
+      sequence.prefix = found->serial;
+    } else {
+      sequence.prefix = cache_.insert(sequence.prefix, tokens, block);
+    }
+    ++sequence.known_blocks;
+  }
 }
 
 void Scheduler::end_all(const Error& why, base::Time now) {
@@ -287,11 +372,12 @@ void Scheduler::check_invariants() const {
     for (const BlockIndex block : sequence->blocks) ++holders[block];
     CHECK(sequence->computed <= sequence->blocks.size() * kBlockTokens) << "sequence " << sequence->ticket;
     CHECK(sequence->computed <= sequence->tokens.size()) << "sequence " << sequence->ticket;
+    CHECK(sequence->known_blocks * kBlockTokens <= sequence->computed) << "sequence " << sequence->ticket;
     CHECK(sequence->tokens.size() <= sequence->prompt_size() + sequence->answer_limit)
         << "sequence " << sequence->ticket;
   }
   for (const auto& sequence : waiting_) {
-    CHECK(sequence->blocks.empty() && sequence->computed == 0)
+    CHECK(sequence->blocks.empty() && sequence->computed == 0 && sequence->known_blocks == 0)
         << "sequence " << sequence->ticket << " waits with blocks";
   }
   for (std::size_t block = 0; block < holders.size(); ++block) {

@@ -23,6 +23,8 @@ struct SchedulerOptions {
   std::size_t max_waiting = 256;       // sequences in the engine that do not run, besides max_batch_size
   std::size_t growth_blocks = 1;       // kept free for each running sequence when another is let in
   base::Duration batch_timeout{0};     // longest wait of a lonely request for company
+  bool has_prefix_cache = true;        // KV of earlier prompts and answers is found again
+  std::uint64_t prefix_key = 0;        // of the prefix cache's hashes; base::entropy_bits()
 };
 
 class Scheduler final {
@@ -61,6 +63,7 @@ class Scheduler final {
   /// When plan() should be called again although nothing arrives: a lonely request's wait is over, or a deadline.
   std::optional<base::Time> next_wake() const;
   const BlockPool& pool() const { return pool_; }
+  const PrefixCache& prefix_cache() const { return cache_; }
 
   /// CHECKs that block tables and pool agree, orders hold and no waiting sequence has a block. For tests, after each
   /// step.
@@ -78,6 +81,16 @@ class Scheduler final {
   std::size_t make_room(std::size_t index, std::size_t wanted);
   void preempt_newest();
   void emit(Sequence& sequence, std::size_t rows);
+  // What the prefix cache has of a waiting sequence.
+  struct Reuse {
+    std::size_t blocks = 0;                  // whole ones, shared
+    std::size_t left_blocks = 0;             // of these, held by nobody: sharing them leaves that many fewer to take
+    std::optional<PrefixCache::Match> part;  // of the next one, copied
+  };
+  Reuse find_reuse(Sequence& sequence);
+  void take_reuse(Sequence& sequence, const Reuse& reuse);
+  /// Makes the blocks that are now computed known to the cache.
+  void remember(Sequence& sequence);
   void commit_one(const PlannedSequence& planned, const SampledSequence& sampled, base::Time now);
   void retire_from(Queue& queue, base::Time now);
   void give_back_blocks(Sequence& sequence);
@@ -86,6 +99,7 @@ class Scheduler final {
   const SchedulerOptions options_;
   EngineMetrics& metrics_;
   Delivery delivery_;
+  PrefixCache cache_;
   BlockPool pool_;
   Queue waiting_;  // in the order of is_before(); hold no blocks
   Queue running_;  // in the order of is_before(); at most max_batch_size
@@ -95,6 +109,7 @@ class Scheduler final {
   std::vector<kernels::SequenceRows> rows_;
   std::vector<std::uint32_t> logit_rows_;
   std::vector<PlannedSequence> planned_;
+  std::vector<BlockCopy> copies_;
   std::size_t prefill_rows_left_ = 0;
   std::size_t scored_rows_left_ = 0;
   std::size_t decode_turn_ = 0;  // whose turn it is when more sequences decode than a step has rows

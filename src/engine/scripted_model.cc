@@ -30,6 +30,10 @@ void ScriptedModel::reserve(std::size_t blocks, std::size_t, std::size_t max_log
   prompt_.reserve(kContextLength);
 }
 
+void ScriptedModel::copy_block(std::uint32_t from, std::uint32_t to) {
+  std::copy_n(memory_.begin() + from * kBlockTokens, kBlockTokens, memory_.begin() + to * kBlockTokens);
+}
+
 model::Logits ScriptedModel::forward(const model::Batch& batch) {
   std::size_t written = 0;
   for (const kernels::SequenceRows& rows : batch.sequences) {

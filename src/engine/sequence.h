@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "engine/block_pool.h"
+#include "engine/prefix_cache.h"
 #include "engine/sampling_state.h"
 #include "engine/stop.h"
 #include "generation/generator.h"
@@ -35,6 +36,8 @@ struct Sequence final {
   std::size_t computed = 0;     // 0 again after a preemption
   std::size_t highest_computed = 0;
   std::vector<BlockIndex> blocks;  // block table; capacity for the longest row
+  std::size_t known_blocks = 0;    // the first ones, which the prefix cache knows
+  PrefixSerial prefix = 0;         // what they hold
 
   // Sampling and text.
   SamplingState sampling;
@@ -50,6 +53,7 @@ struct Sequence final {
   std::optional<Error> error;
 
   const base::Time submitted;
+  std::size_t cached_tokens = 0;  // of the prompt, found in the prefix cache when it first ran
   std::optional<base::Time> first_planned;
   std::optional<base::Time> first_token;
   base::Time last_token{};

@@ -32,12 +32,14 @@ void StepLoop::step() {
   if (!plan.sequences.empty()) {
     metrics_.batch_rows.observe(static_cast<double>(plan.batch.tokens.size()));
     metrics_.batch_sequences.observe(static_cast<double>(plan.sequences.size()));
+    for (const BlockCopy& copy : plan.copies) model_.copy_block(copy.from, copy.to);
     if (!run(plan)) run_one_by_one();
     metrics_.steps.add();
     metrics_.step_seconds.observe(std::chrono::duration<double>(clock_.now() - begin).count());
   }
   metrics_.waiting.set(static_cast<double>(scheduler_.waiting_count()));
   metrics_.running.set(static_cast<double>(scheduler_.running_count()));
+  metrics_.kv_blocks_cached.set(static_cast<double>(scheduler_.pool().cached_count()));
   metrics_.kv_blocks_used.set(static_cast<double>(scheduler_.pool().used_count()));
 }
 

@@ -21,6 +21,7 @@ class EchoModel final : public LanguageModel {
     EXPECT_EQ(max_rows, max_logit_rows);
     logits_.resize(max_logit_rows * kVocab);
   }
+  void copy_block(std::uint32_t, std::uint32_t) override { ADD_FAILURE() << "a lone sequence copies nothing"; }
   Logits forward(const Batch& batch) override {
     longest_ = std::max(longest_, batch.sequences[0].first_position + batch.sequences[0].rows);
     rows_ += batch.tokens.size();

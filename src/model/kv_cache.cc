@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/kv_cache.h"
 
+#include <cstring>
+
+#include "base/check.h"
+
 namespace autoglm::model {
 namespace {
 
@@ -26,6 +30,15 @@ KvCache::KvCache(const ModelConfig& config, kernels::Compute compute, std::size_
     layer.keys = memory_.data() + 2 * i * part_bytes;
     layer.values = layer.keys + part_bytes;
     layers_.push_back(layer);
+  }
+}
+
+void KvCache::copy_block(std::size_t from, std::size_t to) {
+  CHECK(from < blocks_ && to < blocks_) << "block " << from << " to " << to << " of " << blocks_;
+  for (const kernels::KvLayer& layer : layers_) {
+    const std::size_t bytes = layer.kv_heads * layer.head_bytes();
+    std::memmove(layer.keys + to * bytes, layer.keys + from * bytes, bytes);
+    std::memmove(layer.values + to * bytes, layer.values + from * bytes, bytes);
   }
 }
 

@@ -19,6 +19,8 @@ class KvCache final {
 
   const kernels::KvLayer& layer(std::size_t index) const { return layers_[index]; }
   std::size_t blocks() const { return blocks_; }
+  /// Copies keys and values of all layers.
+  void copy_block(std::size_t from, std::size_t to);
 
   /// Keys and values of one block over all layers.
   static std::size_t bytes_per_block(const ModelConfig& config, kernels::Compute compute);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 #include "model/batch.h"
@@ -22,6 +23,9 @@ class LanguageModel {
   /// Reserves KV memory for `blocks` blocks and scratch for batches of up to `max_rows` rows, of which up to
   /// `max_logit_rows` want logits. Called once, before the first forward(). After it, forward() does not allocate.
   virtual void reserve(std::size_t blocks, std::size_t max_rows, std::size_t max_logit_rows) = 0;
+
+  /// Copies all KV of one block onto another, before a step.
+  virtual void copy_block(std::uint32_t from, std::uint32_t to) = 0;
 
   /// One step: writes the KV of every row of the batch and returns the logits asked for.
   virtual Logits forward(const Batch& batch) = 0;

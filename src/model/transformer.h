@@ -32,6 +32,7 @@ class Transformer final : public LanguageModel {
   std::size_t context_length() const override { return config_.context_length; }
   std::size_t kv_bytes_per_block() const override { return KvCache::bytes_per_block(config_, ops_->compute()); }
   void reserve(std::size_t blocks, std::size_t max_rows, std::size_t max_logit_rows) override;
+  void copy_block(std::uint32_t from, std::uint32_t to) override { kv_.copy_block(from, to); }
   Logits forward(const Batch& batch) override;
 
   const ModelConfig& config() const { return config_; }

@@ -259,6 +259,10 @@ class SumModel final : public model::LanguageModel {
     sums_.resize(blocks * kBlockTokens * kVocab);
     logits_.resize(max_logit_rows * kVocab);
   }
+  void copy_block(std::uint32_t from, std::uint32_t to) override {
+    const std::size_t values = kBlockTokens * kVocab;
+    std::copy_n(sums_.begin() + from * values, values, sums_.begin() + to * values);
+  }
   model::Logits forward(const model::Batch& batch) override {
     std::size_t written = 0;
     for (const kernels::SequenceRows& rows : batch.sequences) {

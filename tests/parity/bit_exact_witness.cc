@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parity/bit_exact_witness.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "base/check.h"
@@ -43,6 +44,11 @@ void WitnessedModel::reserve(std::size_t blocks, std::size_t max_rows, std::size
 
 std::uint64_t& WitnessedModel::prefix_at(const kernels::SequenceRows& rows, std::size_t position) {
   return prefixes_[rows.block_table[position / kBlockTokens] * kBlockTokens + position % kBlockTokens];
+}
+
+void WitnessedModel::copy_block(std::uint32_t from, std::uint32_t to) {
+  model_.copy_block(from, to);
+  std::copy_n(prefixes_.begin() + from * kBlockTokens, kBlockTokens, prefixes_.begin() + to * kBlockTokens);
 }
 
 model::Logits WitnessedModel::forward(const model::Batch& batch) {

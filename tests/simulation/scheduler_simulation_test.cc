@@ -4,8 +4,9 @@
 //   2. batched = alone: what a client hears is what it hears on an engine of its own, bit for bit;
 //   3. one who leaves, or whose time runs out, has heard a beginning of that, and its blocks are free after the step;
 //   4. a request that makes the model fail ends with kInternal, and nobody else notices;
-//   5. no block leaks; pool and block tables agree after every step;
-//   6. nobody starves: all ends within a bound of steps that the work itself sets.
+//   5. what the prefix cache finds changes nothing of all this, and no tenant finds what another one computed;
+//   6. no block leaks; pool and block tables agree after every step;
+//   7. nobody starves: all ends within a bound of steps that the work itself sets.
 // OPENAUTOGLM_SEED=N runs one seed.
 #include <gtest/gtest.h>
 
@@ -61,9 +62,9 @@ class World final {
     for (const Client& client : clients_) check_end(client);
   }
 
-  std::size_t preemptions() const {
+  std::size_t counted(const std::string& counter) const {
     const std::string text = registry_.expose();
-    const std::string key = "\nopenautoglm_preemptions_total ";
+    const std::string key = "\n" + counter + " ";
     return std::strtoull(text.c_str() + text.find(key) + key.size(), nullptr, 10);
   }
 
@@ -76,6 +77,8 @@ class World final {
     scheduler.max_scored_rows = 1 + random_.below(8);
     scheduler.max_waiting = 64;
     scheduler.growth_blocks = random_.below(2);
+    scheduler.has_prefix_cache = random_.below(5) != 0;
+    scheduler.prefix_key = random_.bits();
     if (random_.below(4) == 0) scheduler.batch_timeout = std::chrono::milliseconds(random_.below(20));
     longest_prompt_ = 1 + random_.below(random_.below(3) == 0 ? 120 : 24);
     longest_answer_ = 1 + random_.below(random_.below(3) == 0 ? 60 : 240);
@@ -129,6 +132,7 @@ class World final {
     engine::EngineMetrics metrics(registry);
     engine::StepLoopOptions options;
     options.scheduler.max_batch_size = 1;
+    options.scheduler.has_prefix_cache = false;
     options.block_count = 64;
     StepLoop loop(*model.network, options, clock, metrics);
     generation::Request undisturbed = request;
@@ -189,12 +193,17 @@ class World final {
   std::unique_ptr<StepLoop> loop_;
 };
 
-std::size_t run_seed(std::uint64_t seed) {
+struct Seen {
+  std::size_t preemptions = 0;
+  std::size_t cached_tokens = 0;
+};
+
+Seen run_seed(std::uint64_t seed) {
   current_seed = seed;
   SCOPED_TRACE("OPENAUTOGLM_SEED=" + std::to_string(seed));
   World world(seed);
   world.run();
-  return world.preemptions();
+  return {world.counted("openautoglm_preemptions_total"), world.counted("openautoglm_cached_tokens_total")};
 }
 
 class SchedulerSimulation : public testing::TestWithParam<std::uint64_t> {
@@ -211,9 +220,15 @@ TEST_P(SchedulerSimulation, KeepsItsLaws) {
     run_seed(std::strtoull(given, nullptr, 10));
     return;
   }
-  std::size_t preemptions = 0;
-  for (std::uint64_t seed = GetParam(); seed < kSeeds && !HasFailure(); seed += kShards) preemptions += run_seed(seed);
-  if (!HasFailure()) EXPECT_GT(preemptions, 100u) << "too few preemptions to prove anything";
+  Seen all;
+  for (std::uint64_t seed = GetParam(); seed < kSeeds && !HasFailure(); seed += kShards) {
+    const Seen one = run_seed(seed);
+    all.preemptions += one.preemptions;
+    all.cached_tokens += one.cached_tokens;
+  }
+  if (HasFailure()) return;
+  EXPECT_GT(all.preemptions, 100u) << "too few preemptions to prove anything";
+  EXPECT_GT(all.cached_tokens, 1000u) << "too few tokens found again to prove anything";
 }
 
 INSTANTIATE_TEST_SUITE_P(Shard, SchedulerSimulation, testing::Range(std::uint64_t{0}, kShards));

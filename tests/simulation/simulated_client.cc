@@ -68,7 +68,13 @@ generation::Request random_request(base::Random& random, std::size_t longest_pro
   const auto chance = [&](int percent) { return random.below(100) < static_cast<std::uint64_t>(percent); };
   generation::Request request;
   const std::size_t length = 1 + random.below(longest_prompt);
-  for (std::size_t i = 0; i + 1 < length; ++i) request.prompt.push_back(static_cast<int>('a' + random.below(26)));
+  const std::size_t shared = chance(30) ? length : chance(40) ? random.below(length) : 0;
+  const std::uint64_t kind = random.below(2);
+  for (std::size_t i = 0; i + 1 < length; ++i) {
+    const std::uint64_t letter = i < shared ? base::random_bits(kind, 5, i) % 26 : random.below(26);
+    request.prompt.push_back(static_cast<int>('a' + letter));
+  }
+  if (chance(20)) request.tenant = chance(50) ? "one" : "two";
   request.prompt.push_back(engine::kReplyToken);
   if (length > 1 && chance(3)) request.prompt[length - 2] = FaultyModel::kThrowingToken;
   if (length > 1 && chance(3)) request.prompt[length - 2] = FaultyModel::kNanToken;

@@ -43,6 +43,7 @@ class FaultyModel final : public model::LanguageModel {
   void reserve(std::size_t blocks, std::size_t max_rows, std::size_t max_logit_rows) override {
     good_.reserve(blocks, max_rows, max_logit_rows);
   }
+  void copy_block(std::uint32_t from, std::uint32_t to) override { good_.copy_block(from, to); }
   model::Logits forward(const model::Batch& batch) override;
 
   bool throws_once = false;
@@ -59,7 +60,8 @@ struct Client {
   std::shared_ptr<Recorder> recorder = std::make_shared<Recorder>();
 };
 
-/// A random request: lengths, sampling, stop strings, logprobs, priority; now and then poison.
+/// A random request: lengths, sampling, stop strings, logprobs, priority; now and then poison. Half of the prompts
+/// begin as one of a few others do, so that the prefix cache has something to find.
 generation::Request random_request(base::Random& random, std::size_t longest_prompt, std::size_t longest_answer);
 
 std::unique_ptr<engine::Sequence> make_sequence(generation::Ticket ticket, const generation::Request& request,
