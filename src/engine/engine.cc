@@ -76,7 +76,7 @@ class Engine final : public generation::Generator {
         registry_(metrics),
         metrics_(metrics),
         inbox_(capacity_ + 1, base::WhenFull::kRefuse),
-        loop_(*model_.network, loop_options(model_, options, block_count), clock, metrics_),
+        loop_(*model_.network, loop_options(model_, options, block_count), clock, metrics_, &masks_),
         thread_([this] { serve(); }) {
     metrics_.queue_capacity.set(static_cast<double>(options.queue_capacity));
   }
@@ -134,6 +134,7 @@ class Engine final : public generation::Generator {
   std::unordered_map<Ticket, Sequence*> sequences_ GUARDED_BY(mutex_);
 
   base::BoundedQueue<Message> inbox_;
+  MaskWorker masks_;
   StepLoop loop_;
   std::thread thread_;  // last: it uses all of the above
 };

@@ -146,12 +146,11 @@ Status Sampler::sample_answer(Sequence& sequence, std::span<float> row, SampledS
 }
 
 Status Sampler::apply_grammar(SamplingState& state, std::span<float> row, bool& is_complete) {
-  const std::span<std::uint32_t> words = state.mask_words();
+  const std::span<std::uint32_t> words = TRY(state.take_mask());
   if (state.matcher()->is_finished()) {
     is_complete = true;
     return {};
   }
-  TRY(state.matcher()->mask(words));
   const auto allows = [words](TokenId token) { return is_set(words, token); };
   if (std::ranges::any_of(options_.grammar_ends, allows) || std::ranges::any_of(state.ends(), allows)) {
     for (const TokenId token : state.ends()) set(words, token);

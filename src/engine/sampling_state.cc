@@ -2,6 +2,8 @@
 #include "engine/sampling_state.h"
 
 #include <algorithm>
+#include <exception>
+#include <utility>
 
 #include "base/check.h"
 
@@ -49,6 +51,21 @@ void SamplingState::adjust(std::span<float> logits) const {
     DCHECK(static_cast<std::size_t>(token) < logits.size());
     logits[token] += bias;
   }
+}
+
+void SamplingState::prepare_mask() {
+  if (mask_status_) return;
+  try {
+    mask_status_ = matcher_->is_finished() ? Status() : matcher_->mask(mask_words_);
+  } catch (const std::exception&) {
+    mask_status_ = fail(Code::kInternal, "the grammar failed");
+  }
+}
+
+Result<std::span<std::uint32_t>> SamplingState::take_mask() {
+  prepare_mask();
+  TRY(*std::exchange(mask_status_, std::nullopt));
+  return mask_words_;
 }
 
 bool SamplingState::is_end(TokenId token) const { return std::ranges::find(ends_, token) != ends_.end(); }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -33,8 +34,11 @@ class SamplingState final {
   std::span<const TokenId> ends() const { return ends_; }
   bool is_end(TokenId token) const;
   text::Matcher* matcher() const { return matcher_.get(); }
-  /// The grammar's allowed tokens as bits, 32 to a word; empty without a grammar.
-  std::span<std::uint32_t> mask_words() { return mask_words_; }
+  /// Computes the mask of the next token, unless it is there already. Any thread, one at a time.
+  void prepare_mask();
+  /// The grammar's allowed tokens as bits, 32 to a word, prepared if need be; to be changed at will. The next call is
+  /// for the token after. Errors: those of text::Matcher::mask(), kInternal.
+  Result<std::span<std::uint32_t>> take_mask();
 
  private:
   static constexpr std::uint32_t kInPrompt = 1u << 31;  // above any count of an answer
@@ -47,6 +51,7 @@ class SamplingState final {
   std::vector<TokenId> distinct_;           // tokens with occurrences_ != 0, in order of appearance
   std::unique_ptr<text::Matcher> matcher_;
   std::vector<std::uint32_t> mask_words_;
+  std::optional<Status> mask_status_;  // of a mask that was prepared and not yet taken
 };
 
 }  // namespace autoglm::engine

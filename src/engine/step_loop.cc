@@ -13,8 +13,9 @@ std::size_t max_logit_rows(const SchedulerOptions& options) { return options.max
 }  // namespace
 
 StepLoop::StepLoop(model::LanguageModel& model, const StepLoopOptions& options, const base::Clock& clock,
-                   EngineMetrics& metrics)
+                   EngineMetrics& metrics, MaskWorker* masks)
     : model_(model),
+      masks_(masks),
       clock_(clock),
       metrics_(metrics),
       scheduler_(options.scheduler, options.block_count, metrics),
@@ -45,12 +46,16 @@ void StepLoop::step() {
 
 bool StepLoop::run(const StepPlan& plan) {
   model::Logits logits;
+  bool has_failed = false;
+  if (masks_ != nullptr) masks_->start(plan.sequences);
   try {
     logits = model_.forward(plan.batch);
   } catch (const std::exception& thrown) {
     LOG_ERROR("a step of {} sequences failed: {}", plan.sequences.size(), thrown.what());
-    return false;
+    has_failed = true;
   }
+  if (masks_ != nullptr) masks_->finish();
+  if (has_failed) return false;
   const Sampled sampled = sampler_.sample(plan, logits);
   scheduler_.commit(plan, sampled, clock_.now());
   return true;

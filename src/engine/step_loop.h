@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "engine/engine_metrics.h"
+#include "engine/mask_worker.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
 #include "model/language_model.h"
@@ -24,8 +25,9 @@ struct StepLoopOptions {
 class StepLoop final {
  public:
   /// Reserves the model's memory. `model`, `clock` and `metrics` must outlive the loop.
+  /// `masks`, when given, computes grammars' masks beside the forward pass; else the sampler does after it.
   StepLoop(model::LanguageModel& model, const StepLoopOptions& options, const base::Clock& clock,
-           EngineMetrics& metrics);
+           EngineMetrics& metrics, MaskWorker* masks = nullptr);
 
   void add(std::unique_ptr<Sequence> sequence) { scheduler_.add(std::move(sequence)); }
 
@@ -41,6 +43,7 @@ class StepLoop final {
   void run_one_by_one();
 
   model::LanguageModel& model_;
+  MaskWorker* const masks_;
   const base::Clock& clock_;
   EngineMetrics& metrics_;
   Scheduler scheduler_;
