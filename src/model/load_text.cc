@@ -22,11 +22,6 @@ constexpr std::uint64_t kMaxTokenizerBytes = 256ull << 20;
 constexpr std::uint64_t kMaxTemplateBytes = 4ull << 20;
 constexpr std::uint64_t kMaxMerges = 4'194'304;
 
-// Control tokens that end a turn in the families that we run, whatever the checkpoint's lists say: GGUF files often
-// name one end token only, and base models' configs do not know the chat's.
-constexpr std::string_view kEndSpellings[] = {"<|im_end|>",      "<|endoftext|>", "<|eot_id|>", "<|eom_id|>",
-                                              "<|end_of_text|>", "<end_of_turn>", "<|end|>",    "</s>"};
-
 base::Budget tokenizer_budget() { return base::Budget({.bytes = 1ull << 30, .steps = 200'000'000, .depth = 64}); }
 
 std::string_view view(const json::String& text) { return {text.data(), text.size()}; }
@@ -48,10 +43,6 @@ class EndTokens final {
   }
   void add_from(const text::Tokenizer& tokenizer) {
     for (const TokenId id : tokenizer.eos()) add(id);
-    for (const std::string_view spelling : kEndSpellings) {
-      const TokenId id = tokenizer.id_of(spelling);
-      if (id >= 0 && tokenizer.is_special(id)) add(id);
-    }
   }
   std::vector<TokenId> rising() && {
     std::ranges::sort(ids_);
@@ -108,7 +99,6 @@ Result<LoadedText> text_of_gguf(const GgufFile& file) {
                                                          spelling(*loaded.tokenizer, vocabulary.eos)));
   }
   EndTokens ends;
-  for (const std::int32_t id : {vocabulary.eos, vocabulary.eot, vocabulary.eom}) ends.add(id);
   ends.add_from(*loaded.tokenizer);
   loaded.eos = std::move(ends).rising();
   return loaded;

@@ -45,7 +45,6 @@ class FakeTokenizer final : public text::Tokenizer {
   std::span<const text::TokenId> eos() const override { return {}; }
   bool adds_bos() const override { return true; }
   bool strips_leading_space() const override { return false; }
-  void* bridge_handle() const override { return nullptr; }
 
  private:
   text::TokenId special_at(std::string_view text, std::size_t at, std::span<const text::PlainRange> plain) const {

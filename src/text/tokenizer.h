@@ -33,7 +33,6 @@ struct GgufVocabulary {
   std::vector<std::int32_t> token_types;  // 1 normal 2 unknown 3 control 4 user-defined 5 unused 6 byte
   std::vector<std::string> merges;        // BPE: "left right"
   std::int32_t bos = -1, eos = -1, eot = -1, eom = -1, unknown = -1, padding = -1;  // -1 = absent
-  std::vector<std::int32_t> eog;                                                    // further end-of-generation ids
   std::optional<bool> add_bos;  // absent: as the kind of vocabulary has it (SentencePiece and Llama 3: true)
   bool add_eos = false, add_space_prefix = true;
 };
@@ -67,12 +66,12 @@ class Tokenizer {
   virtual bool is_special(TokenId id) const = 0;            // hidden by skip_special
   virtual TokenId id_of(std::string_view token) const = 0;  // -1 when there is none
   virtual TokenId bos() const = 0;                          // -1 when there is none
-  virtual std::span<const TokenId> eos() const = 0;         // what the tokenizer itself knows; the model may add more
+  /// What ends an answer as far as the tokenizer knows, named ones first: those that its files name, and control tokens
+  /// known by their spelling. The model's configs may add more.
+  virtual std::span<const TokenId> eos() const = 0;
   virtual bool adds_bos() const = 0;
   /// True when the first space of a decoded text is an artefact (SentencePiece with a dummy prefix).
   virtual bool strips_leading_space() const = 0;
-  /// Opaque pointer for the grammar compiler (bridge handle).
-  virtual void* bridge_handle() const = 0;
 };
 
 /// The spellings of all control tokens, for ChatTemplate::Inputs::special. Build once per model.

@@ -193,7 +193,7 @@ TEST(TokenizerFile, ItsConfigIsCheckedToo) {
   const auto unnamed = made(R"({"bos_token":null,"eos_token":5})");
   ASSERT_TRUE(unnamed);
   EXPECT_EQ((*unnamed)->bos(), 1);  // the post-processor puts it first
-  EXPECT_TRUE((*unnamed)->eos().empty());
+  EXPECT_EQ(std::vector((*unnamed)->eos().begin(), (*unnamed)->eos().end()), std::vector<TokenId>{2});  // </s>
 }
 
 // A small vocabulary as a GGUF file would hold it.
@@ -283,7 +283,7 @@ TEST(TokenizerOfVocabulary, OddTokensAndIdsAreHarmless) {
   vocabulary.tokens[5] = "";
   vocabulary.unknown = 1'000'000;
   vocabulary.eot = 99;
-  vocabulary.eog = {-5, 7, 2};
+  vocabulary.eom = 7;
   base::Budget budget;
   const auto made = Tokenizer::from_gguf(vocabulary, budget);
   ASSERT_TRUE(made) << made.error().message;

@@ -46,7 +46,6 @@ class NoText final : public text::Tokenizer {
   std::span<const text::TokenId> eos() const override { return {}; }
   bool adds_bos() const override { return false; }
   bool strips_leading_space() const override { return false; }
-  void* bridge_handle() const override { return nullptr; }
 };
 
 class Silent final : public generation::Sink {
