@@ -119,6 +119,11 @@ class FakeGenerator final : public generation::Generator {
     base::MutexLock lock(mutex_);
     if (is_draining_) return fail(Code::kUnavailable, "the engine is draining");
     if (jobs_.size() >= capacity_) return fail(Code::kExhausted, "the queue is full");
+    for (const auto id : request.prompt) {
+      if (static_cast<std::size_t>(id) >= card_.tokenizer->vocab()) {
+        return fail(Code::kInvalidArgument, "the vocabulary has no such token", "prompt");
+      }
+    }
     const generation::Ticket ticket = ++last_ticket_;
     submitted_.push_back(request);
     jobs_[ticket] = {.request = std::move(request), .sink = std::move(sink)};

@@ -47,6 +47,8 @@ class Tokenizer {
                                                       base::Budget& budget);
   /// From GGUF metadata. kInvalidArgument names a model or pre-tokenizer that we lack.
   static Result<std::unique_ptr<Tokenizer>> from_gguf(const GgufVocabulary& vocabulary, base::Budget& budget);
+  /// For a model that came without a tokenizer: `vocab` tokens that have no text. Texts are kInvalidArgument.
+  static std::unique_ptr<Tokenizer> ids_only(std::size_t vocab);
 
   struct EncodeOptions {
     bool add_special = false;                // bos / eos as the post-processor says
@@ -60,6 +62,8 @@ class Tokenizer {
   virtual Result<std::string> decode(std::span<const TokenId> ids, bool skip_special) const = 0;
 
   virtual std::size_t vocab() const = 0;
+  /// False only for ids_only(): every token's text is empty.
+  virtual bool has_text() const { return true; }
   /// The raw bytes that a token stands for in the middle of a text (a byte-fallback token is its byte; a special token
   /// its spelling).
   virtual std::string_view token_bytes(TokenId id) const = 0;
