@@ -13,6 +13,7 @@
 #include "engine/step_loop.h"
 #include "model/load.h"
 #include "parity/bit_exact_witness.h"
+#include "parity/golden.h"
 
 namespace autoglm::parity {
 namespace {
@@ -208,9 +209,7 @@ TEST(BitExact, EveryWeightType) {
 }
 
 TEST(BitExactRealModel, QwenInFastMode) {
-  const char* folder = std::getenv("OPENAUTOGLM_TEST_MODELS");
-  ASSERT_NE(folder, nullptr) << "OPENAUTOGLM_TEST_MODELS must name a folder with qwen05.gguf";
-  const std::filesystem::path path = std::filesystem::path(folder) / "qwen05.gguf";
+  const std::filesystem::path path = real_model("qwen05.gguf");
   std::size_t compared = 0;
   for (const kernels::Isa isa : kernels::available_isas()) {
     // The scalar reference is some fifty times slower than the others: it runs a smaller load through fewer variants.
