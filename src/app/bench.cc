@@ -92,9 +92,9 @@ Status run_bench(const BenchOptions& options) {
   }
   stage.show("loading " + choice.name);
   const base::Time start = clock.now();
-  const model::LoadedModel model = TRY(model::load_model(choice.path, load));
+  const auto network = TRY(model::load_network(choice.path, load));
   report.load_seconds = std::chrono::duration<double>(clock.now() - start).count();
-  report.results = TRY(measure_network(*model.network, options.plan, clock, [&](BenchKind kind, std::size_t batch) {
+  report.results = TRY(measure_network(*network, options.plan, clock, [&](BenchKind kind, std::size_t batch) {
     stage.show(fmt::format("measuring {}, batch {}", bench_kind_name(kind), batch));
   }));
   stage.show("");

@@ -51,6 +51,16 @@ std::string safe_for_terminal(std::string_view text) {
   return out;
 }
 
+Status check_can_chat(const generation::ModelCard& card) {
+  if (card.tokenizer->has_text()) return {};
+  return fail(
+      Code::kInvalidArgument,
+      fmt::format("{} has no tokenizer (no tokenizer.json), so there is no chat with it; `serve` answers prompts "
+                  "given as token ids",
+                  card.name),
+      "--model");
+}
+
 Chat::Chat(generation::Generator& generator, ChatOptions options)
     : generator_(generator), options_(std::move(options)) {
   reset();

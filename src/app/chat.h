@@ -19,6 +19,9 @@ struct ChatOptions {
   std::size_t max_tokens = 0;  // of each answer; 0 = as many as the context leaves
 };
 
+/// kInvalidArgument when the model came without a tokenizer: there is nothing to say to it.
+Status check_can_chat(const generation::ModelCard& card);
+
 class Chat final {
  public:
   Chat(generation::Generator& generator, ChatOptions options);

@@ -29,6 +29,7 @@ Status run_chat(CLI::App& verb, RunFlags& flags) {
   // Stdin is read as the conversation only after the model was chosen, so that the offer to pull can ask.
   flags.engine.max_batch_size = 1;
   const RunningModel running = TRY(start_model(verb, flags.engine));
+  TRY(check_can_chat(running.generator->card()));
   Interrupts interrupts;
   const bool is_person = is_terminal(STDIN_FILENO) && flags.prompt.empty();
   if (running.generator->card().chat_template == nullptr) {

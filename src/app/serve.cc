@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <fstream>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "app/chat.h"
@@ -60,20 +62,29 @@ std::string base_url(const ServeFlags& flags, std::uint16_t port) {
   return fmt::format("http://{}:{}", is_v6 ? "[" + flags.host + "]" : flags.host, port);
 }
 
+// Path and body of a request that this model answers: a chat, a text to go on with, or token ids.
+std::pair<const char*, std::string> example_call(const generation::ModelCard& card) {
+  const std::string model = fmt::format("{{\"model\":\"{}\",", card.name);
+  if (!card.tokenizer->has_text()) return {"completions", model + R"("prompt":[1,2,3],"return_token_ids":true})"};
+  if (card.chat_template == nullptr) return {"completions", model + R"("prompt":"Once upon a time"})"};
+  return {"chat/completions", model + R"("messages":[{"role":"user","content":"Hello!"}]})"};
+}
+
 void print_summary(const RunningModel& running, const ServeFlags& flags, std::uint16_t port, bool has_keys) {
   const std::string url = base_url(flags, port);
+  const auto [path, body] = example_call(running.generator->card());
   fmt::print(
       "{}batching  up to {} sequences, {} tokens a step\nkeys      {}\nAPI       {}/v1 (base URL for OpenAI clients)\n"
-      "try       curl {}/v1/chat/completions -H 'Content-Type: application/json'{} -d "
-      "'{{\"model\":\"{}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello!\"}}]}}'\nlistening on {}\n",
+      "try       curl {}/v1/{} -H 'Content-Type: application/json'{} -d '{}'\nlistening on {}\n",
       running.summary, flags.engine.max_batch_size, flags.engine.max_batch_tokens,
-      has_keys ? "required" : "none needed (loopback only)", url, url,
-      has_keys ? " -H 'Authorization: Bearer KEY'" : "", running.generator->card().name, url);
+      has_keys ? "required" : "none needed (loopback only)", url, url, path,
+      has_keys ? " -H 'Authorization: Bearer KEY'" : "", body, url);
   std::fflush(stdout);
 }
 
 Status serve(CLI::App& verb, ServeFlags& flags) {
   const RunningModel running = TRY(start_model(verb, flags.engine));
+  if (flags.chats) TRY(check_can_chat(running.generator->card()));
   server::ServerOptions options;
   options.host = flags.host;
   options.port = flags.port;

@@ -36,8 +36,8 @@ class Generator {
   virtual const ModelCard& card() const = 0;
 
   /// Queues a request. The sink hears of it until on_finish, on the engine's thread.
-  ///   Errors   kInvalidArgument (empty prompt; sampling out of range; prompt and answer longer than the context or
-  ///            the KV memory: both figures are named),
+  ///   Errors   kInvalidArgument (empty prompt; ids outside the vocabulary; sampling out of range; prompt and answer
+  ///            longer than the context or the KV memory: both figures are named),
   ///            kExhausted (queue full), kUnavailable (draining)
   virtual Result<Ticket> submit(Request request, std::shared_ptr<Sink> sink) = 0;
 

@@ -27,7 +27,7 @@ struct LoadOptions {
 
 struct LoadedModel {
   std::unique_ptr<LanguageModel> network;
-  std::shared_ptr<const text::Tokenizer> tokenizer;
+  std::shared_ptr<const text::Tokenizer> tokenizer;         // ids_only() for a folder without tokenizer.json
   std::shared_ptr<const text::ChatTemplate> chat_template;  // null for a base model
   std::vector<TokenId> eos;  // every id that ends an answer (config, generation_config, tokenizer)
 };

@@ -67,6 +67,24 @@ TEST_F(CopiedFolder, ATokenizerAloneIsEnoughForWords) {
   EXPECT_EQ(load_model(folder_, {}).error().code, Code::kInvalidArgument);
 }
 
+TEST(LoadText, AFolderWithoutATokenizerHasIdsOnly) {
+  const auto model = load_model(golden("tiny/llama_tied"), {});
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_FALSE(model->tokenizer->has_text());
+  EXPECT_EQ(model->tokenizer->vocab(), model->network->vocab());
+  EXPECT_EQ(model->chat_template, nullptr);
+  EXPECT_EQ(model->eos, std::vector<TokenId>{2});  // of config.json
+  EXPECT_EQ(load_text(golden("tiny/llama_tied")).error().code, Code::kInvalidArgument);
+}
+
+TEST_F(CopiedFolder, EndTokensWithoutATokenizerAreThoseOfBothConfigs) {
+  copy("tiny/llama_tied", {"config.json", "model.safetensors"});
+  write("generation_config.json", R"({"eos_token_id":[7,5,349,-1]})");
+  const auto model = load_model(folder_, {});
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_EQ(model->eos, (std::vector<TokenId>{2, 5, 7}));  // the vocabulary has 349
+}
+
 TEST_F(CopiedFolder, ATemplateFileGoesBeforeTheConfigs) {
   copy("tiny/qwen2", {"tokenizer.json"});
   const std::string listed =

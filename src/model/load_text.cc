@@ -22,11 +22,6 @@ constexpr std::uint64_t kMaxTokenizerBytes = 256ull << 20;
 constexpr std::uint64_t kMaxTemplateBytes = 4ull << 20;
 constexpr std::uint64_t kMaxMerges = 4'194'304;
 
-// Control tokens that end a turn in the families that we run, whatever the checkpoint's lists say: GGUF files often
-// name one end token only, and base models' configs do not know the chat's.
-constexpr std::string_view kEndSpellings[] = {"<|im_end|>",      "<|endoftext|>", "<|eot_id|>", "<|eom_id|>",
-                                              "<|end_of_text|>", "<end_of_turn>", "<|end|>",    "</s>"};
-
 base::Budget tokenizer_budget() { return base::Budget({.bytes = 1ull << 30, .steps = 200'000'000, .depth = 64}); }
 
 std::string_view view(const json::String& text) { return {text.data(), text.size()}; }
@@ -48,10 +43,6 @@ class EndTokens final {
   }
   void add_from(const text::Tokenizer& tokenizer) {
     for (const TokenId id : tokenizer.eos()) add(id);
-    for (const std::string_view spelling : kEndSpellings) {
-      const TokenId id = tokenizer.id_of(spelling);
-      if (id >= 0 && tokenizer.is_special(id)) add(id);
-    }
   }
   std::vector<TokenId> rising() && {
     std::ranges::sort(ids_);
@@ -108,7 +99,6 @@ Result<LoadedText> text_of_gguf(const GgufFile& file) {
                                                          spelling(*loaded.tokenizer, vocabulary.eos)));
   }
   EndTokens ends;
-  for (const std::int32_t id : {vocabulary.eos, vocabulary.eot, vocabulary.eom}) ends.add(id);
   ends.add_from(*loaded.tokenizer);
   loaded.eos = std::move(ends).rising();
   return loaded;
@@ -170,9 +160,8 @@ Result<LoadedText> text_of_folder(const path& folder, std::string_view tokenizer
   return loaded;
 }
 
-}  // namespace
-
-Result<LoadedText> load_text(const path& where) {
+// A checkpoint without tokenizer.json gives only what its configs say, and no tokenizer.
+Result<LoadedText> read_text(const path& where) {
   std::error_code error;
   if (std::filesystem::is_directory(where, error)) {
     const auto tokenizer_json = TRY(read_small_file(where / "tokenizer.json", kMaxTokenizerBytes));
@@ -184,19 +173,35 @@ Result<LoadedText> load_text(const path& where) {
   }
   const Checkpoint checkpoint = TRY(Checkpoint::open(where));
   if (checkpoint.gguf() == nullptr) {
-    return fail(Code::kInvalidArgument, where.string() + " has no tokenizer.json");
+    LoadedText loaded;
+    EndTokens ends;
+    ends.add_from(checkpoint.config());
+    ends.add_from(checkpoint.generation_config());
+    loaded.eos = std::move(ends).rising();
+    return loaded;
   }
   auto loaded = text_of_gguf(*checkpoint.gguf());
   if (!loaded) return fail_in(where.string(), std::move(loaded).error());
   return loaded;
 }
 
+}  // namespace
+
+Result<LoadedText> load_text(const path& where) {
+  LoadedText words = TRY(read_text(where));
+  if (words.tokenizer == nullptr) {
+    return fail(Code::kInvalidArgument, where.string() + " has no tokenizer.json");
+  }
+  return words;
+}
+
 Result<LoadedModel> load_model(const path& where, const LoadOptions& options) {
-  // The words first: they take a moment only, and a checkpoint that lacks them is not worth packing.
-  LoadedText words = TRY(load_text(where));
+  // The words first: they take a moment only, and a checkpoint whose words are broken is not worth packing.
+  LoadedText words = TRY(read_text(where));
   LoadedModel model;
   model.network = TRY(load_network(where, options));
   model.tokenizer = std::move(words.tokenizer);
+  if (model.tokenizer == nullptr) model.tokenizer = text::Tokenizer::ids_only(model.network->vocab());
   model.chat_template = std::move(words.chat_template);
   model.eos = std::move(words.eos);
   std::erase_if(model.eos, [&](TokenId id) { return static_cast<std::size_t>(id) >= model.network->vocab(); });

@@ -3,6 +3,14 @@
 #include "server/answer.h"
 
 namespace autoglm::server {
+namespace {
+
+// Tokens without any text are told apart by their ids.
+std::string name_of(generation::TokenId token, const text::Tokenizer& tokenizer) {
+  return tokenizer.has_text() ? std::string(tokenizer.token_bytes(token)) : "token_id:" + std::to_string(token);
+}
+
+}  // namespace
 
 std::string_view finish_word(generation::FinishReason reason) {
   return reason == generation::FinishReason::kLength ? "length" : "stop";
@@ -10,11 +18,11 @@ std::string_view finish_word(generation::FinishReason reason) {
 
 protocol::TokenRecord token_record(const generation::TokenEvent& event, const text::Tokenizer& tokenizer) {
   protocol::TokenRecord record;
-  record.chosen.token = tokenizer.token_bytes(event.token);
+  record.chosen.token = name_of(event.token, tokenizer);
   record.has_logprob = event.logprob.has_value();
   if (event.logprob) record.chosen.logprob = event.logprob->logprob;
   for (const generation::TokenLogprob& other : event.top) {
-    record.top.push_back({std::string(tokenizer.token_bytes(other.token)), other.logprob});
+    record.top.push_back({name_of(other.token, tokenizer), other.logprob});
   }
   return record;
 }

@@ -45,7 +45,6 @@ class FakeTokenizer final : public text::Tokenizer {
   std::span<const text::TokenId> eos() const override { return {}; }
   bool adds_bos() const override { return true; }
   bool strips_leading_space() const override { return false; }
-  void* bridge_handle() const override { return nullptr; }
 
  private:
   text::TokenId special_at(std::string_view text, std::size_t at, std::span<const text::PlainRange> plain) const {
@@ -120,6 +119,11 @@ class FakeGenerator final : public generation::Generator {
     base::MutexLock lock(mutex_);
     if (is_draining_) return fail(Code::kUnavailable, "the engine is draining");
     if (jobs_.size() >= capacity_) return fail(Code::kExhausted, "the queue is full");
+    for (const auto id : request.prompt) {
+      if (static_cast<std::size_t>(id) >= card_.tokenizer->vocab()) {
+        return fail(Code::kInvalidArgument, "the vocabulary has no such token", "prompt");
+      }
+    }
     const generation::Ticket ticket = ++last_ticket_;
     submitted_.push_back(request);
     jobs_[ticket] = {.request = std::move(request), .sink = std::move(sink)};

@@ -68,13 +68,18 @@ std::string shell_quoted(std::string_view text) {
   return out + "'";
 }
 
-std::string curl_line(const Service& service, std::string_view base_url, bool is_chat) {
-  std::string model;
-  json::append_string(model, service.generator.card().name);
-  const std::string body =
-      is_chat
-          ? R"({"model": )" + model + R"(, "messages": [{"role": "user", "content": "Say hello."}], "stream": true})"
-          : R"({"model": )" + model + R"(, "prompt": "Once upon a time", "max_tokens": 32, "stream": true})";
+std::string curl_line(const Service& service, std::string_view base_url) {
+  const generation::ModelCard& card = service.generator.card();
+  const bool is_chat = card.chat_template != nullptr;
+  std::string body = R"({"model": )";
+  json::append_string(body, card.name);
+  if (is_chat) {
+    body += R"(, "messages": [{"role": "user", "content": "Say hello."}], "stream": true})";
+  } else if (card.tokenizer->has_text()) {
+    body += R"(, "prompt": "Once upon a time", "max_tokens": 32, "stream": true})";
+  } else {
+    body += R"(, "prompt": [1, 2, 3], "max_tokens": 32, "return_token_ids": true, "stream": true})";
+  }
   std::string line = "curl -N " + std::string(base_url) + (is_chat ? "/chat/completions" : "/completions");
   line += " \\\n  -H 'Content-Type: application/json'";
   if (!service.options.api_keys.empty()) line += " \\\n  -H \"Authorization: Bearer $OPENAI_API_KEY\"";
@@ -94,8 +99,8 @@ void serve_page(Service& service, const Call& call) {
   page += "</style><h1>Open-AutoGLM</h1><p>This server runs <code>" + escaped(card.name) +
           "</code> with a context of " + std::to_string(card.context_length) + " tokens, up to " +
           std::to_string(card.max_batch_size) + " requests at a time.</p><h2>Call it</h2><pre>" +
-          escaped(curl_line(service, base_url, card.chat_template != nullptr)) +
-          "</pre><p>For clients of the OpenAI API the base URL is <code>" + escaped(base_url) + "</code>" +
+          escaped(curl_line(service, base_url)) + "</pre><p>For clients of the OpenAI API the base URL is <code>" +
+          escaped(base_url) + "</code>" +
           (service.options.api_keys.empty() ? "; any API key will do."
                                             : "; they need one of the API keys of this server.") +
           "</p><h2>Routes</h2><table>";

@@ -72,9 +72,10 @@ TEST_F(ChatTemplateTest, ReasoningGoesByAllItsNames) {
             "whywhy");
 }
 
-TEST_F(ChatTemplateTest, KwargsNeverTakeOurNames) {
-  for (const std::string name :
-       {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token", "raise_exception", "__now"}) {
+// Threat T-D3, CVE-2025-62426.
+TEST_F(ChatTemplateTest, T_D3_KwargsNeverTakeOurNames) {
+  for (const std::string name : {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token",
+                                 "raise_exception", "tokenize", "chat_template", "__now"}) {
     const auto prompt = render("x", "[]", "null", "{\"" + name + "\":1}");
     ASSERT_FALSE(prompt) << name;
     EXPECT_EQ(prompt.error().code, Code::kInvalidArgument);
@@ -85,11 +86,68 @@ TEST_F(ChatTemplateTest, KwargsNeverTakeOurNames) {
 TEST_F(ChatTemplateTest, ErrorsHaveTheirCodes) {
   EXPECT_EQ(render("{{ raise_exception('no') }}", "[]").error().code, Code::kInvalidArgument);
   EXPECT_EQ(render("{% if %}", "[]").error().code, Code::kInvalidArgument);
-  EXPECT_EQ(render("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "[]").error().code,
-            Code::kExhausted);
-  EXPECT_EQ(render("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "[]").error().code, Code::kExhausted);
-  EXPECT_EQ(render("{{ 'x' * 20000000 }}", "[]").error().code, Code::kExhausted);
   EXPECT_EQ(render("x", "[1]").error().code, Code::kInvalidArgument);
+}
+
+// Threat T-D1, CVE-2024-34359 and CVE-2026-5760: a template comes with a file, and reaches nothing but its variables.
+TEST_F(ChatTemplateTest, T_D1_NothingBehindTheVariablesIsReached) {
+  for (const std::string_view source :
+       {"{{ ''.__class__.__mro__ }}", "{{ messages.__init__.__globals__ }}",
+        "{{ ().__class__.__base__.__subclasses__() }}", "{{ self.__init__ }}",
+        "{{ cycler.__init__.__globals__.os.popen('id').read() }}", "{{ lipsum.__globals__ }}",
+        "{{ get_flashed_messages.__globals__ }}", "{{ messages | attr('__class__') | attr('__mro__') }}",
+        "{% include '/etc/passwd' %}", "{% import '/etc/passwd' as p %}{{ p }}", "{% from 'os' import path %}",
+        "{% extends '/etc/passwd' %}", "{{ open('/etc/passwd') }}", "{{ env('HOME') }}", "{{ debug() }}"}) {
+    const auto prompt = render(source, R"([{"role":"user","content":"hi"}])");
+    if (prompt) {
+      EXPECT_TRUE(prompt->text.empty() || prompt->text == "None") << source << " gives " << prompt->text;
+    } else {
+      EXPECT_EQ(prompt.error().code, Code::kInvalidArgument) << source;
+    }
+  }
+}
+
+// Threat T-D2: steps, nesting, text and output are counted; a template that stays below each bound is rendered.
+TEST_F(ChatTemplateTest, T_D2_StepsAreCounted) {
+  const auto loops = [&](int rounds) {
+    const std::string source =
+        "{% for i in range(" + std::to_string(rounds) + ") %}{% for j in range(1000) %}{% endfor %}{% endfor %}done";
+    const auto prompt = render(source, "[]");
+    return prompt ? prompt->text : std::string(code_name(prompt.error().code));
+  };
+  EXPECT_EQ(loops(100), "done");  // some 3 steps a round of the inner loop, of a million
+  EXPECT_EQ(loops(1'000), code_name(Code::kExhausted));
+  EXPECT_EQ(loops(100'000), code_name(Code::kExhausted));
+  EXPECT_EQ(render("{{ range(1000000000) }}", "[]").error().code, Code::kInvalidArgument);
+}
+
+TEST_F(ChatTemplateTest, T_D2_NestingIsCounted) {
+  const auto macro = [&](int depth) {
+    return render(
+        "{% macro m(n) %}{{ m(n - 1) if n > 0 else 'done' }}{% endmacro %}{{ m(" + std::to_string(depth) + ") }}",
+        "[]");
+  };
+  EXPECT_EQ(macro(8)->text, "done");
+  EXPECT_EQ(macro(64).error().code, Code::kExhausted);
+  EXPECT_EQ(macro(1'000'000).error().code, Code::kExhausted);
+  const auto nested = [](int depth) {
+    return "[{\"content\":" + std::string(depth, '[') + std::string(depth, ']') + "}]";
+  };
+  base::Budget budget({.bytes = 1 << 20, .steps = 1'000, .depth = 200});
+  const auto messages = [&](int depth) {
+    const json::Value value = json::parse(nested(depth), budget).value();
+    return ChatTemplate::parse("x", "", "").value()->render({.messages = &value.as_array()});
+  };
+  EXPECT_EQ(messages(99)->text, "x");
+  EXPECT_EQ(messages(100).error().code, Code::kExhausted);
+}
+
+TEST_F(ChatTemplateTest, T_D2_OutputIsCounted) {
+  constexpr int kMost = 16 << 20;
+  const auto output = [&](int bytes) { return render("{{ 'x' * " + std::to_string(bytes) + " }}", "[]"); };
+  EXPECT_EQ(output(kMost)->text.size(), static_cast<std::size_t>(kMost));
+  EXPECT_EQ(output(kMost + 1).error().code, Code::kExhausted);
+  EXPECT_EQ(output(2'000'000'000).error().code, Code::kExhausted);
 }
 
 TEST_F(ChatTemplateTest, ControlTokensOfACallerArePlain) {

@@ -101,6 +101,9 @@ class BridgeGrammar final : public Grammar {
 
 Result<std::shared_ptr<const Grammar>> Grammar::from_json_schema(std::string_view schema,
                                                                  std::shared_ptr<const Tokenizer> tokenizer) {
+  if (!tokenizer->has_text()) {
+    return fail(Code::kInvalidArgument, "this model has no tokenizer: a schema says nothing of token ids");
+  }
   const Vocabulary vocabulary = TRY(vocabularies().of(tokenizer));
   bridge_grammar* grammar = nullptr;
   std::string where;

@@ -34,7 +34,6 @@ class ByteTokenizer final : public Tokenizer {
   std::span<const TokenId> eos() const override { return eos_; }
   bool adds_bos() const override { return false; }
   bool strips_leading_space() const override { return false; }
-  void* bridge_handle() const override { return nullptr; }
 
  private:
   std::vector<std::string> tokens_;
@@ -289,7 +288,6 @@ TEST_F(GrammarTest, ATokenizerWithoutAnEndIsRefused) {
     std::span<const TokenId> eos() const override { return {}; }
     bool adds_bos() const override { return false; }
     bool strips_leading_space() const override { return false; }
-    void* bridge_handle() const override { return nullptr; }
   };
   EXPECT_EQ(Grammar::any_json_object(std::make_shared<Endless>()).error().code, Code::kInvalidArgument);
 }

@@ -18,22 +18,35 @@ struct FreeTokenizer {
 };
 using Handle = std::unique_ptr<bridge_tokenizer, FreeTokenizer>;
 
-struct Ends {
-  TokenId bos = -1;
-  std::vector<TokenId> eos;
-};
+// Control tokens that end an answer in every family that has them: files often name one end token only, and not the one
+// that the chat template uses; configs of base models do not know the chat's.
+constexpr std::array<std::string_view, 9> kEndSpellings = {"<|im_end|>",      "<|endoftext|>",   "<|eot_id|>",
+                                                           "<|eom_id|>",      "<|end_of_text|>", "<end_of_turn>",
+                                                           "<|observation|>", "<|end|>",         "</s>"};
 
 class BridgeTokenizer final : public Tokenizer {
  public:
-  BridgeTokenizer(Handle handle, Ends ends) : handle_(std::move(handle)), ends_(std::move(ends)) {}
+  BridgeTokenizer(Handle handle, TokenId bos) : handle_(std::move(handle)), bos_(bos) {}
 
   /// What the vocabulary puts before every text decides adds_bos(), and bos() where no file names it.
   Status look_at_frame() {
     const std::vector<TokenId> frame = TRY(encode("", {.add_special = true}));
     if (frame.empty()) return {};
-    if (ends_.bos < 0 && is_special(frame.front())) ends_.bos = frame.front();
-    adds_bos_ = frame.front() == ends_.bos;
+    if (bos_ < 0 && is_special(frame.front())) bos_ = frame.front();
+    adds_bos_ = frame.front() == bos_;
     return {};
+  }
+
+  /// Ids outside the vocabulary are nobody's end.
+  void add_end(std::int64_t id) {
+    if (id < 0 || static_cast<std::size_t>(id) >= vocab()) return;
+    if (std::ranges::find(eos_, static_cast<TokenId>(id)) == eos_.end()) eos_.push_back(static_cast<TokenId>(id));
+  }
+  void add_ends_by_spelling() {
+    for (const std::string_view spelling : kEndSpellings) {
+      const TokenId id = id_of(spelling);
+      if (is_special(id)) add_end(id);
+    }
   }
 
   Result<std::vector<TokenId>> encode(std::string_view text, const EncodeOptions& options) const override {
@@ -71,21 +84,24 @@ class BridgeTokenizer final : public Tokenizer {
     return static_cast<TokenId>(bridge_tokenizer_id_of(handle_.get(), bytes_of(token)));
   }
 
-  TokenId bos() const override { return ends_.bos; }
-  std::span<const TokenId> eos() const override { return ends_.eos; }
+  TokenId bos() const override { return bos_; }
+  std::span<const TokenId> eos() const override { return eos_; }
   bool adds_bos() const override { return adds_bos_; }
   bool strips_leading_space() const override { return bridge_tokenizer_strips_leading_space(handle_.get()) != 0; }
-  void* bridge_handle() const override { return handle_.get(); }
 
  private:
   Handle handle_;
-  Ends ends_;
+  TokenId bos_;
+  std::vector<TokenId> eos_;
   bool adds_bos_ = false;
 };
 
-Result<std::unique_ptr<Tokenizer>> finish(Handle handle, Ends ends) {
-  auto tokenizer = std::make_unique<BridgeTokenizer>(std::move(handle), std::move(ends));
+// `named_ends` are those that the files name.
+Result<std::unique_ptr<Tokenizer>> finish(Handle handle, TokenId bos, std::span<const std::int32_t> named_ends) {
+  auto tokenizer = std::make_unique<BridgeTokenizer>(std::move(handle), bos);
   TRY(tokenizer->look_at_frame());
+  for (const std::int32_t id : named_ends) tokenizer->add_end(id);
+  tokenizer->add_ends_by_spelling();
   return tokenizer;
 }
 
@@ -95,26 +111,6 @@ TokenId token_of_config(const bridge_tokenizer* tokenizer, const json::Object& c
   if (value != nullptr && value->is_object()) value = value->get_object().if_contains("content");
   if (value == nullptr || !value->is_string()) return -1;
   return static_cast<TokenId>(bridge_tokenizer_id_of(tokenizer, bytes_of(value->get_string())));
-}
-
-// Control tokens that end an answer in every family that has them. GGUF files often name only one end token, and not
-// the one that the chat template uses.
-constexpr std::array<std::string_view, 8> kEndSpellings = {
-    "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "</s>", "<|observation|>"};
-
-std::vector<TokenId> ends_of_gguf(const GgufVocabulary& vocabulary, const bridge_tokenizer* tokenizer) {
-  std::vector<TokenId> ends;
-  const auto add = [&](std::int64_t id) {
-    if (id < 0 || static_cast<std::size_t>(id) >= vocabulary.tokens.size()) return;
-    if (std::ranges::find(ends, static_cast<TokenId>(id)) == ends.end()) ends.push_back(static_cast<TokenId>(id));
-  };
-  for (const std::int32_t id : {vocabulary.eos, vocabulary.eot, vocabulary.eom}) add(id);
-  for (const std::int32_t id : vocabulary.eog) add(id);
-  for (const std::string_view spelling : kEndSpellings) {
-    const std::int64_t id = bridge_tokenizer_id_of(tokenizer, bytes_of(spelling));
-    if (id >= 0 && bridge_tokenizer_is_special(tokenizer, static_cast<std::uint32_t>(id)) != 0) add(id);
-  }
-  return ends;
 }
 
 // Llama 3's converter writes no add_bos_token, and SentencePiece files may leave it out too; both mean yes.
@@ -133,7 +129,8 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_json(std::string_view tokeniz
   TRY(call_bridge(
       [&](bridge_sink error) { return bridge_tokenizer_from_json(bytes_of(tokenizer_json), error, &made); }));
   Handle handle(made);
-  Ends ends;
+  TokenId bos = -1;
+  TokenId eos = -1;
   if (!config_json.empty()) {
     Result<json::Value> config = json::parse(config_json, budget);
     if (!config) {
@@ -141,11 +138,10 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_json(std::string_view tokeniz
       return fail_in("tokenizer_config.json", std::move(config).error());
     }
     if (!config->is_object()) return fail(Code::kCorrupt, "tokenizer_config.json is not an object");
-    ends.bos = token_of_config(made, config->get_object(), "bos_token");
-    const TokenId eos = token_of_config(made, config->get_object(), "eos_token");
-    if (eos >= 0) ends.eos.push_back(eos);
+    bos = token_of_config(made, config->get_object(), "bos_token");
+    eos = token_of_config(made, config->get_object(), "eos_token");
   }
-  return finish(std::move(handle), std::move(ends));
+  return finish(std::move(handle), bos, {&eos, 1});
 }
 
 Result<std::unique_ptr<Tokenizer>> Tokenizer::from_gguf(const GgufVocabulary& vocabulary, base::Budget& budget) {
@@ -178,7 +174,8 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_gguf(const GgufVocabulary& vo
   TRY(call_bridge([&](bridge_sink error) { return bridge_tokenizer_from_gguf(&source, error, &made); }));
   Handle handle(made);
   const bool has_bos = vocabulary.bos >= 0 && static_cast<std::size_t>(vocabulary.bos) < count;
-  return finish(std::move(handle), {.bos = has_bos ? vocabulary.bos : -1, .eos = ends_of_gguf(vocabulary, made)});
+  const std::int32_t ends[] = {vocabulary.eos, vocabulary.eot, vocabulary.eom};
+  return finish(std::move(handle), has_bos ? vocabulary.bos : -1, ends);
 }
 
 std::vector<std::string> control_spellings(const Tokenizer& tokenizer) {

@@ -33,7 +33,6 @@ struct GgufVocabulary {
   std::vector<std::int32_t> token_types;  // 1 normal 2 unknown 3 control 4 user-defined 5 unused 6 byte
   std::vector<std::string> merges;        // BPE: "left right"
   std::int32_t bos = -1, eos = -1, eot = -1, eom = -1, unknown = -1, padding = -1;  // -1 = absent
-  std::vector<std::int32_t> eog;                                                    // further end-of-generation ids
   std::optional<bool> add_bos;  // absent: as the kind of vocabulary has it (SentencePiece and Llama 3: true)
   bool add_eos = false, add_space_prefix = true;
 };
@@ -48,6 +47,8 @@ class Tokenizer {
                                                       base::Budget& budget);
   /// From GGUF metadata. kInvalidArgument names a model or pre-tokenizer that we lack.
   static Result<std::unique_ptr<Tokenizer>> from_gguf(const GgufVocabulary& vocabulary, base::Budget& budget);
+  /// For a model that came without a tokenizer: `vocab` tokens that have no text. Texts are kInvalidArgument.
+  static std::unique_ptr<Tokenizer> ids_only(std::size_t vocab);
 
   struct EncodeOptions {
     bool add_special = false;                // bos / eos as the post-processor says
@@ -61,18 +62,20 @@ class Tokenizer {
   virtual Result<std::string> decode(std::span<const TokenId> ids, bool skip_special) const = 0;
 
   virtual std::size_t vocab() const = 0;
+  /// False only for ids_only(): every token's text is empty.
+  virtual bool has_text() const { return true; }
   /// The raw bytes that a token stands for in the middle of a text (a byte-fallback token is its byte; a special token
   /// its spelling).
   virtual std::string_view token_bytes(TokenId id) const = 0;
   virtual bool is_special(TokenId id) const = 0;            // hidden by skip_special
   virtual TokenId id_of(std::string_view token) const = 0;  // -1 when there is none
   virtual TokenId bos() const = 0;                          // -1 when there is none
-  virtual std::span<const TokenId> eos() const = 0;         // what the tokenizer itself knows; the model may add more
+  /// What ends an answer as far as the tokenizer knows, named ones first: those that its files name, and control tokens
+  /// known by their spelling. The model's configs may add more.
+  virtual std::span<const TokenId> eos() const = 0;
   virtual bool adds_bos() const = 0;
   /// True when the first space of a decoded text is an artefact (SentencePiece with a dummy prefix).
   virtual bool strips_leading_space() const = 0;
-  /// Opaque pointer for the grammar compiler (bridge handle).
-  virtual void* bridge_handle() const = 0;
 };
 
 /// The spellings of all control tokens, for ChatTemplate::Inputs::special. Build once per model.

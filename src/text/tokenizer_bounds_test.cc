@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include <fstream>
 #include <functional>
@@ -17,6 +18,7 @@ namespace {
 constexpr std::size_t kMaxTextBytes = 4u << 20;  // MAX_TEXT_BYTES of the bridge
 constexpr std::size_t kMaxWhiteRun = 500'000;    // MAX_WHITE_RUN
 constexpr std::size_t kHostileBytes = 128u << 10;
+constexpr std::size_t kLongWordBytes = 1u << 20;
 
 std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -43,10 +45,10 @@ std::string repeated(std::string_view unit, std::size_t bytes) {
 
 // Runs `work` on a thread whose stack is so small that recursion over a text would overflow it.
 void on_small_stack(const std::function<void()>& work) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
   constexpr std::size_t kStackBytes = 1024u << 10;  // instrumented frames are several times larger
 #else
-  constexpr std::size_t kStackBytes = 256u << 10;
+  constexpr std::size_t kStackBytes = 128u << 10;
 #endif
   pthread_attr_t attributes;
   ASSERT_EQ(pthread_attr_init(&attributes), 0);
@@ -63,7 +65,8 @@ void on_small_stack(const std::function<void()>& work) {
 
 class HostileText : public testing::TestWithParam<std::string> {};
 
-TEST_P(HostileText, OfOneKindIsTokenizedWithoutADeepStack) {
+// Threat T-B2: a pre-tokenizer that recurses once a character overflows this stack.
+TEST_P(HostileText, T_B2_OfOneKindIsTokenizedWithoutADeepStack) {
   const auto tokenizer = tokenizer_of(GetParam());
   ASSERT_NE(tokenizer, nullptr);
   for (const std::string_view unit : {"a", " ", "\n", "\t \n", "中", "👨‍👩‍👧", "ab", "1", "!", " a", "'s",
@@ -76,12 +79,29 @@ TEST_P(HostileText, OfOneKindIsTokenizedWithoutADeepStack) {
   }
 }
 
-TEST_P(HostileText, IsBoundedInLength) {
+// Threat T-B3: words of a mebibyte. Merging them with the square of their length would take 10^12 steps each, beyond
+// the patience of any test runner.
+TEST_P(HostileText, T_B3_LongWordsAreNotMergedInSquareTime) {
   const auto tokenizer = tokenizer_of(GetParam());
   ASSERT_NE(tokenizer, nullptr);
-  EXPECT_EQ(tokenizer->encode(std::string(kMaxTextBytes + 1, 'a'), {}).error().code, Code::kExhausted);
-  EXPECT_EQ(tokenizer->encode(std::string(16u << 20, ' '), {}).error().code, Code::kExhausted);
+  for (const std::string_view unit : {"a", "ab", "中", "👨‍👩‍👧", "1", "!"}) {
+    const std::string text = repeated(unit, kLongWordBytes);
+    const auto ids = tokenizer->encode(text, {});
+    ASSERT_TRUE(ids) << unit;
+    EXPECT_LE(ids->size(), text.size() + 1) << unit;
+  }
+}
+
+TEST_P(HostileText, T_B3_IsBoundedInLength) {
+  const auto tokenizer = tokenizer_of(GetParam());
+  ASSERT_NE(tokenizer, nullptr);
+  std::string words = repeated("word ", kMaxTextBytes);
+  words.resize(kMaxTextBytes, '.');
+  EXPECT_TRUE(tokenizer->encode(words, {}));
+  EXPECT_EQ(tokenizer->encode(words + ".", {}).error().code, Code::kExhausted);
+  EXPECT_TRUE(tokenizer->encode(std::string(kMaxWhiteRun, ' '), {}));
   EXPECT_EQ(tokenizer->encode(std::string(kMaxWhiteRun + 1, ' '), {}).error().code, Code::kExhausted);
+  EXPECT_EQ(tokenizer->encode(std::string(16u << 20, ' '), {}).error().code, Code::kExhausted);
 }
 
 TEST_P(HostileText, OfRandomCharactersComesBack) {
@@ -102,6 +122,19 @@ TEST_P(HostileText, OfRandomCharactersComesBack) {
 
 INSTANTIATE_TEST_SUITE_P(All, HostileText, testing::Values("bpe_llama3", "bpe_qwen2", "sp_bpe", "sp_bpe_gemma"),
                          [](const auto& info) { return info.param; });
+
+// Threat T-B1: a length that is small when it is cut to 32 bits. The text is a mapping of zeros that costs no memory.
+TEST(TokenizerBounds, T_B1_LengthsKeepTheir64Bits) {
+  const auto tokenizer = tokenizer_of("bpe_llama3");
+  ASSERT_NE(tokenizer, nullptr);
+  constexpr std::size_t kBytes = (std::size_t{1} << 32) + 4;
+  void* const zeros = mmap(nullptr, kBytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  ASSERT_NE(zeros, MAP_FAILED);
+  const auto ids = tokenizer->encode({static_cast<const char*>(zeros), kBytes}, {});
+  munmap(zeros, kBytes);
+  ASSERT_FALSE(ids);
+  EXPECT_EQ(ids.error().code, Code::kExhausted);
+}
 
 // Long texts are cut into pieces where that changes nothing; the cut must really change nothing.
 TEST(TokenizerPieces, ALongTextGivesTheIdsOfItsParts) {
@@ -193,7 +226,7 @@ TEST(TokenizerFile, ItsConfigIsCheckedToo) {
   const auto unnamed = made(R"({"bos_token":null,"eos_token":5})");
   ASSERT_TRUE(unnamed);
   EXPECT_EQ((*unnamed)->bos(), 1);  // the post-processor puts it first
-  EXPECT_TRUE((*unnamed)->eos().empty());
+  EXPECT_EQ(std::vector((*unnamed)->eos().begin(), (*unnamed)->eos().end()), std::vector<TokenId>{2});  // </s>
 }
 
 // A small vocabulary as a GGUF file would hold it.
@@ -277,13 +310,14 @@ TEST(TokenizerOfVocabulary, EveryKnownPreTokenizerCutsText) {
   }
 }
 
-TEST(TokenizerOfVocabulary, OddTokensAndIdsAreHarmless) {
+// Threat T-A6: "<0x-1>" is no byte, and ids outside the vocabulary are nobody's.
+TEST(TokenizerOfVocabulary, T_A6_OddTokensAndIdsAreHarmless) {
   GgufVocabulary vocabulary = small_vocabulary();
   vocabulary.tokens[3] = "<0x-1>";
   vocabulary.tokens[5] = "";
   vocabulary.unknown = 1'000'000;
   vocabulary.eot = 99;
-  vocabulary.eog = {-5, 7, 2};
+  vocabulary.eom = 7;
   base::Budget budget;
   const auto made = Tokenizer::from_gguf(vocabulary, budget);
   ASSERT_TRUE(made) << made.error().message;

@@ -129,7 +129,8 @@ TEST_P(GoldenTokenizer, StreamingNeverTakesTextBack) {
   }
 }
 
-TEST_P(GoldenTokenizer, NoTextOfAUserBecomesAControlToken) {
+// Threat T-B4, CVE-2026-44222.
+TEST_P(GoldenTokenizer, T_B4_NoTextOfAUserBecomesAControlToken) {
   const auto has_special = [&](const std::vector<TokenId>& ids) {
     return std::ranges::any_of(ids, [&](TokenId id) { return tokenizer_->is_special(id); });
   };

@@ -13,6 +13,7 @@
 #include "engine/step_loop.h"
 #include "model/load.h"
 #include "parity/bit_exact_witness.h"
+#include "parity/golden.h"
 
 namespace autoglm::parity {
 namespace {
@@ -32,22 +33,6 @@ constexpr bool kIsSanitized = true;
 #else
 constexpr bool kIsSanitized = false;
 #endif
-
-// Tokens without text: these tests look at ids and logits only.
-class NoText final : public text::Tokenizer {
- public:
-  Result<std::vector<text::TokenId>> encode(std::string_view, const EncodeOptions&) const override { return {}; }
-  Result<std::string> decode(std::span<const text::TokenId>, bool) const override { return ""; }
-  std::size_t vocab() const override { return 0; }
-  std::string_view token_bytes(text::TokenId) const override { return {}; }
-  bool is_special(text::TokenId) const override { return false; }
-  text::TokenId id_of(std::string_view) const override { return -1; }
-  text::TokenId bos() const override { return -1; }
-  std::span<const text::TokenId> eos() const override { return {}; }
-  bool adds_bos() const override { return false; }
-  bool strips_leading_space() const override { return false; }
-  void* bridge_handle() const override { return nullptr; }
-};
 
 class Silent final : public generation::Sink {
  public:
@@ -91,7 +76,7 @@ std::size_t all_blocks(const Workload& work) { return work.count * blocks_for(wo
 
 /// Runs all requests to their ends and returns how often a sequence was preempted.
 std::size_t run(WitnessedModel& model, const Workload& work, const Variant& variant) {
-  static const NoText no_text;
+  const auto no_text = text::Tokenizer::ids_only(model.vocab());
   base::VirtualClock clock;
   telemetry::Registry registry;
   engine::EngineMetrics metrics(registry);
@@ -107,7 +92,7 @@ std::size_t run(WitnessedModel& model, const Workload& work, const Variant& vari
   const std::vector<Request> requests = make_requests(work, model.vocab());
   for (std::size_t i = 0; i < requests.size(); ++i) {
     engine::SamplingState state(requests[i], {}, i, model.vocab(), work.answer, nullptr);
-    loop.add(std::make_unique<engine::Sequence>(i + 1, requests[i], sink, std::move(state), work.answer, no_text,
+    loop.add(std::make_unique<engine::Sequence>(i + 1, requests[i], sink, std::move(state), work.answer, *no_text,
                                                 clock.now()));
   }
   for (std::size_t step = 0; step < 100'000 && !loop.scheduler().is_idle(); ++step) loop.step();
@@ -224,9 +209,7 @@ TEST(BitExact, EveryWeightType) {
 }
 
 TEST(BitExactRealModel, QwenInFastMode) {
-  const char* folder = std::getenv("OPENAUTOGLM_TEST_MODELS");
-  ASSERT_NE(folder, nullptr) << "OPENAUTOGLM_TEST_MODELS must name a folder with qwen05.gguf";
-  const std::filesystem::path path = std::filesystem::path(folder) / "qwen05.gguf";
+  const std::filesystem::path path = real_model("qwen05.gguf");
   std::size_t compared = 0;
   for (const kernels::Isa isa : kernels::available_isas()) {
     // The scalar reference is some fifty times slower than the others: it runs a smaller load through fewer variants.

@@ -2,25 +2,16 @@
 #include "parity/golden.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 
 #include "base/check.h"
-#include "base/json.h"
 
 namespace autoglm::parity {
 namespace {
 
 namespace fs = std::filesystem;
-
-json::Object read_object(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  CHECK(file.good()) << path.string();
-  base::Budget budget;
-  auto value = json::parse(std::string(std::istreambuf_iterator<char>(file), {}), budget);
-  CHECK(value && value->is_object()) << path.string();
-  return std::move(value->get_object());
-}
 
 template <typename T>
 std::vector<T> numbers(const json::Object& object, std::string_view key) {
@@ -53,7 +44,8 @@ GoldenPrompt read_prompt(const json::Object& object) {
 }
 
 Golden read(const fs::path& path, const fs::path& model) {
-  const json::Object object = read_object(path);
+  const json::Value value = read_json(path);
+  const json::Object& object = value.as_object();
   Golden golden;
   golden.model = model;
   if (const json::Value* atol = object.if_contains("atol_f32"); atol != nullptr) {
@@ -73,6 +65,31 @@ Golden read(const fs::path& path, const fs::path& model) {
 }  // namespace
 
 fs::path golden_folder() { return fs::path(TESTDATA_DIR) / "golden"; }
+
+std::string read_text(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  CHECK(file.good()) << path.string();
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+json::Value read_json(const fs::path& path) {
+  base::Budget budget;
+  auto value = json::parse(read_text(path), budget);
+  CHECK(value) << path.string();
+  return std::move(*value);
+}
+
+std::vector<model::TokenId> ids_of(const json::Value& list) {
+  std::vector<model::TokenId> ids;
+  for (const json::Value& id : list.as_array()) ids.push_back(static_cast<model::TokenId>(id.as_int64()));
+  return ids;
+}
+
+fs::path real_model(const std::string& file) {
+  const char* const folder = std::getenv("OPENAUTOGLM_TEST_MODELS");
+  CHECK(folder != nullptr) << "OPENAUTOGLM_TEST_MODELS must name a folder with " << file;
+  return fs::path(folder) / file;
+}
 
 std::vector<std::string> golden_names(const std::string& kind) {
   std::vector<std::string> names;

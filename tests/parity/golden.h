@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "model/batch.h"
 
 namespace autoglm::parity {
@@ -34,6 +35,13 @@ struct Golden {
 };
 
 std::filesystem::path golden_folder();
+/// A committed file, whole; a missing or broken one ends the test program.
+std::string read_text(const std::filesystem::path& path);
+json::Value read_json(const std::filesystem::path& path);
+std::vector<model::TokenId> ids_of(const json::Value& list);
+/// `file` in the folder that OPENAUTOGLM_TEST_MODELS names; without that variable the test program ends. For suites
+/// named *RealModel*, which are registered only where it is set.
+std::filesystem::path real_model(const std::string& file);
 /// The names of every golden below `kind`: "tiny" or "gguf", sorted.
 std::vector<std::string> golden_names(const std::string& kind);
 /// Reads tiny/NAME/golden.json or gguf/NAME.golden.json; a missing or broken one ends the test program.

@@ -3,9 +3,6 @@
 // best instruction set. Needs the folder that OPENAUTOGLM_TEST_MODELS names; label `model`.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
-
 #include "base/thread_pool.h"
 #include "kernels/cpu.h"
 #include "parity/comparison.h"
@@ -34,11 +31,7 @@ constexpr Case kCases[] = {{"smollm2", "smollm2.gguf", 1.5f, 0.4, 0.5f},
 
 class RealModel : public testing::TestWithParam<Case> {
  protected:
-  void SetUp() override {
-    const char* const folder = std::getenv("OPENAUTOGLM_TEST_MODELS");
-    ASSERT_NE(folder, nullptr) << "OPENAUTOGLM_TEST_MODELS must name a folder with " << GetParam().file;
-    golden_ = read_real_golden(GetParam().name, std::filesystem::path(folder) / GetParam().file);
-  }
+  void SetUp() override { golden_ = read_real_golden(GetParam().name, real_model(GetParam().file)); }
   std::unique_ptr<model::LanguageModel> load_for(kernels::Compute compute) const {
     return load(golden_, kernels::available_isas().back(), compute, base::usable_cores());
   }

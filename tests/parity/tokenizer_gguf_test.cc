@@ -3,121 +3,87 @@
 // real models where their folder is given (OPENAUTOGLM_TEST_MODELS).
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
-#include "base/json.h"
-#include "model/formats/gguf.h"
-#include "model/formats/mapped_file.h"
-#include "text/tokenizer.h"
+#include "model/load.h"
+#include "parity/golden.h"
 
-namespace autoglm {
+namespace autoglm::parity {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string golden(const std::string& path) { return std::string(TESTDATA_DIR) + "/golden/" + path; }
-
-json::Value read_json(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  EXPECT_TRUE(file) << path;
-  base::Budget budget;
-  auto value = json::parse(std::string(std::istreambuf_iterator<char>(file), {}), budget);
-  EXPECT_TRUE(value) << path;
-  return value ? *value : json::Value();
+std::shared_ptr<const text::Tokenizer> tokenizer_of(const fs::path& path) {
+  auto words = model::load_text(path);
+  EXPECT_TRUE(words) << words.error().message;
+  return words ? std::move(words->tokenizer) : nullptr;
 }
 
-std::vector<text::TokenId> ids_of(const json::Value& value) {
-  std::vector<text::TokenId> ids;
-  for (const auto& id : value.as_array()) ids.push_back(static_cast<text::TokenId>(id.as_int64()));
-  return ids;
-}
-
-// The tokenizer's keys, straight from the file: what the loader does, without the loader.
-std::unique_ptr<text::Tokenizer> tokenizer_of(const std::string& path) {
-  auto file = model::MappedFile::open(path);
-  EXPECT_TRUE(file) << path;
-  if (!file) return nullptr;
-  base::Budget budget({.bytes = 512u << 20});
-  const auto parsed = model::GgufFile::parse(file->bytes(), budget);
-  EXPECT_TRUE(parsed) << path;
-  if (!parsed) return nullptr;
-  constexpr std::uint64_t kMost = 1 << 20;
-  const auto id = [&](const char* key) {
-    return static_cast<std::int32_t>(parsed->find_int(std::string("tokenizer.ggml.") + key).value().value_or(-1));
-  };
-  text::GgufVocabulary vocabulary;
-  vocabulary.model = parsed->get_string("tokenizer.ggml.model").value();
-  vocabulary.pre = parsed->find_string("tokenizer.ggml.pre").value().value_or("");
-  vocabulary.tokens = parsed->find_strings("tokenizer.ggml.tokens", kMost).value();
-  vocabulary.scores = parsed->find_floats("tokenizer.ggml.scores", kMost).value();
-  vocabulary.token_types = parsed->find_ints("tokenizer.ggml.token_type", kMost).value();
-  vocabulary.merges = parsed->find_strings("tokenizer.ggml.merges", kMost).value();
-  vocabulary.bos = id("bos_token_id");
-  vocabulary.eos = id("eos_token_id");
-  vocabulary.unknown = id("unknown_token_id");
-  vocabulary.add_bos = parsed->find_bool("tokenizer.ggml.add_bos_token").value();
-  vocabulary.add_space_prefix = parsed->find_bool("tokenizer.ggml.add_space_prefix").value().value_or(true);
-  auto tokenizer = text::Tokenizer::from_gguf(vocabulary, budget);
-  EXPECT_TRUE(tokenizer) << path << ": " << tokenizer.error().message;
-  return tokenizer ? std::move(*tokenizer) : nullptr;
+// Threat T-B4: a text that a user wrote holds no control token, whichever it spells.
+void expect_no_control_token(const text::Tokenizer& tokenizer) {
+  const std::vector<std::string> spellings = text::control_spellings(tokenizer);
+  EXPECT_FALSE(spellings.empty());
+  for (const std::string& spelling : spellings) {
+    const std::string text = "a " + spelling + spelling + "\n" + spelling + " b";
+    const text::PlainRange all{.begin = 0, .end = text.size()};
+    for (const auto& ids : {tokenizer.encode(text, {}).value(),
+                            tokenizer.encode(text, {.parse_special = true, .plain = {&all, 1}}).value()}) {
+      for (const text::TokenId id : ids) EXPECT_FALSE(tokenizer.is_special(id)) << spelling;
+    }
+  }
 }
 
 TEST(TokenizerOfGguf, TinyFilesGiveTheSameIds) {
   int files = 0;
-  for (const auto& entry : fs::directory_iterator(golden("gguf"))) {
-    if (entry.path().extension() != ".gguf") continue;
-    const json::Value expected = read_json(fs::path(entry.path()).replace_extension(".golden.json"));
-    const auto* texts = expected.as_object().if_contains("texts");
+  for (const std::string& name : golden_names("gguf")) {
+    const json::Value golden = read_json(golden_folder() / "gguf" / (name + ".golden.json"));
+    const auto* texts = golden.as_object().if_contains("texts");
     if (texts == nullptr) continue;
     ++files;
-    const auto tokenizer = tokenizer_of(entry.path());
+    const auto tokenizer = tokenizer_of(golden_folder() / "gguf" / (name + ".gguf"));
     ASSERT_NE(tokenizer, nullptr);
-    for (const auto& item : texts->as_array()) {
+    expect_no_control_token(*tokenizer);
+    for (const json::Value& item : texts->as_array()) {
       const std::string_view text = item.at("text").as_string();
       EXPECT_EQ(tokenizer->encode(text, {.parse_special = true}).value(), ids_of(item.at("ids")))
-          << entry.path() << ": " << text;
+          << name << ": " << text;
       const auto* with_bos = item.as_object().if_contains("ids_with_bos");
       if (with_bos == nullptr) continue;
       const auto ids = tokenizer->encode(text, {.add_special = true, .parse_special = true}).value();
-      EXPECT_EQ(ids, ids_of(*with_bos)) << entry.path() << ": " << text;
+      EXPECT_EQ(ids, ids_of(*with_bos)) << name << ": " << text;
     }
   }
   EXPECT_GE(files, 4);
 }
 
-// One real model: its golden folder and its file in the folder of models.
+// One real model: its golden and its file in the folder of models.
 struct RealModel {
-  const char* folder;
+  const char* name;
   const char* file;
 };
 
 class TokenizerOfRealModel : public testing::TestWithParam<RealModel> {};
 
 TEST_P(TokenizerOfRealModel, GivesTheSameIds) {
-  const char* models = std::getenv("OPENAUTOGLM_TEST_MODELS");
-  if (models == nullptr) GTEST_SKIP() << "OPENAUTOGLM_TEST_MODELS names no folder";
-  const auto tokenizer = tokenizer_of(std::string(models) + "/" + GetParam().file);
+  const auto tokenizer = tokenizer_of(real_model(GetParam().file));
   ASSERT_NE(tokenizer, nullptr);
-  const std::string folder = golden(std::string("real/") + GetParam().folder);
-  const json::Value expected = read_json(folder + "/golden.json");
+  expect_no_control_token(*tokenizer);
+  const fs::path folder = golden_folder() / "real" / GetParam().name;
+  const json::Value golden = read_json(folder / "golden.json");
   const auto check = [&](const json::Value& item) {
     const std::string_view text = item.at("text").as_string();
-    const auto wanted = ids_of(item.at("ids"));
     const auto ids = tokenizer->encode(text, {.add_special = true, .parse_special = true}).value();
-    EXPECT_EQ(ids, wanted) << text;
+    EXPECT_EQ(ids, ids_of(item.at("ids"))) << text;
     EXPECT_EQ(tokenizer->decode(ids, true).value(), text);
   };
-  for (const auto& prompt : expected.at("prompts").as_array()) {
+  for (const json::Value& prompt : golden.at("prompts").as_array()) {
     check(prompt);
     EXPECT_EQ(tokenizer->decode(ids_of(prompt.at("greedy")), false).value(),
               std::string_view(prompt.at("greedy_text").as_string()));
   }
-  check(expected.at("nll"));
-  if (!fs::exists(folder + "/chat_template.json")) return;
-  for (const auto& item : read_json(folder + "/chat_template.json").at("cases").as_array()) {
+  check(golden.at("nll"));
+  if (!fs::exists(folder / "chat_template.json")) return;
+  for (const json::Value& item : read_json(folder / "chat_template.json").at("cases").as_array()) {
     const auto* rendered = item.as_object().if_contains("rendered");
     if (rendered == nullptr) continue;
     EXPECT_EQ(tokenizer->encode(rendered->as_string(), {.parse_special = true}).value(), ids_of(item.at("ids")))
@@ -125,10 +91,10 @@ TEST_P(TokenizerOfRealModel, GivesTheSameIds) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, TokenizerOfRealModel,
+INSTANTIATE_TEST_SUITE_P(Catalogue, TokenizerOfRealModel,
                          testing::Values(RealModel{"smollm2", "smollm2.gguf"}, RealModel{"gemma3", "gemma3-270m.gguf"},
                                          RealModel{"qwen05", "qwen05.gguf"}, RealModel{"qwen15", "qwen15.gguf"}),
-                         [](const auto& info) { return std::string(info.param.folder); });
+                         [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace
-}  // namespace autoglm
+}  // namespace autoglm::parity

@@ -20,33 +20,35 @@ std::unexpected<Error> refuse(std::string_view what, std::string_view name) {
                                           "\", which is not supported; supported are " + known);
 }
 
-Result<Description> describe_gguf(const GgufFile& file) {
-  const std::string_view architecture = TRY(file.get_string("general.architecture"));
-  for (const Family* family : kFamilies) {
-    if (family->architecture == architecture) return Description{TRY(family->from_gguf(file)), &gguf_names()};
-  }
-  return refuse("architecture", architecture);
-}
-
-Result<Description> describe_json(const json::Object& config) {
-  const json::Value* const type = config.if_contains("model_type");
-  if (type == nullptr || !type->is_string()) return fail(Code::kCorrupt, "config.json names no model_type");
-  const std::string_view name(type->get_string().data(), type->get_string().size());
-  for (const Family* family : kFamilies) {
-    if (family->model_type == name) return Description{TRY(family->from_json(config)), &family->json_names()};
-  }
-  return refuse("model_type", name);
+Result<Description> checked(Description description) {
+  TRY(check_config(description.config));
+  return description;
 }
 
 }  // namespace
 
-Result<Description> describe(const Checkpoint& checkpoint) {
-  auto description =
-      checkpoint.gguf() != nullptr ? describe_gguf(*checkpoint.gguf()) : describe_json(checkpoint.config());
-  if (description) {
-    if (const Status status = check_config(description->config); !status) return std::unexpected(status.error());
+Result<Description> describe(const GgufFile& file) {
+  const std::string_view architecture = TRY(file.get_string("general.architecture"));
+  for (const Family* family : kFamilies) {
+    if (family->architecture == architecture) return checked(Description{TRY(family->from_gguf(file)), &gguf_names()});
   }
-  return description;
+  return refuse("architecture", architecture);
+}
+
+Result<Description> describe(const json::Object& config) {
+  const json::Value* const type = config.if_contains("model_type");
+  if (type == nullptr || !type->is_string()) return fail(Code::kCorrupt, "config.json names no model_type");
+  const std::string_view name(type->get_string().data(), type->get_string().size());
+  for (const Family* family : kFamilies) {
+    if (family->model_type == name) {
+      return checked(Description{TRY(family->from_json(config)), &family->json_names()});
+    }
+  }
+  return refuse("model_type", name);
+}
+
+Result<Description> describe(const Checkpoint& checkpoint) {
+  return checkpoint.gguf() != nullptr ? describe(*checkpoint.gguf()) : describe(checkpoint.config());
 }
 
 }  // namespace autoglm::model

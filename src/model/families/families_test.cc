@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "model/families/family.h"
 #include "model/formats/gguf_writer.h"
@@ -59,15 +61,17 @@ std::string llama_config(const std::string& extra = "", const std::string& witho
   return config + "}";
 }
 
-GgufWriter gguf(const std::string& architecture) {
+// The same in GGUF but for the heads; the key `without` below the architecture is left out.
+GgufWriter gguf(const std::string& architecture, std::string_view without = "") {
+  constexpr std::pair<const char*, std::uint32_t> kNumbers[] = {
+      {"context_length", 512}, {"embedding_length", 64}, {"block_count", 6}, {"feed_forward_length", 96}};
   GgufWriter writer;
-  writer.text("general.architecture", architecture)
-      .number(architecture + ".context_length", 512)
-      .number(architecture + ".embedding_length", 64)
-      .number(architecture + ".block_count", 6)
-      .number(architecture + ".feed_forward_length", 96)
-      .real(architecture + ".attention.layer_norm_rms_epsilon", 1e-5f)
-      .tensor("token_embd.weight", {64, 100}, 0, 64 * 100 * 4);
+  writer.text("general.architecture", architecture).tensor("token_embd.weight", {64, 100}, 0, 64 * 100 * 4);
+  for (const auto& [key, value] : kNumbers) {
+    if (without != key) writer.number(architecture + "." + key, value);
+  }
+  const std::string epsilon = "attention.layer_norm_rms_epsilon";
+  if (without != epsilon) writer.real(architecture + "." + epsilon, 1e-5f);
   return writer;
 }
 
@@ -98,9 +102,72 @@ TEST_F(Families, LlamaRopeScalingOldAndNewSpelling) {
     ASSERT_TRUE(result.config.ropes[0].llama3);
     EXPECT_EQ(result.config.ropes[0].llama3->original_context, 64);
   }
+  const auto unsaid = describe_config(llama_config(
+      R"("rope_scaling":{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0})"));
+  ASSERT_TRUE(unsaid) << unsaid.error().message;
+  EXPECT_EQ(unsaid->config.ropes[0].llama3->original_context, 512);  // max_position_embeddings
   const auto linear = describe_config(llama_config(R"("rope_scaling":{"type":"linear","factor":2})"));
   ASSERT_TRUE(linear);
   EXPECT_EQ(linear->config.ropes[0].linear_factor, 2);
+}
+
+// What a key means that is not there: transformers 5, configuration_llama.py, _qwen2.py, _qwen3.py and _gemma3.py.
+TEST_F(Families, AbsentKeysMeanTheFamilysOwnDefaults) {
+  struct Expected {
+    const char* family;
+    std::size_t heads, kv_heads, head_dim, context_length;
+    bool is_tied;
+    double theta;
+    kernels::Activation activation;
+  };
+  const Expected all[] = {
+      {"llama", 4, 4, 16, 2'048, false, 10'000, kernels::Activation::kSilu},
+      {"qwen2", 32, 32, 2, 32'768, false, 10'000, kernels::Activation::kSilu},
+      {"qwen3", 32, 32, 128, 32'768, false, 10'000, kernels::Activation::kSilu},
+      {"gemma3_text", 4, 4, 256, 131'072, true, 1'000'000, kernels::Activation::kGeluTanh},
+  };
+  for (const Expected& expected : all) {
+    SCOPED_TRACE(expected.family);
+    const std::string sizes = R"({"model_type":")" + std::string(expected.family) +
+                              R"(","vocab_size":100,"hidden_size":64,"num_hidden_layers":12,"intermediate_size":96,)" +
+                              R"("num_attention_heads":)" + std::to_string(expected.heads) + "}";
+    const auto result = describe_config(sizes);
+    ASSERT_TRUE(result) << result.error().message;
+    const ModelConfig& config = result->config;
+    EXPECT_EQ(config.kv_heads, expected.kv_heads);
+    EXPECT_EQ(config.head_dim, expected.head_dim);
+    EXPECT_EQ(config.context_length, expected.context_length);
+    EXPECT_EQ(config.has_tied_head, expected.is_tied);
+    EXPECT_EQ(config.activation, expected.activation);
+    EXPECT_EQ(config.norm_eps, 1e-6);
+    EXPECT_EQ(config.ropes[0].theta, expected.theta);
+    EXPECT_EQ(config.ropes[0].rotary_dim, expected.head_dim);
+    EXPECT_DOUBLE_EQ(config.attention_scale, 1 / std::sqrt(static_cast<double>(expected.head_dim)));
+    const bool slides = std::string_view(expected.family) == "gemma3_text";
+    for (std::size_t i = 0; i < config.layers.size(); ++i) {
+      EXPECT_EQ(config.layers[i].window, slides && i % 6 != 5 ? 4'096u : 0u) << i;
+    }
+    EXPECT_EQ(config.ropes.back().theta, 10'000);  // the only one, or that of the layers that slide
+    EXPECT_EQ(config.has_qkv_bias, std::string_view(expected.family) == "qwen2");
+    EXPECT_FALSE(config.has_output_bias || config.has_mlp_bias);
+    EXPECT_EQ(config.attention_softcap, 0);
+    EXPECT_EQ(config.logit_softcap, 0);
+  }
+}
+
+TEST_F(Families, NullIsNotAlwaysTheSameAsAbsent) {
+  // Null key-value heads are as many as heads, where an absent key is the family's own number.
+  const auto qwen = describe_config(llama_config(R"("model_type":"qwen2","num_key_value_heads":null)"));
+  ASSERT_TRUE(qwen) << qwen.error().message;
+  EXPECT_EQ(qwen->config.kv_heads, 4u);
+  EXPECT_FALSE(describe_config(llama_config(R"("model_type":"qwen2")", "num_key_value_heads")));  // 32 for 4 heads
+  const std::string slides = R"("model_type":"qwen3","use_sliding_window":true,"max_window_layers":1)";
+  EXPECT_EQ(describe_config(llama_config(slides))->config.layers[1].window, 4'096u);
+  EXPECT_EQ(describe_config(llama_config(slides + R"(,"sliding_window":null)"))->config.layers[1].window, 0u);
+  const auto late = describe_config(
+      llama_config(R"("model_type":"qwen2","use_sliding_window":true,"sliding_window":9,"num_hidden_layers":29)"));
+  EXPECT_EQ(late->config.layers[27].window, 0u);  // max_window_layers is 28 unless told otherwise
+  EXPECT_EQ(late->config.layers[28].window, 9u);
 }
 
 TEST_F(Families, QwenBiasesNormsAndWindows) {
@@ -153,6 +220,14 @@ TEST_F(Families, GemmaLayerTypesAndNestedRopes) {
   EXPECT_EQ(result->config.ropes[0].theta, 500'000);
   EXPECT_EQ(result->config.ropes[0].linear_factor, 4);
   EXPECT_EQ(result->config.ropes[1].theta, 20'000);
+  const auto outside = describe_config(llama_config(
+      R"("model_type":"gemma3_text","rope_theta":300000.0,"rope_local_base_freq":30000.0,
+         "rope_parameters":{"full_attention":{"rope_type":"linear","factor":4.0},
+                            "sliding_attention":{"rope_type":"default"}})"));
+  ASSERT_TRUE(outside) << outside.error().message;
+  EXPECT_EQ(outside->config.ropes[0].theta, 300'000);
+  EXPECT_EQ(outside->config.ropes[0].linear_factor, 4);
+  EXPECT_EQ(outside->config.ropes[1].theta, 30'000);
 }
 
 TEST_F(Families, GgufOfEveryFamily) {
@@ -251,21 +326,48 @@ TEST_F(Families, T_A5_HyperParametersAreBounded) {
     EXPECT_EQ(result.error().code, Code::kInvalidArgument) << extra;
   }
   EXPECT_TRUE(describe_config(llama_config(R"("num_hidden_layers":1024,"max_position_embeddings":16777216)")));
-  for (const std::string key : {"block_count", "attention.head_count", "attention.key_length"}) {
-    for (const std::uint32_t value : {0u, 1'025u, 0xffffffffu}) {
-      GgufWriter writer;
-      writer.text("general.architecture", "llama")
-          .number("llama.context_length", 512)
-          .number("llama.embedding_length", 64)
-          .number("llama.feed_forward_length", 96)
-          .real("llama.attention.layer_norm_rms_epsilon", 1e-5f)
-          .tensor("token_embd.weight", {64, 100}, 0, 64 * 100 * 4)
-          .number("llama." + key, value);
-      if (key != "block_count") writer.number("llama.block_count", 2);
-      if (key != "attention.head_count") writer.number("llama.attention.head_count", 4);
-      EXPECT_EQ(describe_gguf(writer).error().code, Code::kInvalidArgument) << key << " " << value;
+}
+
+TEST_F(Families, T_A5_HyperParametersOfAGgufAreBounded) {
+  const std::pair<std::string, std::uint32_t> counts[] = {{"context_length", 16'777'217},
+                                                          {"embedding_length", 131'073},
+                                                          {"block_count", 1'025},
+                                                          {"feed_forward_length", 1'048'577},
+                                                          {"attention.head_count", 1'025},
+                                                          {"attention.head_count_kv", 1'025},
+                                                          {"attention.key_length", 1'025},
+                                                          {"attention.value_length", 1'025},
+                                                          {"rope.dimension_count", 1'025},
+                                                          {"attention.sliding_window", 16'777'217},
+                                                          {"attention.sliding_window_pattern", 1'025}};
+  const std::pair<std::string, std::array<float, 2>> numbers[] = {{"attention.layer_norm_rms_epsilon", {-1e-6f, 0.2f}},
+                                                                  {"rope.freq_base", {0.5f, 2e12f}},
+                                                                  {"rope.freq_base_swa", {0.5f, 2e12f}},
+                                                                  {"rope.scale_linear", {0, 2e6f}},
+                                                                  {"attn_logit_softcapping", {-1, 2e6f}},
+                                                                  {"final_logit_softcapping", {-1, 2e6f}}};
+  const auto refusal = [&](const std::string& key, const std::function<void(GgufWriter&)>& write) {
+    GgufWriter writer = gguf("gemma3", key);
+    write(writer);
+    if (key != "attention.head_count") writer.number("gemma3.attention.head_count", 4);
+    if (key != "attention.sliding_window") writer.number("gemma3.attention.sliding_window", 9);
+    const auto result = describe_gguf(writer);
+    return result ? "accepted" : std::string(code_name(result.error().code));
+  };
+  const std::string refused(code_name(Code::kInvalidArgument));
+  for (const auto& [key, above] : counts) {
+    for (const std::uint32_t value : {0u, above, 0xffffffffu}) {
+      EXPECT_EQ(refusal(key, [&](GgufWriter& writer) { writer.number("gemma3." + key, value); }), refused)
+          << key << " " << value;
     }
   }
+  for (const auto& [key, outside] : numbers) {
+    for (const float value : outside) {
+      EXPECT_EQ(refusal(key, [&](GgufWriter& writer) { writer.real("gemma3." + key, value); }), refused)
+          << key << " " << value;
+    }
+  }
+  EXPECT_EQ(refusal("none", [](GgufWriter&) {}), "accepted");
 }
 
 TEST_F(Families, AGgufWithoutEmbeddingIsRefused) {

@@ -10,6 +10,7 @@
 #include "model/config.h"
 #include "model/families/tensor_names.h"
 #include "model/formats/checkpoint.h"
+#include "model/formats/gguf.h"
 
 namespace autoglm::model {
 
@@ -32,9 +33,11 @@ struct Description {
   const TensorNames* names = nullptr;
 };
 
-/// Finds the checkpoint's family and lets it describe the model; checks the result.
+/// Finds the checkpoint's family and lets it describe the model; checks the result. Reads no weights.
 ///   Errors   kInvalidArgument (an architecture or a setting that we lack, by name), kCorrupt (a value is missing or of
 ///            the wrong type)
 Result<Description> describe(const Checkpoint& checkpoint);
+Result<Description> describe(const GgufFile& file);
+Result<Description> describe(const json::Object& config);  // a config.json
 
 }  // namespace autoglm::model

@@ -49,17 +49,25 @@ Result<ModelConfig> from_gguf(const GgufFile& file) {
   return config;
 }
 
-Result<kernels::RopeDescription> read_rope_of(const json::Object& config, std::string_view kind, double theta,
-                                              std::size_t head_dim) {
+// The entry of `rope_parameters` for layers of this kind, or null. Configs that have none describe the global rope by
+// `rope_theta` and `rope_scaling`, as other families do.
+Result<const json::Object*> find_rope_of(const json::Object& config, std::string_view kind) {
   const json::Object* const by_layer = TRY(find_object(config, "rope_parameters"));
-  const json::Object* const rope = by_layer == nullptr ? nullptr : TRY(find_object(*by_layer, kind));
-  return read_json_rope(config, rope, theta, head_dim);
+  return by_layer == nullptr ? nullptr : TRY(find_object(*by_layer, kind));
 }
 
+constexpr JsonDefaults kJsonDefaults = {
+    .activation_key = "hidden_activation",
+    .activation = "gelu_pytorch_tanh",
+    .kv_heads = 4,
+    .head_dim = 256,
+    .context_length = 131'072,
+    .is_tied = true,
+    .theta = 1'000'000,
+};
+
 Result<ModelConfig> from_json(const json::Object& config) {
-  ModelConfig result = TRY(read_json_config(
-      config,
-      {.activation_key = "hidden_activation", .activation = "gelu_pytorch_tanh", .is_tied = true, .theta = 1'000'000}));
+  ModelConfig result = TRY(read_json_config(config, kJsonDefaults));
   set_common(result);
   result.norm_offset = 1;
   result.has_qkv_bias = TRY(find_flag(config, "attention_bias")).value_or(false);
@@ -69,12 +77,12 @@ Result<ModelConfig> from_json(const json::Object& config) {
   result.attention_softcap = TRY(find_number(config, "attn_logit_softcapping", ranges::kSoftcap)).value_or(0);
   result.logit_softcap = TRY(find_number(config, "final_logit_softcapping", ranges::kSoftcap)).value_or(0);
 
-  const json::Object* const by_layer = TRY(find_object(config, "rope_parameters"));
-  if (by_layer != nullptr && by_layer->contains("full_attention")) {
-    result.ropes[kGlobalRope] = TRY(read_rope_of(config, "full_attention", 1'000'000, result.head_dim));
+  if (const json::Object* const rope = TRY(find_rope_of(config, "full_attention")); rope != nullptr) {
+    result.ropes[kGlobalRope] = TRY(read_json_rope(config, rope, result.ropes[kGlobalRope].theta, result));
   }
+  const json::Object* const local = TRY(find_rope_of(config, "sliding_attention"));
   const double local_theta = TRY(find_number(config, "rope_local_base_freq", ranges::kTheta)).value_or(kLocalTheta);
-  result.ropes.push_back(TRY(read_rope_of(config, "sliding_attention", local_theta, result.head_dim)));
+  result.ropes.push_back(TRY(read_json_rope(config, local, local_theta, result)));
 
   const std::size_t window = TRY(find_count(config, "sliding_window", ranges::kWindow)).value_or(4096);
   const std::size_t pattern =

@@ -104,7 +104,7 @@ Result<const json::Object*> find_object(const json::Object& config, std::string_
 
 namespace {
 
-Result<kernels::Llama3Scaling> read_llama3(const json::Object& scaling) {
+Result<kernels::Llama3Scaling> read_llama3(const json::Object& scaling, std::size_t context_length) {
   const auto number = [&](std::string_view key, const NumberRange& range) -> Result<double> {
     const auto value = TRY(find_number(scaling, key, range));
     if (!value) return fail(Code::kCorrupt, "config.json: the rope scaling has no \"" + std::string(key) + "\"");
@@ -114,21 +114,22 @@ Result<kernels::Llama3Scaling> read_llama3(const json::Object& scaling) {
   result.factor = TRY(number("factor", ranges::kRopeFactor));
   result.low_frequency_factor = TRY(number("low_freq_factor", ranges::kRopeFactor));
   result.high_frequency_factor = TRY(number("high_freq_factor", ranges::kRopeFactor));
-  result.original_context = TRY(number("original_max_position_embeddings", ranges::kOriginalContext));
+  const auto original = TRY(find_number(scaling, "original_max_position_embeddings", ranges::kOriginalContext));
+  result.original_context = original.value_or(static_cast<double>(context_length));
   return result;
 }
 
 }  // namespace
 
 Result<kernels::RopeDescription> read_json_rope(const json::Object& config, const json::Object* rope, double theta,
-                                                std::size_t head_dim) {
+                                                const ModelConfig& shape) {
   static const json::Object kNone;
   const json::Object& scaling = rope == nullptr ? kNone : *rope;
   kernels::RopeDescription result;
   result.theta = TRY(find_number(scaling, "rope_theta", ranges::kTheta)).value_or(theta);
   auto share = TRY(find_number(scaling, "partial_rotary_factor", ranges::kRotaryShare));
   if (!share) share = TRY(find_number(config, "partial_rotary_factor", ranges::kRotaryShare));
-  result.rotary_dim = static_cast<std::size_t>(static_cast<double>(head_dim) * share.value_or(1));
+  result.rotary_dim = static_cast<std::size_t>(static_cast<double>(shape.head_dim) * share.value_or(1));
   auto type = TRY(find_text(scaling, "rope_type"));
   if (!type) type = TRY(find_text(scaling, "type"));
   const std::string_view kind = type.value_or("default");
@@ -137,7 +138,7 @@ Result<kernels::RopeDescription> read_json_rope(const json::Object& config, cons
     if (!factor) return fail(Code::kCorrupt, "config.json: the rope scaling has no \"factor\"");
     result.linear_factor = *factor;
   } else if (kind == "llama3") {
-    result.llama3 = TRY(read_llama3(scaling));
+    result.llama3 = TRY(read_llama3(scaling, shape.context_length));
   } else if (kind != "default") {
     return refuse("the rope type \"" + base::printable(kind) + "\" is not supported; default, linear and llama3 are");
   }
@@ -173,10 +174,13 @@ Result<ModelConfig> read_json_config(const json::Object& config, const JsonDefau
   result.layers.resize(TRY(need_count(config, "num_hidden_layers", ranges::kLayers)));
   result.heads = TRY(need_count(config, "num_attention_heads", ranges::kHeads));
   result.kv_heads = TRY(find_count(config, "num_key_value_heads", ranges::kKvHeads)).value_or(result.heads);
+  if (defaults.kv_heads != 0 && !config.contains("num_key_value_heads")) result.kv_heads = defaults.kv_heads;
   const auto head_dim = TRY(find_count(config, "head_dim", ranges::kHeadDim));
-  result.head_dim = TRY(in_range(head_dim.value_or(result.hidden / result.heads), ranges::kHeadDim));
+  const std::size_t usual_dim = defaults.head_dim != 0 ? defaults.head_dim : result.hidden / result.heads;
+  result.head_dim = TRY(in_range(head_dim.value_or(usual_dim), ranges::kHeadDim));
   result.feed_forward = TRY(need_count(config, "intermediate_size", ranges::kFeedForward));
-  result.context_length = TRY(find_count(config, "max_position_embeddings", ranges::kContext)).value_or(2048);
+  result.context_length =
+      TRY(find_count(config, "max_position_embeddings", ranges::kContext)).value_or(defaults.context_length);
   result.norm_eps = TRY(find_number(config, "rms_norm_eps", ranges::kNormEps)).value_or(1e-6);
   result.activation = TRY(read_activation(config, defaults));
   result.attention_scale = 1 / std::sqrt(static_cast<double>(result.head_dim));
@@ -187,7 +191,7 @@ Result<ModelConfig> read_json_config(const json::Object& config, const JsonDefau
   if (rope == nullptr) rope = TRY(find_object(config, "rope_scaling"));
   const bool is_by_layer = rope != nullptr && (rope->contains("full_attention") || rope->contains("sliding_attention"));
   const double theta = TRY(find_number(config, "rope_theta", ranges::kTheta)).value_or(defaults.theta);
-  result.ropes.push_back(TRY(read_json_rope(config, is_by_layer ? nullptr : rope, theta, result.head_dim)));
+  result.ropes.push_back(TRY(read_json_rope(config, is_by_layer ? nullptr : rope, theta, result)));
   return result;
 }
 

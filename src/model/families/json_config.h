@@ -21,10 +21,13 @@ Result<std::optional<bool>> find_flag(const json::Object& config, std::string_vi
 Result<std::optional<std::string_view>> find_text(const json::Object& config, std::string_view key);
 Result<const json::Object*> find_object(const json::Object& config, std::string_view key);  // may be null
 
-// Where the families differ in what an absent key means.
+// Where the families differ in what an absent key means. Source: transformers 5, configuration_*.py.
 struct JsonDefaults {
   std::string_view activation_key = "hidden_act";
   std::string_view activation = "silu";
+  std::size_t kv_heads = 0;  // 0 = as many as heads, which null means in every family
+  std::size_t head_dim = 0;  // 0 = hidden size / heads
+  std::size_t context_length = 2'048;
   bool is_tied = false;
   double theta = 10'000;
 };
@@ -33,9 +36,10 @@ struct JsonDefaults {
 /// (quantised weights, experts, unknown activation or rope type).
 Result<ModelConfig> read_json_config(const json::Object& config, const JsonDefaults& defaults);
 
-/// The rope that `rope` (a `rope_scaling` or `rope_parameters` object, or null) describes; `theta` where it names none.
+/// The rope that `rope` (a `rope_scaling` or `rope_parameters` object, or null) describes for the model in `shape`, of
+/// which head dimension and context length are read; `theta` where it names none.
 Result<kernels::RopeDescription> read_json_rope(const json::Object& config, const json::Object* rope, double theta,
-                                                std::size_t head_dim);
+                                                const ModelConfig& shape);
 
 /// `layer_types`: true for each layer with sliding attention. Nothing when the key is absent.
 Result<std::optional<std::vector<bool>>> read_layer_types(const json::Object& config, std::size_t layers);

@@ -11,7 +11,7 @@ namespace {
 Result<ModelConfig> from_gguf(const GgufFile& file) { return read_gguf_config(file, kernels::RopeStyle::kHalves); }
 
 Result<ModelConfig> from_json(const json::Object& config) {
-  ModelConfig result = TRY(read_json_config(config, {}));
+  ModelConfig result = TRY(read_json_config(config, {.kv_heads = 32, .context_length = 32'768}));
   result.has_qkv_bias = true;
   TRY(read_qwen_windows(config, result));
   return result;

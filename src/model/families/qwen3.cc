@@ -15,7 +15,7 @@ Result<ModelConfig> from_gguf(const GgufFile& file) {
 }
 
 Result<ModelConfig> from_json(const json::Object& config) {
-  ModelConfig result = TRY(read_json_config(config, {}));
+  ModelConfig result = TRY(read_json_config(config, {.kv_heads = 32, .head_dim = 128, .context_length = 32'768}));
   result.has_qk_norm = true;
   result.has_qkv_bias = TRY(find_flag(config, "attention_bias")).value_or(false);
   result.has_output_bias = result.has_qkv_bias;

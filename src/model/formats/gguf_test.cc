@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "base/random.h"
@@ -134,8 +135,23 @@ TEST(Gguf, T_A2_ExtentsStayInsideTheFile) {
   EXPECT_EQ(refusal(GgufWriter().tensor("t", {8}, kF32, 32).tensor_at("u", {8}, kUnknown, 64)), Code::kCorrupt);
 }
 
-// Threat T-A2: whatever bytes are turned, a parsed extent never leaves the file.
-TEST(Gguf, T_A2_MutantsNeverPointOutside) {
+// Everything that a reader of the file can be shown: names, strings, and the bytes of tensors.
+std::string all_that_shows(const GgufFile& file) {
+  std::string shown;
+  for (const char* key : {"general.architecture", "general.alignment", "s"}) {
+    shown += file.find_string(key).value_or(std::nullopt).value_or("");
+    for (const std::string& text : file.find_strings(key, 1'000).value_or(std::vector<std::string>())) shown += text;
+  }
+  for (const StoredTensor& tensor : file.tensors()) {
+    shown += tensor.name;
+    shown.append(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
+  }
+  return shown;
+}
+
+// Threat T-A2: whatever bytes are turned, nothing but the file is shown. What other users left in memory lies around
+// it.
+TEST(Gguf, T_A2_MutantsShowNoOtherMemory) {
   const std::vector<std::byte> original = GgufWriter()
                                               .text("general.architecture", "llama")
                                               .number("general.alignment", 32)
@@ -146,9 +162,16 @@ TEST(Gguf, T_A2_MutantsNeverPointOutside) {
   constexpr std::uint64_t kSeed = 20260101;
   SCOPED_TRACE("seed " + std::to_string(kSeed));
   base::Random random(kSeed);
+  constexpr std::string_view kSecret = "what others said ";
+  std::string memory;
+  while (memory.size() < 4'096) memory += kSecret;
+  const std::size_t begin = memory.size();
+  memory.append(original.size(), '\0');
+  memory += memory.substr(0, begin);
+  const std::span<std::byte> mutant(reinterpret_cast<std::byte*>(memory.data()) + begin, original.size());
   int parsed_count = 0;
-  for (int i = 0; i < 50'000; ++i) {
-    std::vector<std::byte> mutant = original;
+  for (int i = 0; i < 100'000; ++i) {
+    std::ranges::copy(original, mutant.begin());
     for (std::uint64_t turned = random.below(4) + 1; turned > 0; --turned) {
       mutant[random.below(mutant.size())] = static_cast<std::byte>(random.below(256));
     }
@@ -156,6 +179,7 @@ TEST(Gguf, T_A2_MutantsNeverPointOutside) {
     const auto file = GgufFile::parse(mutant, budget);
     if (!file) continue;
     ++parsed_count;
+    ASSERT_EQ(all_that_shows(*file).find(kSecret.substr(0, 8)), std::string::npos) << "mutant " << i;
     for (const StoredTensor& tensor : file->tensors()) {
       if (tensor.bytes.empty()) continue;
       ASSERT_GE(tensor.bytes.data(), mutant.data());

@@ -131,14 +131,15 @@ TEST(Safetensors, HeadersOfOtherShapesAreRefused) {
   EXPECT_EQ(refusal(R"({"a":{"dtype":"F32","shape":[1]}})", 4), Code::kCorrupt);
 }
 
-// A header of many tiny values must not become a tree many times its size.
-TEST(Safetensors, ValuesOfTheHeaderAreBoundedByItsLength) {
+// Threat T-A3: a header of many tiny values must not become a tree many times its size.
+TEST(Safetensors, T_A3_ValuesOfTheHeaderAreBoundedByItsLength) {
   std::string header = R"({"a":[0)";
   for (int i = 0; i < 100'000; ++i) header += ",0";
   EXPECT_EQ(refusal(header + "]}", 0), Code::kExhausted);
 }
 
-TEST(Safetensors, MutantsNeverPointOutside) {
+// Threat T-A7: whatever byte is turned, a parsed extent never leaves the file.
+TEST(Safetensors, T_A7_MutantsNeverPointOutside) {
   const std::vector<std::byte> original = file_of(
       R"({"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"b":{"dtype":"F16","shape":[4],"data_offsets":[16,24]}})",
       24);

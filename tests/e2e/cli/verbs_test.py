@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verbs that need no weights: what they print, what they refuse and with which exit code."""
+import array
 import json
 import os
 import unittest
@@ -108,8 +109,7 @@ class Run(CliTest):
 
 class InspectTokens(CliTest):
     def test_goldens(self):
-        for kind in ("bpe_llama3", "sp_bpe"):
-            folder = GOLDEN / "tokenizers" / kind
+        for folder in sorted((GOLDEN / "tokenizers").iterdir()):
             cases = json.loads((folder / "corpus.json").read_text())["cases"]
             lines = "".join(json.dumps(case["text"]) + "\n" for case in cases)
             done = self.cli("inspect", "tokens", "--model", folder, "--jsonl", "--no-special", "--parse-special", stdin=lines)
@@ -123,6 +123,49 @@ class InspectTokens(CliTest):
         folder = GOLDEN / "tokenizers" / "bpe_llama3"
         for line in ("3", "[\"a\"]", "\"open", "\"a\" \"b\""):
             self.assertIn("line 2", self.cli("inspect", "tokens", "--model", folder, "--jsonl", stdin=f'"ok"\n{line}\n', expect=1).stderr)
+
+
+class InspectTinyModels(CliTest):
+    """For machines: what the verbs write is read back and compared with the goldens."""
+
+    def test_logits(self):
+        for model, golden in ((GOLDEN / "tiny" / "llama_tied", "llama_tied/golden.json"), (GOLDEN / "gguf" / "qwen3-F16.gguf", "../gguf/qwen3-F16.golden.json")):
+            for prompt in json.loads((GOLDEN / "tiny" / golden).read_text())["prompts"]:
+                output = self.folder / "logits.f32"
+                ids = ",".join(map(str, prompt["ids"]))
+                self.cli("inspect", "logits", "--model", model, "--compute", "exact", "--ids", ids, "--output", output)
+                logits = array.array("f", output.read_bytes())
+                vocab = len(prompt["last_logits"])
+                self.assertEqual(len(logits), vocab * len(prompt["ids"]))
+                for got, expected in zip(logits[-vocab:], prompt["last_logits"]):
+                    self.assertAlmostEqual(got, expected, delta=1e-3)
+
+    def test_logits_of_ids_that_are_none(self):
+        model = GOLDEN / "tiny" / "llama_tied"
+        for ids in ("349", "-1", "1,2,999999"):
+            self.cli("inspect", "logits", "--model", model, "--ids", ids, "--output", self.folder / "x", expect=1)
+
+    def test_prompts(self):
+        for folder in sorted((GOLDEN / "tiny").iterdir()):
+            if not (folder / "golden_text.json").exists():
+                continue
+            chats = [case for case in json.loads((folder / "golden_text.json").read_text())["cases"] if "messages" in case]
+            self.assertTrue(chats)
+            for chat in chats:
+                request = self.folder / "request.json"
+                request.write_text(json.dumps({"messages": chat["messages"], "add_generation_prompt": chat["add_generation_prompt"]}))
+                self.assertEqual(self.cli("inspect", "prompt", "--model", folder, "--request", request).stdout, chat["text"])
+
+    def test_perplexity_says_how_it_measures(self):
+        text = self.folder / "text"
+        text.write_text("The quick brown fox jumps over the lazy dog. " * 20)
+        model = GOLDEN / "tiny" / "qwen2"
+        said = self.cli("perplexity", "--model", model, "--file", text, "--compute", "both", "--window", "64", "--stride", "16").stdout
+        for words in ("fast", "exact", "perplexity", "window 64, stride 16", "tokens scored", "fast differs from exact by"):
+            self.assertIn(words, said)
+        facts = json.loads(self.cli("perplexity", "--model", model, "--file", text, "--json").stdout)
+        self.assertEqual(facts["tokens_scored"], facts["tokens"] - 1)
+        self.assertGreater(facts["window"], facts["stride"])
 
 
 if __name__ == "__main__":

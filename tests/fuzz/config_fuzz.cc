@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hyper-parameters of an untrusted model: a config.json (first byte J) or the metadata of a GGUF (G), through every
+// family's reader. Oracles: memory in proportion to the input, a refusal is the file's fault or a bound, an accepted
+// description keeps every bound, and all that is sized by it fits 64 bits with room to spare.
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "base/check.h"
+#include "base/json.h"
+#include "fuzz_target.h"
+#include "kernels/rope_table.h"
+#include "memory_meter.h"
+#include "model/families/family.h"
+#include "model/formats/gguf.h"
+#include "model/kv_cache.h"
+
+namespace {
+
+using namespace autoglm;
+
+constexpr std::size_t kMostBlocks = std::size_t{1} << 24;  // far more KV blocks than memory can hold
+
+void check_accepted(const model::Description& description) {
+  const model::ModelConfig& config = description.config;
+  CHECK(model::check_config(config));
+  CHECK(description.names != nullptr && !config.architecture.empty() && !config.ropes.empty());
+  for (const auto compute : {kernels::Compute::kFast, kernels::Compute::kExact}) {
+    const std::size_t block_bytes = model::KvCache::bytes_per_block(config, compute);
+    CHECK(block_bytes > 0 && block_bytes <= std::numeric_limits<std::size_t>::max() / kMostBlocks) << block_bytes;
+  }
+  CHECK(kernels::rope_bytes(config.context_length, config.head_dim) / config.head_dim / sizeof(float) ==
+        config.context_length);
+  for (const kernels::RopeDescription& rope : config.ropes) {
+    for (const double frequency : kernels::rope_frequencies(rope)) CHECK(std::isfinite(frequency)) << frequency;
+  }
+  CHECK(std::isfinite(config.attention_scale) && std::isfinite(config.embedding_scale));
+}
+
+void check_refused(const Error& error) {
+  CHECK(error.code == Code::kInvalidArgument || error.code == Code::kCorrupt || error.code == Code::kExhausted)
+      << code_name(error.code) << ": " << error.message;
+  CHECK(!error.message.empty());
+}
+
+void judge(const Result<model::Description>& description) {
+  description ? check_accepted(*description) : check_refused(description.error());
+}
+
+void read_json(std::string_view text) {
+  base::Budget budget({.bytes = std::uint64_t{16} << 20, .steps = 1'000'000, .depth = 64});
+  const auto config = json::parse(text, budget);
+  if (config && config->is_object()) judge(model::describe(config->get_object()));
+}
+
+void read_gguf(std::span<const std::byte> bytes) {
+  base::Budget budget({.bytes = std::uint64_t{512} << 20, .steps = 1'000'000, .depth = 64});
+  const auto file = model::GgufFile::parse(bytes, budget);
+  if (file) judge(model::describe(*file));
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size == 0) return 0;
+  const fuzz::MemoryMeter meter;
+  if (data[0] == 'G') {
+    read_gguf(fuzz::as_bytes(data + 1, size - 1));
+  } else {
+    read_json(fuzz::as_text(data + 1, size - 1));
+  }
+  CHECK(meter.peak_bytes() <= fuzz::memory_allowed(size)) << meter.peak_bytes() << " bytes for " << size;
+  return 0;
+}
