@@ -2,6 +2,7 @@
 #include "parity/bit_exact_witness.h"
 
 #include <bit>
+#include <stdexcept>
 
 #include "base/check.h"
 #include "base/random.h"
@@ -46,6 +47,7 @@ std::uint64_t& WitnessedModel::prefix_at(const kernels::SequenceRows& rows, std:
 }
 
 model::Logits WitnessedModel::forward(const model::Batch& batch) {
+  if (batch.sequences.size() > most_sequences_) throw std::runtime_error("this model takes fewer sequences at a time");
   const model::Logits logits = model_.forward(batch);
   std::size_t seen = 0;
   for (const kernels::SequenceRows& rows : batch.sequences) {
