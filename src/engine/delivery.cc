@@ -16,17 +16,6 @@ std::vector<generation::TokenLogprob> copy_of(std::span<const generation::TokenL
   return {top.begin(), top.end()};
 }
 
-// Sinks must not throw; one that does must not take the engine with it.
-template <typename Call>
-void call_sink(Sequence& sequence, const Call& call) {
-  try {
-    call(*sequence.sink);
-  } catch (const std::exception& thrown) {
-    LOG_ERROR("request {}: its sink threw: {}", base::printable(sequence.request.id), thrown.what());
-    sequence.end(FinishReason::kError, Error{Code::kInternal, "delivering the answer failed", {}});
-  }
-}
-
 }  // namespace
 
 void Delivery::prompt_scores(Sequence& sequence, std::span<const SampledToken> scored) {
@@ -43,7 +32,7 @@ void Delivery::prompt_scores(Sequence& sequence, std::span<const SampledToken> s
   for (generation::TokenEvent& event : sequence.prompt_logprobs) event.text = decoder.push(event.token);
   sequence.prompt_logprobs.back().text += decoder.finish();
   sequence.has_delivered_prompt = true;
-  call_sink(sequence, [&](generation::Sink& sink) { sink.on_prompt_logprobs(std::move(sequence.prompt_logprobs)); });
+  sequence.sink->on_prompt_logprobs(std::move(sequence.prompt_logprobs));
 }
 
 void Delivery::token(Sequence& sequence, const SampledToken& sampled, base::Time now) {
@@ -63,17 +52,22 @@ void Delivery::token(Sequence& sequence, const SampledToken& sampled, base::Time
     event.logprob = generation::TokenLogprob{sampled.token, sampled.logprob};
     event.top = copy_of(sampled.top);
   }
-  call_sink(sequence, [&](generation::Sink& sink) { sink.on_token(std::move(event)); });
+  sequence.sink->on_token(std::move(event));
   if (sequence.stop.is_matched()) sequence.end(FinishReason::kStop);
 }
 
 void Delivery::finish(Sequence& sequence, base::Time now) {
   generation::Finish finish;
-  finish.text = sequence.stop.push(sequence.decoder.finish());
-  finish.text += sequence.stop.finish();
   finish.reason = sequence.finish_reason.value_or(FinishReason::kError);
+  finish.error = std::move(sequence.error);
+  try {
+    finish.text = sequence.stop.push(sequence.decoder.finish());
+    finish.text += sequence.stop.finish();
+  } catch (const std::exception&) {  // no memory for the last text: the end is told all the same
+    finish.reason = FinishReason::kError;
+    finish.error = Error{Code::kInternal, "delivering the answer failed", {}};
+  }
   if (sequence.stop.is_matched() && finish.reason == FinishReason::kLength) finish.reason = FinishReason::kStop;
-  finish.error = sequence.error;
   finish.usage.prompt_tokens = sequence.prompt_size();
   finish.usage.cached_tokens = sequence.cached_tokens;
   finish.usage.completion_tokens = sequence.answer_size();
@@ -98,7 +92,11 @@ void Delivery::finish(Sequence& sequence, base::Time now) {
       metrics_.finished_error.add();
       break;
   }
-  call_sink(sequence, [&](generation::Sink& sink) { sink.on_finish(std::move(finish)); });
+  try {
+    sequence.sink->on_finish(std::move(finish));
+  } catch (const std::exception& thrown) {
+    LOG_ERROR("request {}: its sink threw at the end: {}", base::printable(sequence.request.id), thrown.what());
+  }
 }
 
 }  // namespace autoglm::engine

@@ -46,7 +46,8 @@ StepLoopOptions loop_options(const EngineModel& model, const EngineOptions& opti
   return loop;
 }
 
-// Tells its owner that the request has ended, after the caller's sink has heard of it.
+// Tells its owner that the request has ended, just before the caller's sink hears of it: whoever was told may rely on
+// in_flight().
 class CountingSink final : public generation::Sink {
  public:
   CountingSink(std::shared_ptr<generation::Sink> target, std::function<void()> ended)

@@ -2,8 +2,10 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <exception>
 
 #include "base/check.h"
+#include "base/log.h"
 
 namespace autoglm::engine {
 namespace {
@@ -93,7 +95,12 @@ const StepPlan& Scheduler::plan(base::Time now) {
 
 bool Scheduler::waits_for_company(base::Time now) const {
   if (!running_.empty() || waiting_.size() >= options_.max_batch_size) return false;
-  return std::ranges::all_of(waiting_, [&](const auto& s) { return now < s->submitted + options_.batch_timeout; });
+  return std::ranges::all_of(waiting_, [&](const auto& sequence) { return now < end_of_wait(*sequence); });
+}
+
+// One that was preempted has begun: it does not wait for company again.
+base::Time Scheduler::end_of_wait(const Sequence& sequence) const {
+  return sequence.first_planned ? base::Time::min() : sequence.submitted + options_.batch_timeout;
 }
 
 void Scheduler::plan_running(std::size_t decode_rows) {
@@ -219,7 +226,16 @@ const StepPlan& Scheduler::plan_alone(std::size_t index) {
 
 void Scheduler::commit(const StepPlan& plan, Sampled sampled, base::Time now) {
   CHECK(sampled.size() == plan.sequences.size());
-  for (std::size_t i = 0; i < sampled.size(); ++i) commit_one(plan.sequences[i], sampled[i], now);
+  for (std::size_t i = 0; i < sampled.size(); ++i) {
+    // A sink that throws, or no memory for an event, is the end of this sequence and of no other.
+    try {
+      commit_one(plan.sequences[i], sampled[i], now);
+    } catch (const std::exception& thrown) {
+      const Sequence& sequence = *plan.sequences[i].sequence;
+      LOG_ERROR("request {}: delivering failed: {}", base::printable(sequence.request.id), thrown.what());
+      fail(plan.sequences[i], Error{Code::kInternal, "delivering the answer failed", {}});
+    }
+  }
   retire(now);
 }
 
@@ -356,10 +372,10 @@ std::size_t Scheduler::prefill_chunk() const {
 }
 
 std::optional<base::Time> Scheduler::next_wake() const {
-  if (!running_.empty() || waiting_.empty()) return std::nullopt;
+  if (!running_.empty() || waiting_.empty() || waiting_.size() >= options_.max_batch_size) return std::nullopt;
   base::Time wake = base::Time::max();
   for (const auto& sequence : waiting_) {
-    wake = std::min(wake, sequence->submitted + options_.batch_timeout);
+    wake = std::min(wake, end_of_wait(*sequence));
     if (sequence->request.deadline) wake = std::min(wake, *sequence->request.deadline);
   }
   return wake;
@@ -370,7 +386,7 @@ void Scheduler::check_invariants() const {
   std::vector<std::uint32_t> holders(pool_.block_count(), 0);
   for (const auto& sequence : running_) {
     for (const BlockIndex block : sequence->blocks) ++holders[block];
-    CHECK(sequence->computed <= sequence->blocks.size() * kBlockTokens) << "sequence " << sequence->ticket;
+    CHECK(sequence->blocks.size() == blocks_for(sequence->computed)) << "sequence " << sequence->ticket;
     CHECK(sequence->computed <= sequence->tokens.size()) << "sequence " << sequence->ticket;
     CHECK(sequence->known_blocks * kBlockTokens <= sequence->computed) << "sequence " << sequence->ticket;
     CHECK(sequence->tokens.size() <= sequence->prompt_size() + sequence->answer_limit)

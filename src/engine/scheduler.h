@@ -60,19 +60,21 @@ class Scheduler final {
   std::size_t waiting_count() const { return waiting_.size(); }
   std::size_t running_count() const { return running_.size(); }
   bool is_idle() const { return waiting_.empty() && running_.empty(); }
-  /// When plan() should be called again although nothing arrives: a lonely request's wait is over, or a deadline.
+  /// Until when plan() has nothing to do unless something arrives: a lonely request's wait is over, or a deadline.
+  /// Nothing when it has something to do now, or nothing at all.
   std::optional<base::Time> next_wake() const;
   const BlockPool& pool() const { return pool_; }
   const PrefixCache& prefix_cache() const { return cache_; }
 
-  /// CHECKs that block tables and pool agree, orders hold and no waiting sequence has a block. For tests, after each
-  /// step.
+  /// CHECKs that block tables and pool agree, every sequence holds the blocks of what it computed and no more, and
+  /// orders hold. For tests, after each step.
   void check_invariants() const;
 
  private:
   using Queue = std::vector<std::unique_ptr<Sequence>>;
 
   bool waits_for_company(base::Time now) const;
+  base::Time end_of_wait(const Sequence& sequence) const;
   void plan_running(std::size_t decode_rows);
   void admit();
   /// Plans up to `wanted` rows of running_[index]; may preempt what comes after it.

@@ -2,6 +2,7 @@
 // The server over the real engine on a scripted model: grammars, and every pair of features together.
 #include <thread>
 
+#include "base/random.h"
 #include "engine/engine.h"
 #include "server/server_fixture.h"
 
@@ -151,6 +152,34 @@ TEST_F(ScriptedServer, EveryPairOfFeaturesEndsInOrder) {
   EXPECT_GT(calls, 700);
   EXPECT_EQ(text_of(at(parsed(post("/v1/chat/completions", chat("hi")).body), "choices", 0, "message", "content")),
             "Hello from the script.");
+}
+
+// In the queue, in the prompt, in the answer: those who leave give back all that they held.
+TEST_F(ScriptedServer, AThousandDisconnectsLeaveNothingBehind) {
+  base::Random random(11);
+  for (int i = 0; i < 1000; ++i) {
+    net::TestClient client(port());
+    client.send(request("POST", "/v1/chat/completions",
+                        chat("endless" + std::string(random.below(600), 'x'), R"("stream":true)")));
+    const std::uint64_t stage = random.below(4);
+    if (stage == 1) client.read_until("\r\n\r\n");
+    if (stage == 2) client.read_until("content\":\"a");
+    if (stage == 3) client.half_close();
+    client.abort();
+  }
+  const base::Time give_up = clock_.now() + std::chrono::seconds(30);
+  while (engine_->in_flight() > 0 && clock_.now() < give_up) std::this_thread::yield();
+  EXPECT_EQ(engine_->in_flight(), 0u);
+  EXPECT_EQ(text_of(at(parsed(post("/v1/chat/completions", chat("hi")).body), "choices", 0, "message", "content")),
+            "Hello from the script.");
+  server_.reset();
+  engine_.reset();
+  const std::string counted = metrics_.expose();
+  EXPECT_THAT(counted, HasSubstr("\nopenautoglm_kv_blocks_used 0\n"));
+  EXPECT_THAT(counted, HasSubstr("\nopenautoglm_requests_running 0\n"));
+  EXPECT_THAT(counted, HasSubstr("\nopenautoglm_requests_waiting 0\n"));
+  EXPECT_THAT(counted, HasSubstr("\nopenautoglm_requests_finished_total{reason=\"stop\"} 1\n"));
+  EXPECT_THAT(counted, testing::Not(HasSubstr("\nopenautoglm_requests_finished_total{reason=\"cancelled\"} 0\n")));
 }
 
 TEST_F(ScriptedServer, BystandersDoNotNoticeThoseWhoLeave) {

@@ -7,8 +7,8 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <numeric>
 
+#include "base/log.h"
 #include "base/random.h"
 #include "engine/step_loop.h"
 #include "model/load.h"
@@ -23,7 +23,7 @@ using generation::Request;
 
 constexpr std::size_t kMaxBatchTokens = 512;
 constexpr std::size_t kMaxBatch = 32;
-constexpr std::size_t kScoredRows = 32;
+constexpr std::size_t kScoredRows = 128;  // above the longest prompt: scoring must not cut its chunks
 constexpr std::size_t kBlockTokens = kernels::KvLayer::kBlockTokens;
 
 // A sanitizer makes these tests some twenty times slower. There they run for what it may report, with fewer requests
@@ -34,38 +34,49 @@ constexpr bool kIsSanitized = true;
 constexpr bool kIsSanitized = false;
 #endif
 
-class Silent final : public generation::Sink {
+// Counts what is heard: an answer that lost a token would leave nothing to compare.
+class Counter final : public generation::Sink {
  public:
-  void on_token(generation::TokenEvent) override {}
-  void on_finish(generation::Finish finish) override { has_failed = finish.error.has_value(); }
+  void on_token(generation::TokenEvent) override { ++tokens; }
+  void on_finish(generation::Finish finish) override { has_failed |= finish.error.has_value(); }
+  std::size_t tokens = 0;
   bool has_failed = false;
 };
 
 // How one run differs from the next; the answer's bits must not.
 struct Variant {
-  std::size_t batch = 1;
+  std::size_t batch = 1;  // most sequences of a forward pass
   std::size_t chunk = 512;
   bool preempts = false;
 };
 
+// What is asked. Of `period` requests two reach the end of their first block in the answer, one has a long prompt that
+// chunks of 64 must cut and whose every token is scored, and the others are short. The first requests are the same
+// whatever the count.
 struct Workload {
   std::size_t count = 32;
-  std::size_t short_prompt = 28;  // longest prompt of seven requests in eight
-  std::size_t long_prompt = 95;   // of the eighth: chunks of 64 must cut it
-  std::size_t answer = 16;
-  std::size_t longest() const { return std::max(short_prompt, long_prompt) + answer; }
+  std::size_t period = 8;
+  std::size_t crossing_prompt = kBlockTokens - 1;
+  std::size_t short_prompt = 28;  // longest of the short ones
+  std::size_t long_prompt = 95;
+  std::size_t answer = 8;
+  std::size_t scarce_blocks = 12;  // so few that old sequences take blocks from new ones, whatever the chunks
+  std::size_t longest() const { return std::max(crossing_prompt, long_prompt) + answer; }
 };
 
 std::vector<Request> make_requests(const Workload& work, std::size_t vocab) {
   base::Random random(20261123);
   std::vector<Request> requests(work.count);
   for (std::size_t i = 0; i < requests.size(); ++i) {
-    const std::size_t length = i % 8 == 3 ? work.long_prompt - random.below(20) : 1 + random.below(work.short_prompt);
+    std::size_t length = 1 + random.below(work.short_prompt);
+    const std::size_t place = i % work.period;
+    if (place == 0 || place == 2) length = work.crossing_prompt;
+    if (place == 1) length = work.long_prompt - random.below(8);
     for (std::size_t k = 0; k < length; ++k) requests[i].prompt.push_back(static_cast<int>(random.below(vocab)));
     requests[i].max_tokens = work.answer;
     requests[i].sampling.seed = i;
     requests[i].sampling.temperature = i % 2 == 0 ? 0.0f : 0.9f;
-    requests[i].want_prompt_logprobs = i % 4 == 3;
+    requests[i].want_prompt_logprobs = place == 1 || place == 5;
   }
   return requests;
 }
@@ -76,19 +87,22 @@ std::size_t all_blocks(const Workload& work) { return work.count * blocks_for(wo
 
 /// Runs all requests to their ends and returns how often a sequence was preempted.
 std::size_t run(WitnessedModel& model, const Workload& work, const Variant& variant) {
+  // Tokens without text: these tests look at ids and logits only.
   const auto no_text = text::Tokenizer::ids_only(model.vocab());
   base::VirtualClock clock;
   telemetry::Registry registry;
   engine::EngineMetrics metrics(registry);
   engine::StepLoopOptions options;
-  options.scheduler.max_batch_size = variant.batch;
+  // One sequence in the scheduler is never preempted: then several are there, and the model takes them one by one.
+  options.scheduler.max_batch_size = variant.preempts ? kMaxBatch : variant.batch;
+  model.take_at_most(variant.batch);
   options.scheduler.max_batch_tokens = kMaxBatchTokens;
   options.scheduler.max_prefill_chunk = variant.chunk;
   options.scheduler.max_scored_rows = kScoredRows;
   options.scheduler.growth_blocks = variant.preempts ? 0 : 1;
-  options.block_count = variant.preempts ? blocks_for(work.longest()) + 5 : all_blocks(work);
+  options.block_count = variant.preempts ? work.scarce_blocks : all_blocks(work);
   StepLoop loop(model, options, clock, metrics);
-  const auto sink = std::make_shared<Silent>();
+  const auto sink = std::make_shared<Counter>();
   const std::vector<Request> requests = make_requests(work, model.vocab());
   for (std::size_t i = 0; i < requests.size(); ++i) {
     engine::SamplingState state(requests[i], {}, i, model.vocab(), work.answer, nullptr);
@@ -98,6 +112,7 @@ std::size_t run(WitnessedModel& model, const Workload& work, const Variant& vari
   for (std::size_t step = 0; step < 100'000 && !loop.scheduler().is_idle(); ++step) loop.step();
   EXPECT_TRUE(loop.scheduler().is_idle());
   EXPECT_FALSE(sink->has_failed);
+  EXPECT_EQ(sink->tokens, work.count * work.answer);
   const std::string text = registry.expose();
   const std::string key = "\nopenautoglm_preemptions_total ";
   return std::strtoull(text.c_str() + text.find(key) + key.size(), nullptr, 10);
@@ -111,20 +126,34 @@ std::string isa_names(const std::vector<kernels::Isa>& isas, bool is_present) {
   return names.empty() ? " none" : names;
 }
 
-void report(const char* what, std::size_t compared) {
-  const auto isas = kernels::available_isas();
-  fmt::print("{}: {} rows of logits compared; instruction sets run:{}; skipped:{}\n", what, compared,
-             isa_names(isas, true), isa_names(isas, false));
-}
-
-// One checkpoint on one instruction set: alone on one thread first, then every variant.
 struct Outcome {
-  std::size_t compared = 0;
+  std::size_t compared = 0;  // rows of logits
+  std::size_t runs = 0;
   std::size_t preemptions = 0;
+  Outcome& operator+=(const Outcome& other) {
+    compared += other.compared;
+    runs += other.runs;
+    preemptions += other.preemptions;
+    return *this;
+  }
 };
 
-Outcome compare(const std::filesystem::path& path, kernels::Isa isa, kernels::Compute compute, const Workload& work,
-                std::span<const Variant> on_one_thread, std::span<const Variant> on_two_threads) {
+void report(std::string_view what, const Outcome& outcome) {
+  const auto isas = kernels::available_isas();
+  fmt::print("{}: {} rows of logits compared in {} runs, {} preemptions; instruction sets run:{}; skipped:{}\n", what,
+             outcome.compared, outcome.runs, outcome.preemptions, isa_names(isas, true), isa_names(isas, false));
+}
+
+// What the variants of one checkpoint run: those with one sequence in a pass may ask less than the others.
+struct Load {
+  Workload alone;
+  Workload together;
+};
+
+/// One checkpoint on one instruction set: every request alone on one thread first, then all variants on one thread and
+/// on two.
+Outcome compare(const std::filesystem::path& path, kernels::Isa isa, kernels::Compute compute, const Load& load,
+                std::span<const Variant> variants) {
   SCOPED_TRACE(fmt::format("{} {} {}", path.string(), kernels::isa_name(isa),
                            compute == kernels::Compute::kFast ? "fast" : "exact"));
   Outcome outcome;
@@ -139,25 +168,37 @@ Outcome compare(const std::filesystem::path& path, kernels::Isa isa, kernels::Co
       ADD_FAILURE() << network.error().message;
       return outcome;
     }
-    WitnessedModel model(**network, witness, all_blocks(work), kMaxBatchTokens, kMaxBatch + kScoredRows);
+    WitnessedModel model(**network, witness, all_blocks(load.together), kMaxBatchTokens, kMaxBatch + kScoredRows);
     if (threads == 1) {
-      run(model, work, Variant{});
+      run(model, load.together, Variant{});
       witness.end_of_reference();
     }
-    for (const Variant& variant : threads == 1 ? on_one_thread : on_two_threads) {
-      outcome.preemptions += run(model, work, variant);
-      EXPECT_EQ(witness.different(), 0u) << threads << " threads, batch " << variant.batch << ", chunks of "
-                                         << variant.chunk << (variant.preempts ? ", preempting" : "");
+    for (const Variant& variant : variants) {
+      SCOPED_TRACE(fmt::format("{} threads, batch {}, chunks of {}{}", threads, variant.batch, variant.chunk,
+                               variant.preempts ? ", preempting" : ""));
+      const std::size_t preemptions = run(model, variant.batch == 1 ? load.alone : load.together, variant);
+      EXPECT_EQ(witness.different(), 0u);
+      EXPECT_EQ(preemptions > 0, variant.preempts);
+      outcome.preemptions += preemptions;
+      ++outcome.runs;
     }
   }
   outcome.compared = witness.compared();
   return outcome;
 }
 
-constexpr Variant kAllVariants[] = {{1, 1, false},  {1, 7, false},  {1, 64, false},  {1, 512, false},
-                                    {32, 1, false}, {32, 7, false}, {32, 64, false}, {32, 512, false},
-                                    {32, 1, true},  {32, 7, true},  {32, 64, true},  {32, 512, true}};
-constexpr Variant kFewVariants[] = {{1, 7, false}, {32, 1, true}, {32, 64, false}, {32, 512, true}};
+std::vector<Variant> all_variants() {
+  std::vector<Variant> variants;
+  for (const std::size_t batch : {1, 32}) {
+    for (const std::size_t chunk : {1, 7, 64, 512}) {
+      for (const bool preempts : {false, true}) variants.push_back({batch, chunk, preempts});
+    }
+  }
+  return variants;
+}
+
+// The telling ones, where a run is slow or there are many.
+constexpr Variant kFewVariants[] = {{1, 7, true}, {32, 1, true}, {32, 64, false}, {32, 512, true}};
 
 std::vector<std::filesystem::path> golden_models(const char* folder, bool is_file) {
   std::vector<std::filesystem::path> paths;
@@ -169,63 +210,64 @@ std::vector<std::filesystem::path> golden_models(const char* folder, bool is_fil
   return paths;
 }
 
-TEST(BitExact, RandomModelsOfEveryFamilyInEveryVariant) {
+class BitExact : public testing::Test {
+ protected:
+  // A model that takes its sequences one by one says so for every step.
+  void SetUp() override { ASSERT_TRUE(base::set_log_level("off")); }
+};
+using BitExactRealModel = BitExact;
+
+TEST_F(BitExact, RandomModelsOfEveryFamilyInEveryVariant) {
+  const std::vector<Variant> every = all_variants();
   Outcome all;
   for (const auto& path : golden_models("tiny", false)) {
+    // One family of each kind of attention, full and windowed, is enough for what a sanitizer may report.
+    if (kIsSanitized && path.filename() != "qwen2" && path.filename() != "gemma3_text") continue;
     for (const kernels::Isa isa : kernels::available_isas()) {
-      for (const auto compute : {kernels::Compute::kFast, kernels::Compute::kExact}) {
-        // One family of each kind of attention, full and windowed, takes every variant; the others the telling ones.
-        const bool takes_all = path.filename() == "qwen2" || path.filename() == "gemma3_text";
-        if (kIsSanitized && !takes_all) continue;
-        const std::span<const Variant> variants = takes_all && !kIsSanitized && compute == kernels::Compute::kFast
-                                                      ? kAllVariants
-                                                      : std::span<const Variant>(kFewVariants);
-        const Workload work{.count = kIsSanitized ? 12u : 32u};
-        const Outcome one = compare(path, isa, compute, work, variants, kFewVariants);
-        all.compared += one.compared;
-        all.preemptions += one.preemptions;
-      }
+      const Workload work{.count = kIsSanitized ? 12u : 32u, .scarce_blocks = kIsSanitized ? 5u : 12u};
+      const std::span<const Variant> few(kFewVariants);
+      all += compare(path, isa, kernels::Compute::kFast, {work, work}, kIsSanitized ? few : every);
+      all += compare(path, isa, kernels::Compute::kExact, {work, work}, few);
     }
   }
-  report("families", all.compared);
+  report("families", all);
   EXPECT_GE(all.compared, 2000u);
-  EXPECT_GE(all.preemptions, 10u);
 }
 
-TEST(BitExact, EveryWeightType) {
+TEST_F(BitExact, EveryWeightType) {
   Outcome all;
   for (const auto& path : golden_models("gguf", true)) {
     for (const kernels::Isa isa : kernels::available_isas()) {
       for (const auto compute : {kernels::Compute::kFast, kernels::Compute::kExact}) {
         if (kIsSanitized && compute == kernels::Compute::kExact) continue;
-        const Workload work{.count = kIsSanitized ? 4u : 8u, .short_prompt = 16, .long_prompt = 70, .answer = 4};
-        const auto variants = std::span<const Variant>(kFewVariants).first(kIsSanitized ? 1 : std::size(kFewVariants));
-        all.compared += compare(path, isa, compute, work, variants, variants).compared;
+        const Workload work{.count = 8, .short_prompt = 16, .long_prompt = 72, .answer = 4, .scarce_blocks = 4};
+        all += compare(path, isa, compute, {work, work},
+                       std::span<const Variant>(kFewVariants).first(kIsSanitized ? 1 : std::size(kFewVariants)));
       }
     }
   }
-  report("weight types", all.compared);
+  report("weight types", all);
   EXPECT_GE(all.compared, 2000u);
 }
 
-TEST(BitExactRealModel, QwenInFastMode) {
+TEST_F(BitExactRealModel, QwenInFastMode) {
   const std::filesystem::path path = real_model("qwen05.gguf");
-  std::size_t compared = 0;
+  Outcome all;
   for (const kernels::Isa isa : kernels::available_isas()) {
-    // The scalar reference is some fifty times slower than the others: it runs a smaller load through fewer variants.
+    // The scalar reference is some fifty times slower than the others: it runs a few tokens through a few variants.
     const bool is_scalar = isa == kernels::Isa::kScalar;
-    const Workload work = is_scalar ? Workload{.count = 2, .short_prompt = 5, .long_prompt = 0, .answer = 2}
-                                    : Workload{.count = 32, .short_prompt = 8, .long_prompt = 72, .answer = 5};
-    const Variant scalar_variants[] = {{32, 1, false}};
-    const Variant first[] = {{1, 7, false}, {32, 1, true}, {32, 512, false}};
-    const Variant second[] = {{32, 7, true}, {32, 64, false}};
-    const Outcome one = is_scalar ? compare(path, isa, kernels::Compute::kFast, work, scalar_variants, scalar_variants)
-                                  : compare(path, isa, kernels::Compute::kFast, work, first, second);
-    compared += one.compared;
-    if (!is_scalar) EXPECT_GE(one.preemptions, 1u);
+    const Workload alone{
+        .count = 3, .period = 32, .short_prompt = 5, .long_prompt = 72, .answer = 4, .scarce_blocks = 4};
+    Workload together = alone;
+    together.count = 32;
+    together.scarce_blocks = 7;
+    const Workload tiny{.count = 2, .crossing_prompt = 3, .long_prompt = 9, .answer = 2};
+    const Variant scalar_variants[] = {{1, 1, false}, {32, 7, false}};
+    all += is_scalar ? compare(path, isa, kernels::Compute::kFast, {tiny, tiny}, scalar_variants)
+                     : compare(path, isa, kernels::Compute::kFast, {alone, together}, all_variants());
   }
-  report("qwen2.5-coder-0.5b, fast", compared);
-  EXPECT_GE(compared, 2000u);
+  report("qwen2.5-coder-0.5b, fast", all);
+  EXPECT_GE(all.compared, 2000u);
 }
 
 // Sums one vector per token of the prefix into the logits. In the right order each position adds to the sum of all
@@ -276,7 +318,7 @@ class SumModel final : public model::LanguageModel {
   std::vector<float> logits_;
 };
 
-TEST(BitExact, AReorderedReductionIsNoticed) {
+TEST_F(BitExact, AReorderedReductionIsNoticed) {
   const Workload work;
   for (const bool is_reordered : {false, true}) {
     SumModel sum(is_reordered);
@@ -284,7 +326,7 @@ TEST(BitExact, AReorderedReductionIsNoticed) {
     WitnessedModel model(sum, witness, all_blocks(work), kMaxBatchTokens, kMaxBatch + kScoredRows);
     run(model, work, Variant{});
     witness.end_of_reference();
-    for (const Variant& variant : kAllVariants) run(model, work, variant);
+    for (const Variant& variant : all_variants()) run(model, work, variant);
     EXPECT_GE(witness.compared(), 2000u);
     if (is_reordered) {
       EXPECT_GT(witness.different(), witness.compared() / 10);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <stdexcept>
 
 #include "base/check.h"
 #include "base/random.h"
@@ -52,6 +53,7 @@ void WitnessedModel::copy_block(std::uint32_t from, std::uint32_t to) {
 }
 
 model::Logits WitnessedModel::forward(const model::Batch& batch) {
+  if (batch.sequences.size() > most_sequences_) throw std::runtime_error("this model takes fewer sequences at a time");
   const model::Logits logits = model_.forward(batch);
   std::size_t seen = 0;
   for (const kernels::SequenceRows& rows : batch.sequences) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -43,6 +44,9 @@ class WitnessedModel final : public model::LanguageModel {
   void copy_block(std::uint32_t from, std::uint32_t to) override;
   model::Logits forward(const model::Batch& batch) override;
 
+  /// Throws at a batch of more sequences from now on: the step loop then runs each of them alone.
+  void take_at_most(std::size_t sequences) { most_sequences_ = sequences; }
+
  private:
   std::uint64_t& prefix_at(const kernels::SequenceRows& rows, std::size_t position);
 
@@ -50,6 +54,7 @@ class WitnessedModel final : public model::LanguageModel {
   Witness& witness_;
   const std::size_t max_rows_;
   const std::size_t max_logit_rows_;
+  std::size_t most_sequences_ = std::numeric_limits<std::size_t>::max();
   std::vector<std::uint64_t> prefixes_;  // [blocks * kBlockTokens]
 };
 

@@ -2,17 +2,23 @@
 // Scheduler, block pool, sampler and delivery on a virtual clock, with faults, from a seed. Laws, for every seed:
 //   1. every request ends exactly once, and nothing is heard after its end;
 //   2. batched = alone: what a client hears is what it hears on an engine of its own, bit for bit;
-//   3. one who leaves, or whose time runs out, has heard a beginning of that, and its blocks are free after the step;
+//   3. one who leaves, or whose time runs out, has heard a beginning of that, and is gone with the next step;
 //   4. a request that makes the model fail ends with kInternal, and nobody else notices;
 //   5. what the prefix cache finds changes nothing of all this, and no tenant finds what another one computed;
 //   6. no block leaks; pool and block tables agree after every step;
-//   7. nobody starves: all ends within a bound of steps that the work itself sets.
+//   7. nobody starves: all ends within a bound of steps that the work itself sets;
+//   8. what is counted is what happened.
 // OPENAUTOGLM_SEED=N runs one seed.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <csignal>
 #include <cstdlib>
 #include <map>
+
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#include <sanitizer/common_interface_defs.h>
+#endif
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -32,11 +38,26 @@ constexpr std::size_t kBlockTokens = kernels::KvLayer::kBlockTokens;
 
 volatile std::uint64_t current_seed = 0;
 
-// A failed CHECK aborts: the seed must be known then too. snprintf to a local buffer is as safe as it gets here.
-void print_seed(int) {
+// A failed CHECK aborts, and a sanitizer ends the program its own way: the seed must be known then too. snprintf to a
+// local buffer is as safe as it gets here.
+void print_seed() {
   char line[64];
   const int length = std::snprintf(line, sizeof line, "OPENAUTOGLM_SEED=%llu\n", (unsigned long long)current_seed);
   if (length > 0) std::fwrite(line, 1, static_cast<std::size_t>(length), stderr);
+}
+
+void print_seed_at(int signal) {
+  print_seed();
+  std::signal(signal, SIG_DFL);  // and on to the end that it was
+}
+
+void print_seed_at_the_end() {
+  std::signal(SIGABRT, print_seed_at);
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  __sanitizer_set_death_callback(print_seed);
+#else
+  std::signal(SIGSEGV, print_seed_at);
+#endif
 }
 
 class World final {
@@ -60,6 +81,7 @@ class World final {
     ASSERT_LT(step, limit) << "somebody starves";
     EXPECT_EQ(loop_->scheduler().pool().used_count(), 0u);
     for (const Client& client : clients_) check_end(client);
+    check_counters();
   }
 
   std::size_t counted(const std::string& counter) const {
@@ -91,6 +113,7 @@ class World final {
     clients_.resize(2 + random_.below(19));
     for (Client& client : clients_) {
       client.request = random_request(random_, longest_prompt_, longest_answer_);
+      if (random_.below(12) == 0) client.request.grammar = grammar_;
       client.arrival_step = random_.below(40);
       if (random_.below(5) == 0) client.leaves_after = random_.below(150);
       if (random_.below(10) == 0)
@@ -120,6 +143,8 @@ class World final {
     for (const Client& client : clients_) {
       const bool has_left = client.leaves_after && step >= client.arrival_step + *client.leaves_after;
       if (has_left) ASSERT_EQ(client.recorder->finish_count, 1) << "a client left and its request went on";
+      const bool is_late = client.request.deadline && *client.request.deadline <= clock_.now();
+      if (is_late && step >= client.arrival_step) ASSERT_EQ(client.recorder->finish_count, 1) << "a deadline passed";
     }
     clock_.advance(std::chrono::milliseconds(random_.below(5)));
   }
@@ -147,6 +172,8 @@ class World final {
     const Recorder& recorder = *client.recorder;
     ASSERT_EQ(recorder.finish_count, 1);
     EXPECT_EQ(recorder.events_after_finish, 0);
+    EXPECT_EQ(recorder.finish->usage.prompt_tokens, client.request.prompt.size());
+    EXPECT_EQ(recorder.finish->usage.completion_tokens, recorder.token_count);
     const auto& prompt = client.request.prompt;
     const bool throws = std::ranges::count(prompt, FaultyModel::kThrowingToken) > 0;
     const bool is_nan = std::ranges::count(prompt, FaultyModel::kNanToken) > 0;
@@ -179,12 +206,34 @@ class World final {
     EXPECT_LE(finish.usage.completion_tokens, client.request.max_tokens);
   }
 
+  void check_counters() const {
+    std::map<FinishReason, std::size_t> ends;
+    std::size_t tokens = 0;
+    for (const Client& client : clients_) {
+      ++ends[client.recorder->finish->reason];
+      tokens += client.recorder->token_count;
+    }
+    EXPECT_EQ(counted("openautoglm_requests_submitted_total"), clients_.size());
+    EXPECT_EQ(counted("openautoglm_generated_tokens_total"), tokens);
+    const auto finished = [&](const char* reason) {
+      return counted(fmt::format("openautoglm_requests_finished_total{{reason=\"{}\"}}", reason));
+    };
+    EXPECT_EQ(finished("stop"), ends[FinishReason::kStop]);
+    EXPECT_EQ(finished("length"), ends[FinishReason::kLength]);
+    EXPECT_EQ(finished("cancelled"), ends[FinishReason::kCancelled]);
+    EXPECT_EQ(finished("error"), ends[FinishReason::kError]);
+    EXPECT_EQ(counted("openautoglm_requests_waiting"), 0u);
+    EXPECT_EQ(counted("openautoglm_requests_running"), 0u);
+    EXPECT_EQ(counted("openautoglm_kv_blocks_used"), 0u);
+  }
+
   base::Random random_;
   base::VirtualClock clock_;
   telemetry::Registry registry_;
   engine::EngineMetrics engine_metrics_{registry_};
   engine::EngineModel model_;
   FaultyModel faulty_;
+  std::shared_ptr<const text::Grammar> grammar_ = text::Grammar::any_json_object(model_.card.tokenizer).value();
   engine::StepLoopOptions options_;
   std::size_t longest_prompt_ = 1;
   std::size_t longest_answer_ = 1;
@@ -209,10 +258,9 @@ Seen run_seed(std::uint64_t seed) {
 class SchedulerSimulation : public testing::TestWithParam<std::uint64_t> {
  protected:
   void SetUp() override {
-    std::signal(SIGABRT, print_seed);
+    print_seed_at_the_end();
     ASSERT_TRUE(base::set_log_level("off"));  // injected faults would fill the log
   }
-  void TearDown() override { std::signal(SIGABRT, SIG_DFL); }
 };
 
 TEST_P(SchedulerSimulation, KeepsItsLaws) {

@@ -38,6 +38,7 @@ void Recorder::on_prompt_logprobs(std::vector<generation::TokenEvent> tokens) {
 void Recorder::on_token(generation::TokenEvent event) {
   if (finish_count > 0) ++events_after_finish;
   append_event(heard, event);
+  ++token_count;
   text += event.text;
 }
 
@@ -106,8 +107,9 @@ std::unique_ptr<engine::Sequence> make_sequence(generation::Ticket ticket, const
   const std::size_t answer = request.prompt_only ? 0 : request.max_tokens;
   std::vector<engine::TokenId> ends = request.stop_tokens;
   ends.insert(ends.end(), model.eos.begin(), model.eos.end());
-  engine::SamplingState state(request, std::move(ends), request.sampling.seed.value_or(0), engine::kScriptVocab, answer,
-                              nullptr);
+  auto matcher = request.grammar == nullptr ? nullptr : request.grammar->start().value();
+  engine::SamplingState state(request, std::move(ends), request.sampling.seed.value_or(0), model.network->vocab(),
+                              answer, std::move(matcher));
   return std::make_unique<engine::Sequence>(ticket, request, std::move(sink), std::move(state), answer,
                                             *model.card.tokenizer, now);
 }

@@ -24,6 +24,7 @@ class Recorder final : public generation::Sink {
 
   std::string heard;  // tokens, text and the bits of logprobs, in order
   std::string text;
+  std::size_t token_count = 0;
   std::optional<generation::Finish> finish;
   int finish_count = 0;
   int events_after_finish = 0;

@@ -1,79 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Single stories on the step loop, each the regression of a failure known from other engines: disconnects, cancels that
-// must not touch a bystander, faults contained to one request, and every pair of sampling features.
-#include <gtest/gtest.h>
-
-#include "base/log.h"
-#include "engine/script.h"
-#include "simulation/simulated_client.h"
+// must not touch a bystander, deadlines, order, and every pair of sampling features.
+#include "simulation/step_loop_fixture.h"
 
 namespace autoglm::simulation {
 namespace {
 
-using engine::StepLoop;
 using generation::FinishReason;
 using generation::Request;
-
-constexpr std::string_view kScript = "== end\n<|random:12|>\n==\n<|random:29|> <|repeat|>\n";
-
-class StepLoopTest : public testing::Test {
- protected:
-  void SetUp() override {
-    ASSERT_TRUE(base::set_log_level("off"));
-    options_.scheduler.max_batch_size = 4;
-    options_.scheduler.max_batch_tokens = 16;
-    options_.scheduler.max_waiting = 64;
-    options_.block_count = 40;
-    start();
-  }
-
-  void start() { loop_ = std::make_unique<StepLoop>(faulty_, options_, clock_, metrics_); }
-
-  static Request request(std::string_view text, std::size_t max_tokens, std::uint64_t seed = 1) {
-    Request request;
-    request.prompt.assign(text.begin(), text.end());
-    request.prompt.push_back(engine::kReplyToken);
-    request.max_tokens = max_tokens;
-    request.sampling.seed = seed;
-    return request;
-  }
-
-  engine::Sequence* submit(const Request& asked, std::shared_ptr<Recorder> recorder) {
-    auto sequence = make_sequence(++last_ticket_, asked, std::move(recorder), model_, clock_.now());
-    engine::Sequence* raw = sequence.get();
-    loop_->add(std::move(sequence));
-    return raw;
-  }
-
-  void step(int times = 1) {
-    for (int i = 0; i < times; ++i) {
-      loop_->step();
-      loop_->scheduler().check_invariants();
-    }
-  }
-
-  void run_to_end() {
-    for (int i = 0; i < 10'000 && !loop_->scheduler().is_idle(); ++i) step();
-    EXPECT_TRUE(loop_->scheduler().is_idle());
-    EXPECT_EQ(loop_->scheduler().pool().used_count(), 0u);
-  }
-
-  std::string heard_alone(const Request& asked) {
-    auto recorder = std::make_shared<Recorder>();
-    submit(asked, recorder);
-    run_to_end();
-    return recorder->heard;
-  }
-
-  base::VirtualClock clock_;
-  telemetry::Registry registry_;
-  engine::EngineMetrics metrics_{registry_};
-  engine::EngineModel model_ = engine::load_script(kScript).value();
-  FaultyModel faulty_{*model_.network};
-  engine::StepLoopOptions options_;
-  std::unique_ptr<StepLoop> loop_;
-  generation::Ticket last_ticket_ = 0;
-};
 
 TEST_F(StepLoopTest, AThousandDisconnectsFreeTheirBlocksWithinAStep) {
   base::Random random(3);
@@ -104,58 +38,6 @@ TEST_F(StepLoopTest, CancellingOthersNeverTouchesABystander) {
   }
   run_to_end();
   EXPECT_EQ(bystander->heard, expected);
-}
-
-TEST_F(StepLoopTest, AModelThatThrowsForOneRequestEndsThatOneOnly) {
-  const Request asked = request("innocent", 40);
-  const std::string expected = heard_alone(asked);
-  auto innocent = std::make_shared<Recorder>();
-  auto guilty = std::make_shared<Recorder>();
-  submit(asked, innocent);
-  step(5);
-  Request poisoned = request("guilty", 40);
-  poisoned.prompt[2] = FaultyModel::kThrowingToken;
-  submit(poisoned, guilty);
-  run_to_end();
-  ASSERT_TRUE(guilty->finish && guilty->finish->error);
-  EXPECT_EQ(guilty->finish->error->code, Code::kInternal);
-  EXPECT_EQ(innocent->heard, expected);
-  EXPECT_FALSE(innocent->finish->error.has_value());
-}
-
-TEST_F(StepLoopTest, AFaultThatNobodyCausedIsRepeatedUnnoticed) {
-  const Request asked = request("patient", 40);
-  const std::string expected = heard_alone(asked);
-  std::vector<std::shared_ptr<Recorder>> recorders;
-  for (int i = 0; i < 3; ++i) submit(asked, recorders.emplace_back(std::make_shared<Recorder>()));
-  for (int i = 0; i < 20; ++i) {
-    faulty_.throws_once = true;
-    step();
-  }
-  run_to_end();
-  for (const auto& recorder : recorders) EXPECT_EQ(recorder->heard, expected);
-}
-
-class ThrowingSink final : public generation::Sink {
- public:
-  void on_token(generation::TokenEvent) override { throw std::runtime_error("a sink must not throw"); }
-  void on_finish(generation::Finish) override {
-    ++finishes;
-    throw std::runtime_error("nor here");
-  }
-  int finishes = 0;
-};
-
-TEST_F(StepLoopTest, ASinkThatThrowsEndsItsOwnRequest) {
-  const Request asked = request("innocent", 40);
-  const std::string expected = heard_alone(asked);
-  auto innocent = std::make_shared<Recorder>();
-  auto rude = std::make_shared<ThrowingSink>();
-  submit(asked, innocent);
-  loop_->add(make_sequence(++last_ticket_, request("rude", 40), rude, model_, clock_.now()));
-  run_to_end();
-  EXPECT_EQ(rude->finishes, 1);
-  EXPECT_EQ(innocent->heard, expected);
 }
 
 TEST_F(StepLoopTest, TheDeadlineHoldsInTheQueueAndInTheAnswer) {
