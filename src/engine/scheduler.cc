@@ -49,6 +49,7 @@ Scheduler::Scheduler(const SchedulerOptions& options, std::size_t block_count, E
 
 void Scheduler::add(std::unique_ptr<Sequence> sequence) {
   metrics_.submitted.add();
+  sequence->root = cache_.root(sequence->request.tenant);
   insert_in_order(waiting_, std::move(sequence));
 }
 
@@ -307,7 +308,7 @@ Scheduler::Reuse Scheduler::find_reuse(Sequence& sequence) {
   std::size_t most = sequence.tokens.size() - 1;
   if (sequence.request.want_prompt_logprobs) most = std::min(most, sequence.prompt_scored);
   const auto tokens = std::span<const model::TokenId>(sequence.tokens).first(most);
-  sequence.prefix = cache_.root(sequence.request.tenant);
+  sequence.prefix = sequence.root;
   sequence.blocks.clear();
   while (tokens.size() - reuse.blocks * kBlockTokens >= kBlockTokens) {
     const auto found = cache_.find(sequence.prefix, tokens.subspan(reuse.blocks * kBlockTokens, kBlockTokens));

@@ -35,6 +35,7 @@ class SchedulerTest : public testing::Test {
     options_.max_batch_size = 4;
     options_.max_batch_tokens = 64;
     options_.max_waiting = 16;
+    options_.has_prefix_cache = false;  // all prompts are alike here; what is reused has stories of its own
     start(16);
   }
 

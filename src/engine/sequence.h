@@ -38,6 +38,7 @@ struct Sequence final {
   std::vector<BlockIndex> blocks;  // block table; capacity for the longest row
   std::size_t known_blocks = 0;    // the first ones, which the prefix cache knows
   PrefixSerial prefix = 0;         // what they hold
+  PrefixSerial root = 0;           // the empty prefix of its tenant
 
   // Sampling and text.
   SamplingState sampling;

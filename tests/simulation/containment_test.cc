@@ -102,7 +102,6 @@ class GuiltyTokenizer final : public text::Tokenizer {
   std::span<const engine::TokenId> eos() const override { return good_.eos(); }
   bool adds_bos() const override { return good_.adds_bos(); }
   bool strips_leading_space() const override { return good_.strips_leading_space(); }
-  void* bridge_handle() const override { return good_.bridge_handle(); }
 
  private:
   const text::Tokenizer& good_;
