@@ -1,34 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Constrained decoding: a JSON schema becomes a grammar over the bytes of a vocabulary's tokens (llguidance). A schema is a
-//! stranger's text: it is bounded before it is compiled, and what the compiled grammar may cost at each token is bounded too.
+//! stranger's text: it is bounded before it is compiled (schema_work), tried out on a few tokens before it is accepted, and what
+//! it may cost at each token of an answer is bounded too.
 
 use std::sync::Arc;
 
-use llguidance::api::{ParserLimits, StopReason, TopLevelGrammar};
-use llguidance::toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
+use llguidance::api::{ParserLimits, TopLevelGrammar};
+use llguidance::toktrie::{InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{json, Value};
 
-use crate::guard::{catch, Failure, Outcome};
+use crate::guard::{catch, Code, Failure, Outcome};
+use crate::schema_work::{below, check_schema, work_of, MAX_WORK, OWN_OPTIONS};
 
 /// The largest schemas in public collections have about 100 KiB; those of tools have under 10.
 const MAX_SCHEMA_BYTES: usize = 256 << 10;
-const MAX_SCHEMA_NODES: usize = 20_000;
-const MAX_SCHEMA_DEPTH: usize = 64;
 /// Where white space may stand, at most this: nothing, one space, or a new line with its indentation. A model that is free
 /// to write more may never end.
 const WHITE_SPACE: &str = r"( |\n[ \t]{0,32})";
-/// llguidance's own options inside a schema; a caller could switch the constraint off with them.
-const OWN_OPTIONS: &str = "x-guidance";
+/// A grammar is tried out on so many tokens, or until they have cost so much: one that fails on them would fail in an answer.
+const TRIAL_TOKENS: usize = 32;
+const TRIAL_FUEL: u64 = 400_000;
 
 fn limits() -> ParserLimits {
     ParserLimits {
-        initial_lexer_fuel: 1_000_000, // about 20 ms
+        initial_lexer_fuel: 300_000, // 300 properties with a format take 50,000
         step_lexer_fuel: 200_000,
         step_max_items: 50_000,
         max_items_in_row: 2_000,
         max_lexer_states: 20_000, // 1 to 2 KiB each
-        max_grammar_size: 100_000,
+        max_grammar_size: 20_000,
         precompute_large_lexemes: false, // it costs a walk over the whole vocabulary for each of them
         verbose_errors: false,
     }
@@ -92,23 +93,61 @@ impl Vocabulary {
             let mut matcher = Matcher::new(self.factory.create_parser(TopLevelGrammar::from_json_schema(schema)));
             match matcher.get_error() {
                 Some(error) => Err(refused(&error)),
-                // The first mask proves that the beginning is within the limits of a step.
-                None => matcher.compute_mask_or_eos().map(|_| matcher).map_err(|error| refused(&error.to_string())),
+                // The first mask stays with the matcher, so that the engine finds it made.
+                None => {
+                    matcher.compute_mask_or_eos().map_err(|error| refused(&error.to_string()))?;
+                    try_out(matcher.deep_clone()).map(|()| matcher)
+                }
             }
         })
         .map_err(|failure| match failure.code {
-            crate::guard::Code::Internal => Failure::invalid("the schema cannot be compiled"),
+            Code::Internal => Failure::invalid("the schema cannot be compiled"),
             _ => failure,
         })
     }
 }
 
+/// Goes the first steps of an answer, by turns with the first and the last token that is allowed: short and mostly long ones.
+fn try_out(mut matcher: Matcher) -> Outcome<()> {
+    let mut fuel = 0;
+    for step in 0..TRIAL_TOKENS {
+        let mask = matcher.compute_mask_or_eos().map_err(|error| refused(&error.to_string()))?;
+        fuel += matcher.last_step_stats().map_or(0, |stats| stats.lexer_cost);
+        let Some(token) = trial_token(&matcher, &mask, step % 2 == 0) else { return Ok(()) };
+        if fuel > TRIAL_FUEL {
+            return Ok(());
+        }
+        matcher.consume_token(token).map_err(|error| refused(&error.to_string()))?;
+        if matcher.is_stopped() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn trial_token(matcher: &Matcher, mask: &SimpleVob, is_first: bool) -> Option<TokenId> {
+    let environment = matcher.tok_env().ok()?;
+    let tokens = environment.tok_trie();
+    let is_text = |&token: &TokenId| mask.is_allowed(token) && !tokens.eos_tokens().contains(&token);
+    let mut all = 0..tokens.vocab_size() as TokenId;
+    if is_first {
+        all.find(is_text)
+    } else {
+        all.rev().find(is_text)
+    }
+}
+
 /// llguidance tells its limits only in words.
+fn is_limit(error: &str) -> bool {
+    ["too large", "too complex", "too big", "too many", "max is", "exhausted", "exceeded", "limit"]
+        .iter()
+        .any(|word| error.contains(word))
+}
+
 fn refused(error: &str) -> Failure {
     let line = error.lines().next().unwrap_or_default();
-    let is_limit = ["too large", "too complex", "exhausted", "exceeded", "limit"].iter().any(|word| line.contains(word));
     let message = format!("the schema cannot be honoured: {line}");
-    if is_limit {
+    if is_limit(line) {
         Failure::exhausted(message)
     } else {
         Failure::invalid(message)
@@ -127,12 +166,11 @@ impl Grammar {
         }
         let schema: Value =
             serde_json::from_slice(text).map_err(|error| Failure::invalid(format!("the schema is not JSON: {error}")))?;
-        let mut nodes = 0;
-        check(&schema, "", 0, &mut nodes)?;
+        check_schema(&schema)?;
         match vocabulary.compile(&schema) {
             Ok(beginning) => Ok(Grammar { beginning }),
             Err(failure) => {
-                let place = Search { vocabulary, root: &schema, tries_left: 200 }.place_of_failure();
+                let place = Search { vocabulary, root: &schema, work_left: 2 * MAX_WORK }.place_of_failure();
                 Err(failure.at(place))
             }
         }
@@ -143,37 +181,11 @@ impl Grammar {
     }
 }
 
-/// Bounds size and depth, and refuses what would change the meaning of the schema. Recursion is bounded by the depth.
-fn check(value: &Value, place: &str, depth: usize, nodes: &mut usize) -> Outcome<()> {
-    *nodes += 1;
-    if depth > MAX_SCHEMA_DEPTH || *nodes > MAX_SCHEMA_NODES {
-        return Err(Failure::exhausted("the schema is too large or nested too deep").at(place));
-    }
-    match value {
-        Value::Array(items) => {
-            items.iter().enumerate().try_for_each(|(index, item)| check(item, &format!("{place}/{index}"), depth + 1, nodes))
-        }
-        Value::Object(fields) => fields.iter().try_for_each(|(key, item)| {
-            let place = below(place, key);
-            if key == OWN_OPTIONS {
-                return Err(Failure::invalid("the schema may not set x-guidance").at(place));
-            }
-            check(item, &place, depth + 1, nodes)
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// RFC 6901.
-fn below(place: &str, key: &str) -> String {
-    format!("{place}/{}", key.replace('~', "~0").replace('/', "~1"))
-}
-
 /// Finds the part of a schema that cannot be compiled, by compiling parts: llguidance rarely says where it stopped.
 struct Search<'a> {
     vocabulary: &'a Vocabulary,
     root: &'a Value,
-    tries_left: usize,
+    work_left: usize,
 }
 
 impl Search<'_> {
@@ -184,8 +196,10 @@ impl Search<'_> {
             part = child;
         }
         let Some(fields) = part.as_object() else { return place };
-        // The keyword without which the rest would compile.
-        let culprit = fields.keys().find(|key| {
+        // The keyword without which the rest would compile; "type" last, as most others mean nothing without it.
+        let mut keys: Vec<&String> = fields.keys().collect();
+        keys.sort_by_key(|key| *key == "type");
+        let culprit = keys.into_iter().find(|key| {
             let mut rest = fields.clone();
             rest.shift_remove(key.as_str());
             !self.fails(&Value::Object(rest))
@@ -197,21 +211,33 @@ impl Search<'_> {
         children(part).into_iter().find(|(_, child)| self.fails(child))
     }
 
-    /// Whether `part` fails by itself, with the root's definitions to refer to.
+    /// Whether `part` fails by itself, with the root's definitions to refer to. False where no work is left to find out.
     fn fails(&mut self, part: &Value) -> bool {
-        if self.tries_left == 0 || !(part.is_object() || part.is_boolean()) {
+        if !(part.is_object() || part.is_boolean()) {
             return false;
         }
-        self.tries_left -= 1;
         let mut part = part.clone();
-        if let Some(fields) = part.as_object_mut() {
-            for key in ["$defs", "definitions", "$schema"] {
-                if let Some(definitions) = self.root.get(key) {
-                    fields.entry(key).or_insert_with(|| definitions.clone());
-                }
+        let definitions: &[&str] = if refers(&part) { &["$defs", "definitions"] } else { &[] };
+        for key in definitions {
+            if let Some(value) = self.root.get(key) {
+                part[*key] = value.clone();
             }
         }
-        self.vocabulary.compile(&part).is_err()
+        let Some(work_left) = self.work_left.checked_sub(work_of(&part)) else { return false };
+        self.work_left = work_left;
+        let Err(failure) = self.vocabulary.compile(&part) else { return false };
+        if failure.code == Code::Exhausted {
+            self.work_left = self.work_left.saturating_sub(MAX_WORK / 4);
+        }
+        true
+    }
+}
+
+fn refers(part: &Value) -> bool {
+    match part {
+        Value::Array(items) => items.iter().any(refers),
+        Value::Object(fields) => fields.iter().any(|(key, item)| key == "$ref" || refers(item)),
+        _ => false,
     }
 }
 
@@ -275,14 +301,83 @@ impl GrammarMatcher {
 
     fn failed(&self, error: &str) -> Failure {
         let line = error.lines().next().unwrap_or_default();
-        match self.matcher.stop_reason() {
-            StopReason::LexerTooComplex | StopReason::ParserTooComplex => {
-                Failure::exhausted(format!("the grammar costs too much here: {line}"))
-            }
-            _ => match refused(line).code {
-                crate::guard::Code::Exhausted => Failure::exhausted(line),
-                _ => Failure::internal(line),
-            },
+        if is_limit(line) {
+            Failure::exhausted(format!("the schema costs too much at this place of the answer: {line}"))
+        } else {
+            Failure::internal(line)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const END: u32 = 256;
+
+    /// A token for each byte, and an end.
+    fn bytes() -> Vocabulary {
+        let mut tokens: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+        tokens.push(b"<end>".to_vec());
+        let words: Vec<&[u8]> = tokens.iter().map(Vec::as_slice).collect();
+        let special: Vec<bool> = (0..words.len()).map(|id| id as u32 == END).collect();
+        Vocabulary::new(&words, &special, &[END]).unwrap()
+    }
+
+    fn compile(schema: &Value) -> Outcome<Grammar> {
+        Grammar::from_json_schema(&bytes(), schema.to_string().as_bytes())
+    }
+
+    /// Says `text` as often as it takes, until the grammar fails.
+    fn failure_of(grammar: &Grammar, text: &[u8]) -> Option<Failure> {
+        let mut matcher = grammar.start();
+        let mut mask = [0; 9];
+        text.iter().find_map(|&byte| matcher.mask(&mut mask).and_then(|()| matcher.accept(byte.into())).err())
+    }
+
+    #[test]
+    fn what_is_costly_from_the_start_is_refused() {
+        let optional = |n: usize| -> Value {
+            (0..n).map(|i| (format!("p{i}"), json!({"type": "null"}))).collect::<serde_json::Map<_, _>>().into()
+        };
+        let object = |n: usize| json!({"type": "object", "properties": optional(n), "additionalProperties": false});
+        assert!(compile(&object(490)).is_ok());
+        let failure = compile(&object(510)).err().unwrap();
+        assert_eq!((failure.code, failure.place.as_str()), (Code::Exhausted, "/properties"));
+    }
+
+    #[test]
+    fn what_gets_costly_later_ends_in_exhaustion() {
+        let grammar = compile(&json!({"type": "string", "pattern": r"^x{40}(\p{L}{1,100}){1,100}$"})).unwrap();
+        let text = [b"\"", "x".repeat(40).as_bytes(), "a".repeat(100).as_bytes()].concat();
+        assert_eq!(failure_of(&grammar, &text[..41]).map(|failure| failure.code), None);
+        assert_eq!(failure_of(&grammar, &text).map(|failure| failure.code), Some(Code::Exhausted));
+    }
+
+    #[test]
+    fn states_are_bounded() {
+        let grammar = compile(&json!({"type": "string", "maxLength": 1_000_000})).unwrap();
+        // A character needs at least one state, those for escapes not counted.
+        let long = |n: usize| [b"\"".as_slice(), &vec![b'x'; n]].concat();
+        assert_eq!(failure_of(&grammar, &long(1_000)).map(|failure| failure.code), None);
+        let failure = failure_of(&grammar, &long(limits().max_lexer_states)).unwrap();
+        assert_eq!(failure.code, Code::Exhausted, "{}", failure.message);
+    }
+
+    #[test]
+    fn the_search_for_the_place_is_bounded() {
+        // Each of many parts is dear, and so is finding out that it is not the culprit.
+        let part = json!({"type": "string", "pattern": r"^\p{L}{1,64}( \p{L}{1,64}){0,9}$"});
+        let mut parts: Vec<Value> = vec![part; 60];
+        parts.push(json!({"not": {}}));
+        let failure = compile(&json!({"anyOf": parts})).err().unwrap();
+        assert_eq!(failure.code, Code::Invalid);
+        let mut search = Search { vocabulary: &bytes(), root: &json!({}), work_left: 10 };
+        assert!(
+            !search.fails(&json!({"not": {"type": "array", "items": {"enum": [1, 2, 3, 4, 5, 6, 7, 8]}}})),
+            "no work is left"
+        );
+        assert!(search.fails(&json!({"not": {}})), "but some is");
+        assert_eq!(search.work_left, 8);
     }
 }

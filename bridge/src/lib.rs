@@ -8,6 +8,7 @@ mod grammar;
 pub mod grammar_ffi;
 mod guard;
 mod limits;
+mod schema_work;
 mod template;
 mod template_cycles;
 pub mod template_ffi;
