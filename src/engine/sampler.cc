@@ -53,6 +53,12 @@ bool is_set(std::span<const std::uint32_t> words, TokenId token) { return (words
 
 void set(std::span<std::uint32_t> words, TokenId token) { words[token >> 5] |= 1u << (token & 31); }
 
+// A grammar that costs too much at this place is the fault of who wrote it: the same request would fail again.
+std::unexpected<Error> grammar_fault(Error error) {
+  if (error.code == Code::kExhausted) return fail(Code::kInvalidArgument, std::move(error.message), "grammar");
+  return fail(Code::kInternal, "the grammar failed: " + error.message);
+}
+
 void forbid_others(std::span<float> row, std::span<const std::uint32_t> words) {
   for (std::size_t i = 0; i < row.size(); ++i) {
     if (!((words[i >> 5] >> (i & 31)) & 1)) row[i] = -kInfinity;
@@ -134,9 +140,7 @@ Status Sampler::sample_answer(Sequence& sequence, std::span<float> row, SampledS
   sampled = {};
   sampled.token = TRY(choose(sequence, row));
   if (state.matcher() != nullptr && !state.is_end(sampled.token)) {
-    if (Status accepted = state.matcher()->accept(sampled.token); !accepted) {
-      return fail(Code::kInternal, "the grammar refused a token that its mask allowed: " + accepted.error().message);
-    }
+    if (Status accepted = state.matcher()->accept(sampled.token); !accepted) return grammar_fault(accepted.error());
     result.is_complete = state.matcher()->is_finished();
   }
   if (wants_logprobs) sampled = describe(raw_, log_sum, sampled.token, sequence.request.top_logprobs);
@@ -146,7 +150,9 @@ Status Sampler::sample_answer(Sequence& sequence, std::span<float> row, SampledS
 }
 
 Status Sampler::apply_grammar(SamplingState& state, std::span<float> row, bool& is_complete) {
-  const std::span<std::uint32_t> words = TRY(state.take_mask());
+  const auto mask = state.take_mask();
+  if (!mask) return grammar_fault(mask.error());
+  const std::span<std::uint32_t> words = *mask;
   if (state.matcher()->is_finished()) {
     is_complete = true;
     return {};

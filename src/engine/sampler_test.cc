@@ -52,6 +52,22 @@ class ThrowingMatcher final : public text::Matcher {
   bool is_finished() const override { return false; }
 };
 
+// Its budget runs out, in the mask or when a token is accepted.
+class CostlyMatcher final : public text::Matcher {
+ public:
+  explicit CostlyMatcher(bool is_mask_dear) : is_mask_dear_(is_mask_dear) {}
+  Status mask(std::span<std::uint32_t> words) override {
+    std::ranges::fill(words, ~0u);
+    if (is_mask_dear_) return fail(Code::kExhausted, "too dear");
+    return {};
+  }
+  Status accept(TokenId) override { return fail(Code::kExhausted, "too dear"); }
+  bool is_finished() const override { return false; }
+
+ private:
+  const bool is_mask_dear_;
+};
+
 class SamplerTest : public testing::Test {
  protected:
   generation::Request greedy() const {
@@ -279,6 +295,17 @@ TEST_F(SamplerTest, AThrowingGrammarEndsItsSequence) {
   const SampledSequence& sampled = sample(*of, std::vector<float>(kVocab, 0.0f));
   ASSERT_TRUE(sampled.error.has_value());
   EXPECT_EQ(sampled.error->code, Code::kInternal);
+}
+
+TEST_F(SamplerTest, AGrammarThatCostsTooMuchIsItsAuthorsFault) {
+  for (bool is_mask_dear : {true, false}) {
+    auto of = sequence(greedy(), {}, std::make_unique<CostlyMatcher>(is_mask_dear));
+    const SampledSequence& sampled = sample(*of, std::vector<float>(kVocab, 0.0f));
+    ASSERT_TRUE(sampled.error.has_value());
+    EXPECT_EQ(sampled.error->code, Code::kInvalidArgument);
+    EXPECT_EQ(sampled.error->where, "grammar");
+    EXPECT_TRUE(sampled.tokens.empty()) << "never a token that no grammar allowed";
+  }
 }
 
 TEST(FastExp, IsCloseToExp) {

@@ -27,8 +27,12 @@ protocol::TokenRecord token_record(const generation::TokenEvent& event, const te
   return record;
 }
 
-protocol::ApiError finish_error(const generation::Finish& finish) {
-  if (finish.error) return *finish.error;
+protocol::ApiError finish_error(const generation::Finish& finish, const AnswerPlan& plan) {
+  if (finish.error) {
+    Error error = *finish.error;
+    if (error.where == "grammar") error.where = plan.format_pointer;
+    return error;
+  }
   if (finish.reason == generation::FinishReason::kCancelled)
     return Error{Code::kCancelled, "the request was cancelled", {}};
   return Error{Code::kInternal, "the engine ended the request without a reason", {}};

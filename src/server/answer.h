@@ -23,6 +23,7 @@ struct AnswerPlan {
   std::size_t choices_per_prompt = 1;              // n
   std::vector<std::vector<std::int32_t>> prompts;  // token ids
   std::vector<std::string> echoes;                 // text of each prompt, when it is echoed; else empty
+  std::string format_pointer;                      // where the grammar came from in the request
   bool is_echoed = false;
   bool has_logprobs = false;
   bool has_token_ids = false;
@@ -57,6 +58,7 @@ std::shared_ptr<Answer> make_streamed_answer(AnswerPlan plan, AnswerParts parts)
 // Shared by both kinds.
 std::string_view finish_word(generation::FinishReason reason);
 protocol::TokenRecord token_record(const generation::TokenEvent& event, const text::Tokenizer& tokenizer);
-protocol::ApiError finish_error(const generation::Finish& finish);
+/// Why a request ended without its answer, in the client's words.
+protocol::ApiError finish_error(const generation::Finish& finish, const AnswerPlan& plan);
 
 }  // namespace autoglm::server

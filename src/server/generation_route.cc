@@ -126,6 +126,7 @@ AnswerPlan plan_of(const Service& service, const Call& call, const GenerationCal
   plan.choices_per_prompt = parameters.n;
   plan.prompts = generation.prompts;
   plan.echoes = generation.echoes;
+  plan.format_pointer = parameters.response_format.pointer;
   plan.is_echoed = generation.is_echoed;
   plan.has_logprobs = parameters.logprobs;
   plan.has_token_ids = parameters.return_token_ids;

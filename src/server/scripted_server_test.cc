@@ -16,6 +16,8 @@ constexpr std::string_view kScript = R"(
 {"city":"Paris","degrees":21}
 == dice
 You rolled <|random:8|>.
+== letters
+"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxEsWarEinmalEineMutterGeißDieHatteSiebenJunge"
 == endless
 again <|repeat|>
 ==
@@ -74,21 +76,39 @@ TEST_F(ScriptedServer, SchemasThatCannotBeHonouredArePointedAt) {
 }
 
 TEST_F(ScriptedServer, HostileSchemasAreRefused) {
-  const std::string bombs[] = {R"({"$ref":"http://example.org/schema"})", R"({"$ref":"file:///etc/passwd"})",
-                               R"({"type":"nothing"})", R"({"type":"string","pattern":"("})",
-                               R"({"type":"string","pattern":"*"})"};
-  for (const std::string& schema : bombs) {
-    const net::RawResponse response =
-        post("/v1/chat/completions", chat("x", schema_format(schema) + R"(,"max_tokens":4)"));
-    EXPECT_EQ(response.status, 400) << schema << response.body;
-    EXPECT_THAT(response.body, testing::Not(HasSubstr("root:")));
+  const std::pair<std::string, std::string> bombs[] = {
+      {R"({"$ref":"http://example.org/schema"})", "/$ref"},
+      {R"({"$ref":"file:///etc/passwd"})", "/$ref"},
+      {R"({"type":"nothing"})", "/type"},
+      {R"({"type":"string","pattern":"("})", "/pattern"},
+      {R"({"type":"string","pattern":"*"})", "/pattern"},
+      {R"({"type":"string","pattern":"((a{1,999}){1,999}){1,999}"})", "/pattern"},
+      {R"({"type":"object","additionalProperties":{"pattern":"^((a{1,99}){1,99}){1,99}$"}})",
+       "/additionalProperties/pattern"},
+      {R"({"type":"integer","multipleOf":1000003})", "/multipleOf"},
+      {R"({"allOf":[{"multipleOf":97},{"multipleOf":89},{"multipleOf":83}]})", "/allOf/2/multipleOf"}};
+  for (const auto& [schema, place] : bombs) {
+    for (const char* more : {R"(,"max_tokens":4)", R"(,"max_tokens":4,"stream":true)"}) {
+      const net::RawResponse response = post("/v1/chat/completions", chat("x", schema_format(schema) + more));
+      expect_error(response, 400, "invalid_argument", "/response_format/json_schema/schema" + place);
+      EXPECT_THAT(response.body, testing::Not(HasSubstr("root:")));
+    }
   }
   EXPECT_EQ(post("/v1/chat/completions", chat("x", schema_format(std::string(100'000, '[')))).status, 400);
-  // Its states are made as they are needed: this one is refused, or runs against the script or its budget, but ends.
-  const std::string states = R"({"type":"string","pattern":"((a{1,999}){1,999}){1,999}"})";
-  const net::RawResponse ended = post("/v1/chat/completions", chat("x", schema_format(states) + R"(,"max_tokens":4)"));
-  EXPECT_TRUE(ended.is_complete);
-  EXPECT_THAT(ended.status, testing::AnyOf(400, 500)) << ended.body;
+  EXPECT_EQ(post("/v1/chat/completions", chat("hi")).status, 200);
+}
+
+// What only an answer finds out ends that answer: with an error of its request, and not a token without the grammar.
+TEST_F(ScriptedServer, AGrammarThatGetsTooDearEndsItsAnswerOnly) {
+  const std::string costly = schema_format(R"({"type":"string","pattern":"^x{40}(\\p{L}{1,100}){1,100}$"})");
+  const net::RawResponse whole = post("/v1/chat/completions", chat("letters", costly));
+  expect_error(whole, 400, "invalid_argument", "/response_format/json_schema/schema");
+  const net::RawResponse streamed = post("/v1/chat/completions", chat("letters", costly + R"(,"stream":true)"));
+  EXPECT_EQ(streamed.status, 200);
+  EXPECT_THAT(streamed.body, HasSubstr(R"("content":"x")"));
+  const json::Value last = parsed(events_of(streamed.body).back());
+  EXPECT_EQ(text_of(at(last, "error", "code")), "invalid_argument");
+  EXPECT_EQ(text_of(at(last, "error", "param")), "/response_format/json_schema/schema");
   EXPECT_EQ(post("/v1/chat/completions", chat("hi")).status, 200);
 }
 

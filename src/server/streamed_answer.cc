@@ -146,7 +146,7 @@ void StreamedAnswer::write(std::string& out, std::size_t choice, const TokenEven
 void StreamedAnswer::write(std::string& out, std::size_t choice, const Finish& finish) {
   ++written_finishes_;
   if (finish.reason == generation::FinishReason::kError || finish.reason == generation::FinishReason::kCancelled) {
-    if (!error_) error_ = finish_error(finish);
+    if (!error_) error_ = finish_error(finish, plan_);
     return;
   }
   begin(out, choice, {});

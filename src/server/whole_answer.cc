@@ -61,7 +61,7 @@ class WholeAnswer final : public Answer, public std::enable_shared_from_this<Who
       const Gathered& gathered = choices_[i];
       if (gathered.finish.reason == generation::FinishReason::kError ||
           gathered.finish.reason == generation::FinishReason::kCancelled) {
-        return parts_.reply->fail(finish_error(gathered.finish));
+        return parts_.reply->fail(finish_error(gathered.finish, plan_));
       }
       const std::vector<std::int32_t>& prompt = plan_.prompts[plan_.prompt_of(i)];
       usage.completion_tokens += gathered.finish.usage.completion_tokens;
