@@ -56,13 +56,6 @@ void append_chat_logprobs(std::string& out, std::span<const TokenRecord> records
   out += R"(],"refusal":null})";
 }
 
-// Characters, as text_offset counts them.
-std::size_t count_characters(std::string_view text) {
-  std::size_t count = 0;
-  for (char c : text) count += (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-  return count;
-}
-
 // {"token":logprob}: the most likely ones and the chosen one, in OpenAI's words up to N + 1. Tokens may be spelled
 // alike (bytes that are no UTF-8), but a JSON object has each key once: the likeliest keeps it.
 void append_completion_tops(std::string& out, const TokenRecord& record) {
@@ -97,7 +90,7 @@ void append_completion_logprobs(std::string& out, std::span<const TokenRecord> r
       tops += "null";
     }
     append_integer(offsets += comma, static_cast<std::int64_t>(offset));
-    offset += count_characters(record.chosen.token);
+    offset += count_characters({&record, 1});
   }
   out += R"({"tokens":[)" + tokens + R"(],"token_logprobs":[)" + logprobs + R"(],"top_logprobs":[)" + tops +
          R"(],"text_offset":[)" + offsets + "]}";
@@ -152,7 +145,10 @@ void append_head(std::string& out, const AnswerHead& head, std::string_view obje
 
 std::size_t count_characters(std::span<const TokenRecord> records) {
   std::size_t count = 0;
-  for (const TokenRecord& record : records) count += count_characters(record.chosen.token);
+  for (const TokenRecord& record : records) {
+    if (!record.is_in_text) continue;
+    for (char c : record.chosen.token) count += (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }
   return count;
 }
 

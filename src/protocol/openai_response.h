@@ -41,6 +41,7 @@ struct TokenLogprob {
 struct TokenRecord {
   TokenLogprob chosen;
   bool has_logprob = true;  // false for the first token of an echoed prompt: nothing comes before it
+  bool is_in_text = true;   // false for a special token that the text leaves out
   std::vector<TokenLogprob> top;
 };
 
@@ -58,7 +59,7 @@ struct Piece {
   std::string_view finish_reason;  // empty = null
 };
 
-/// Characters of the tokens: what text_offset grows by.
+/// Characters that the tokens have in the text: what text_offset grows by.
 std::size_t count_characters(std::span<const TokenRecord> records);
 
 /// The whole answer: {"id":...,"choices":[...],"usage":{...}}.

@@ -30,6 +30,7 @@ TEST(Answer, OfACompletionWithEverything) {
   const std::vector<TokenRecord> records = {
       {.chosen = {"\xc3\xa9", 0}, .has_logprob = false, .top = {}},
       {.chosen = {"b", -0.5f}, .has_logprob = true, .top = {{"b", -0.5f}, {"c", -INFINITY}}}};
+  EXPECT_EQ(count_characters(records), 2u);
   const std::vector<std::int32_t> ids = {4, 5};
   const Piece piece{.index = 1,
                     .text = "x",

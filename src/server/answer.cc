@@ -16,8 +16,10 @@ std::string_view finish_word(generation::FinishReason reason) {
   return reason == generation::FinishReason::kLength ? "length" : "stop";
 }
 
-protocol::TokenRecord token_record(const generation::TokenEvent& event, const text::Tokenizer& tokenizer) {
+protocol::TokenRecord token_record(const generation::TokenEvent& event, const AnswerPlan& plan) {
+  const text::Tokenizer& tokenizer = *plan.tokenizer;
   protocol::TokenRecord record;
+  record.is_in_text = tokenizer.has_text() && (plan.shows_special_tokens || !tokenizer.is_special(event.token));
   record.chosen.token = name_of(event.token, tokenizer);
   record.has_logprob = event.logprob.has_value();
   if (event.logprob) record.chosen.logprob = event.logprob->logprob;

@@ -27,6 +27,7 @@ struct AnswerPlan {
   bool is_echoed = false;
   bool has_logprobs = false;
   bool has_token_ids = false;
+  bool shows_special_tokens = false;  // in the text
   bool include_usage = false;
   std::shared_ptr<const text::Tokenizer> tokenizer;
 
@@ -57,7 +58,7 @@ std::shared_ptr<Answer> make_streamed_answer(AnswerPlan plan, AnswerParts parts)
 
 // Shared by both kinds.
 std::string_view finish_word(generation::FinishReason reason);
-protocol::TokenRecord token_record(const generation::TokenEvent& event, const text::Tokenizer& tokenizer);
+protocol::TokenRecord token_record(const generation::TokenEvent& event, const AnswerPlan& plan);
 /// Why a request ended without its answer, in the client's words.
 protocol::ApiError finish_error(const generation::Finish& finish, const AnswerPlan& plan);
 

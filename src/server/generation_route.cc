@@ -130,6 +130,7 @@ AnswerPlan plan_of(const Service& service, const Call& call, const GenerationCal
   plan.is_echoed = generation.is_echoed;
   plan.has_logprobs = parameters.logprobs;
   plan.has_token_ids = parameters.return_token_ids;
+  plan.shows_special_tokens = !parameters.skip_special_tokens;
   plan.include_usage = parameters.include_usage;
   plan.tokenizer = service.generator.card().tokenizer;
   return plan;

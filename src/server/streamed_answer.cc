@@ -124,7 +124,7 @@ void StreamedAnswer::begin(std::string& out, std::size_t choice, std::vector<pro
 
 void StreamedAnswer::write(std::string& out, std::size_t choice, const std::vector<TokenEvent>& prompt) {
   std::vector<protocol::TokenRecord> records;
-  for (const TokenEvent& event : prompt) records.push_back(token_record(event, *plan_.tokenizer));
+  for (const TokenEvent& event : prompt) records.push_back(token_record(event, plan_));
   begin(out, choice, std::move(records));
 }
 
@@ -132,7 +132,7 @@ void StreamedAnswer::write(std::string& out, std::size_t choice, const TokenEven
   begin(out, choice, {});
   if (event.text.empty() && !plan_.has_logprobs && !plan_.has_token_ids) return;
   std::vector<protocol::TokenRecord> records;
-  if (plan_.has_logprobs) records.push_back(token_record(event, *plan_.tokenizer));
+  if (plan_.has_logprobs) records.push_back(token_record(event, plan_));
   chunks_.append_piece(out, {.index = choice,
                              .text = event.text,
                              .records = records,

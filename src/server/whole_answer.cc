@@ -30,12 +30,12 @@ class WholeAnswer final : public Answer, public std::enable_shared_from_this<Who
   void abandon() override { is_abandoned_ = true; }
 
   void on_prompt(std::size_t choice, std::vector<TokenEvent> tokens) override {
-    for (const TokenEvent& event : tokens) choices_[choice].records.push_back(token_record(event, *plan_.tokenizer));
+    for (const TokenEvent& event : tokens) choices_[choice].records.push_back(token_record(event, plan_));
   }
   void on_token(std::size_t choice, TokenEvent event) override {
     Gathered& gathered = choices_[choice];
     gathered.text += event.text;
-    if (plan_.has_logprobs) gathered.records.push_back(token_record(event, *plan_.tokenizer));
+    if (plan_.has_logprobs) gathered.records.push_back(token_record(event, plan_));
     if (plan_.has_token_ids) gathered.ids.push_back(event.token);
   }
   void on_finish(std::size_t choice, Finish finish) override {
