@@ -180,6 +180,17 @@ TEST_F(ServerTest, BodyLimitHoldsExactly) {
   EXPECT_EQ(exchange_bytes(port(), chunked + "3e9\r\n" + std::string(1001, 'a') + "\r\n0\r\n\r\n").status, 413);
 }
 
+// 3 MB of chunks of one byte each ended another server, which took stack for every one (CVE-2025-23310).
+TEST_F(ServerTest, ManyTinyChunksAreOneBody) {
+  start();
+  constexpr std::size_t kChunks = 500'000;
+  std::string bytes = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (std::size_t i = 0; i < kChunks; ++i) bytes += "1\r\nx\r\n";
+  const RawResponse response = exchange_bytes(port(), bytes + "0\r\n\r\n");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body.size(), std::string_view("POST ").size() + kChunks);
+}
+
 TEST_F(ServerTest, BodiesOfAllConnectionsAreBoundedTogether) {
   start({.max_body_bytes = 1000, .max_buffered_body_bytes = 1500});
   TestClient first(port());

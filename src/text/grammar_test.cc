@@ -2,6 +2,7 @@
 #include "text/grammar.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <random>
 
@@ -290,6 +291,21 @@ TEST_F(GrammarTest, CostlySchemasStayWithinTheirLimits) {
       break;
     }
   }
+}
+
+// Each schema of its own must leave nothing behind (GHSA-mgrm-fgjv-mhv8: a cache of grammars that clients filled).
+TEST_F(GrammarTest, UniqueSchemasLeaveNothingBehind) {
+  const auto compile_many = [&](int first, int count) {
+    for (int i = first; i < first + count; ++i) {
+      EXPECT_TRUE(compile(R"({"type":"object","properties":{"p)" + std::to_string(i) +
+                          R"(":{"type":"string","pattern":"^[a-z]{1,)" + std::to_string(i + 1) + R"(}$"}}})"));
+    }
+  };
+  compile_many(0, 100);
+  const std::size_t before = mallinfo2().uordblks;
+  compile_many(100, 300);
+  // One grammar alone holds some 100 KiB.
+  EXPECT_LT(mallinfo2().uordblks, before + (1u << 20));
 }
 
 TEST_F(GrammarTest, ATokenizerWithoutAnEndIsRefused) {

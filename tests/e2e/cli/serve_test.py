@@ -3,6 +3,7 @@
 import http.client
 import json
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -107,6 +108,29 @@ class Serve(CliTest):
         self.assertIn("up to 3 sequences", "".join(server.said))
         settings.write_text(f'model = "{self.script(SCRIPT)}"\nportt = 0\n')
         self.assertIn("'portt'", self.cli("serve", "--config", settings, expect=2).stderr)
+
+    def test_every_flag_is_a_setting(self):
+        keys = self.folder / "keys"
+        keys.write_text("secret-one\n")
+        keys.chmod(0o600)
+        values = {
+            "model": f'"{self.script(SCRIPT)}"', "yes": "true", "threads": "1", "compute": '"exact"', "isa": '"scalar"',
+            "context-length": "512", "kv-memory": '"4M"', "max-batch-size": "3", "max-batch-tokens": "64",
+            "batch-timeout-ms": "1", "queue-capacity": "7", "prefix-cache": "false", "log-level": '"warn"',
+            "host": '"127.0.0.1"', "port": "0", "api-key-file": f'"{keys}"', "allow-origin": '["http://a"]',
+            "allow-host": '["b"]', "drain-seconds": "5", "chat": "false", "system": '"be brief"', "temperature": "0.5",
+            "top-p": "0.5", "top-k": "5", "repetition-penalty": "1.1", "seed": "7", "max-tokens": "9"}
+        flags = set(re.findall(r"^ +(?:-\w,)?--([a-z-]+)", self.cli("serve", "--help").stdout, re.MULTILINE))
+        self.assertEqual(flags - {"help", "config"}, set(values), "a flag without a setting here, or the other way round")
+        settings = self.folder / "settings.toml"
+        settings.write_text("".join(f"{flag} = {value}\n" for flag, value in values.items()))
+        server = Server(self, "--config", settings)
+        said = "".join(server.said)
+        for word in ("512 tokens", "exact, 1 thread, scalar", "up to 3 sequences, 64 tokens", "required"):
+            self.assertIn(word, said)
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            post(server.url, chat("x"))
+        refused.exception.close()
 
 
 if __name__ == "__main__":
