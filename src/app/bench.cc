@@ -12,6 +12,7 @@
 #include "app/bench_report.h"
 #include "app/build_facts.h"
 #include "app/model_choice.h"
+#include "app/running_model.h"
 #include "app/terminal.h"
 #include "app/verb.h"
 #include "base/clock.h"
@@ -56,9 +57,9 @@ class StageLine final {
 
 Result<model::LoadOptions> load_options(const BenchOptions& options) {
   model::LoadOptions load;
-  load.isa = options.isa.empty() ? kernels::available_isas().back() : TRY(kernels::isa_from_name(options.isa));
+  load.isa = TRY(chosen_isa(options.isa));
   load.compute = options.compute == "exact" ? kernels::Compute::kExact : kernels::Compute::kFast;
-  load.threads = options.threads > 0 ? options.threads : base::usable_cores();
+  load.threads = chosen_threads(options.threads);
   return load;
 }
 
@@ -111,35 +112,35 @@ Status run_bench(const BenchOptions& options) {
 void add_bench(CLI::App& app) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App* verb = app.add_subcommand("bench", "Measure prefill and decode beside what this machine could do");
-  verb->add_option("--model", options->model, "a model's name or path")->required();
-  verb->add_option("--prefill", options->plan.prefill_tokens, "tokens of the fresh prompt; 0 leaves it out")
+  verb->add_option("--model", options->model, "A model's name or path")->required();
+  verb->add_option("--prefill", options->plan.prefill_tokens, "Tokens of the fresh prompt; 0 leaves it out")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
-  verb->add_option("--decode", options->plan.decode_steps, "decode steps; 0 leaves them out")
+  verb->add_option("--decode", options->plan.decode_steps, "Decode steps; 0 leaves them out")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
-  verb->add_option("--batch", options->plan.batches, "sequences that decode together, as 1,8,32")
+  verb->add_option("--batch", options->plan.batches, "Sequences that decode together, as 1,8,32")
       ->delimiter(',')
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  verb->add_option("--depth", options->plan.depth, "tokens in each context before the first decode step")
+  verb->add_option("--depth", options->plan.depth, "Tokens in each context before the first decode step")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
-  verb->add_option("--max-batch-tokens", options->plan.max_batch_tokens, "rows of one step; a longer prompt is cut")
+  verb->add_option("--max-batch-tokens", options->plan.max_batch_tokens, "Rows of one step; a longer prompt is cut")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
-  verb->add_option("--threads", options->threads, "threads; 0 = the physical cores left to this process")
+  verb->add_option("--threads", options->threads, "Threads; 0 = the physical cores left to this process")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   verb->add_option("--compute", options->compute, "fast or exact")
       ->check(CLI::IsMember({"fast", "exact"}))
       ->capture_default_str();
-  verb->add_option("--isa", options->isa, "force an instruction set: scalar, avx2 or avx512");
-  verb->add_option("--rounds", options->plan.rounds, "measured rounds; the median counts")
+  verb->add_option("--isa", options->isa, "Force an instruction set: scalar, avx2 or avx512");
+  verb->add_option("--rounds", options->plan.rounds, "Measured rounds; the median counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  verb->add_flag("--json", options->as_json, "one line of JSON instead of the table");
-  verb->add_flag("--yes", options->may_pull, "pull the model without asking when it is not here yet");
+  verb->add_flag("--json", options->as_json, "One line of JSON instead of the table");
+  verb->add_flag("--yes", options->may_pull, "Pull the model without asking when it is not here yet");
   set_action(*verb, [options] { return run_bench(*options); });
 }
 

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <sstream>
 
@@ -13,6 +14,7 @@
 #include "app/prompt.h"
 #include "app/running_model.h"
 #include "app/template_request.h"
+#include "app/text_file.h"
 #include "app/verb.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -50,14 +52,6 @@ Result<model::LoadOptions> load_options(const InspectFlags& flags) {
   options.compute = flags.compute == "exact" ? kernels::Compute::kExact : kernels::Compute::kFast;
   options.threads = chosen_threads(flags.threads);
   return options;
-}
-
-Result<std::string> read_file(const std::string& path, const char* flag) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) return fail(Code::kNotFound, fmt::format("the file {} cannot be read", base::printable(path)), flag);
-  return text.str();
 }
 
 Status inspect_checkpoint(const InspectFlags& flags) {
@@ -127,17 +121,18 @@ Status inspect_tokens(const InspectFlags& flags) {
 }
 
 Status inspect_prompt(const InspectFlags& flags) {
-  const std::string body = TRY(read_file(flags.request, "--request"));
-  const auto request = TRY(read_template_request(body));
+  const std::string body = TRY(read_text_file(flags.request, "the request", "--request"));
+  const auto request = read_template_request(body);
+  if (!request) return fail_in("the request in " + base::printable(flags.request), request.error());
   const auto path = TRY(checkpoint_path(flags));
   const auto loaded = TRY(model::load_text(path));
   if (loaded.chat_template == nullptr)
     return fail(Code::kInvalidArgument, "this model has no chat template", "--model");
   text::ChatTemplate::Inputs inputs;
-  inputs.messages = &request.messages;
-  inputs.tools = request.tools ? &*request.tools : nullptr;
-  inputs.kwargs = &request.kwargs;
-  inputs.add_generation_prompt = request.add_generation_prompt;
+  inputs.messages = &request->messages;
+  inputs.tools = request->tools ? &*request->tools : nullptr;
+  inputs.kwargs = &request->kwargs;
+  inputs.add_generation_prompt = request->add_generation_prompt;
   inputs.special = text::control_spellings(*loaded.tokenizer);
   const auto prompt = TRY(loaded.chat_template->render(inputs));
   std::fwrite(prompt.text.data(), 1, prompt.text.size(), stdout);
@@ -197,7 +192,10 @@ void add_prompt(CLI::App& verb, const std::shared_ptr<InspectFlags>& flags) {
 
 void add_logits(CLI::App& verb, const std::shared_ptr<InspectFlags>& flags) {
   auto* part = add_part(verb, "logits", "Logits of every position of one sequence, to a file", *flags);
-  part->add_option("--ids", flags->ids, "Token ids, as 1,2,3")->required()->delimiter(',');
+  part->add_option("--ids", flags->ids, "Token ids, as 1,2,3")
+      ->required()
+      ->delimiter(',')
+      ->check(CLI::Range(0, std::numeric_limits<std::int32_t>::max()));
   part->add_option("--output", flags->output, "float32 little-endian, [positions, vocab]")
       ->required()
       ->type_name("FILE");

@@ -23,9 +23,13 @@ struct ListFlags {
 
 Status print_path(const hub::ModelFolder& folder, const std::string& reference) {
   const auto catalogue = TRY(hub::Catalogue::load(folder.home()));
-  const std::string name = TRY(hub::stored_name(catalogue, reference));
-  const auto model = TRY(folder.find(name));
-  if (!model) return fail(Code::kNotFound, fmt::format("{} is not here; `openautoglm pull {}` brings it", name, name));
+  auto model = TRY(folder.find(reference));  // a folder's own name, as `list` shows it
+  if (!model) {
+    const std::string name = TRY(hub::stored_name(catalogue, reference));
+    model = TRY(folder.find(name));
+    if (!model)
+      return fail(Code::kNotFound, fmt::format("{} is not here; `openautoglm pull {}` brings it", name, reference));
+  }
   fmt::print("{}\n", model->load_path().string());
   return {};
 }
@@ -56,6 +60,11 @@ void print_catalogue(const hub::Catalogue& catalogue, const std::vector<hub::Sto
                entry.licence, is_here ? "yes" : "no", entry.summary,
                entry.aliases.empty() ? "" : fmt::format(" (also: {})", joined(entry.aliases)));
   }
+  for (const auto& model : stored) {  // what came from elsewhere
+    if (catalogue.find(model.name) != nullptr) continue;
+    fmt::print("{:<20} {:>9}  {:<10} {:<5} from {}\n", model.name, format_bytes(model.bytes()), model.licence, "yes",
+               model.source);
+  }
 }
 
 }  // namespace
@@ -63,9 +72,13 @@ void print_catalogue(const hub::Catalogue& catalogue, const std::vector<hub::Sto
 void add_list(CLI::App& app) {
   auto* verb = app.add_subcommand("list", "List the models that are here");
   auto flags = std::make_shared<ListFlags>();
-  verb->add_flag("--all", flags->all, "Also what the catalogue can bring");
-  verb->add_flag("--json", flags->as_json, "One JSON array, for scripts");
-  verb->add_option("--path", flags->path_of, "Print only the path of this model's file or folder")->type_name("NAME");
+  auto* all = verb->add_flag("--all", flags->all, "Also what the catalogue can bring");
+  auto* as_json = verb->add_flag("--json", flags->as_json, "One JSON array, for scripts");
+  verb->add_option("--path", flags->path_of, "Print only the path of this model's file or folder")
+      ->type_name("NAME")
+      ->excludes(all)
+      ->excludes(as_json);
+  all->excludes(as_json);
   set_action(*verb, [flags]() -> Status {
     const auto folder = TRY(hub::ModelFolder::from_environment());
     if (!flags->path_of.empty()) return print_path(folder, flags->path_of);

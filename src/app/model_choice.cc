@@ -61,6 +61,7 @@ Result<ModelChoice> choose_model(std::string_view reference, bool may_pull) {
                 "MODEL");
   if (reference.starts_with("scripted:")) {
     const fs::path script(reference.substr(9));
+    if (script.empty()) return fail(Code::kInvalidArgument, "scripted: needs a file behind it", "MODEL");
     return ModelChoice{.kind = ModelKind::kScript, .path = script, .name = "scripted"};
   }
   const hub::ModelFolder folder = TRY(hub::ModelFolder::from_environment());

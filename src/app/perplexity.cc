@@ -3,18 +3,16 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <memory>
-#include <sstream>
 #include <vector>
 
 #include "app/model_choice.h"
 #include "app/prompt.h"
 #include "app/running_model.h"
 #include "app/terminal.h"
+#include "app/text_file.h"
 #include "app/verb.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "model/evaluate.h"
 #include "model/load.h"
 
@@ -34,13 +32,9 @@ struct PerplexityFlags {
 };
 
 Result<std::vector<model::TokenId>> read_tokens(const std::filesystem::path& path, const std::string& text_path) {
-  std::ifstream file(text_path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file)
-    return fail(Code::kNotFound, fmt::format("the file {} cannot be read", base::printable(text_path)), "--file");
+  const std::string text = TRY(read_text_file(text_path, "the text", "--file"));
   const auto loaded = TRY(model::load_text(path));
-  return encode_plain(*loaded.tokenizer, text.str());
+  return encode_plain(*loaded.tokenizer, text);
 }
 
 Result<model::Perplexity> measure(const std::filesystem::path& path, const std::vector<model::TokenId>& tokens,
@@ -104,13 +98,15 @@ void add_perplexity(CLI::App& app) {
   auto flags = std::make_shared<PerplexityFlags>();
   verb->add_option("--model", flags->model, "A model's name or path")->required();
   verb->add_flag("--yes", flags->may_pull, "Pull the model without asking when it is not here");
-  verb->add_option("--file", flags->file, "The text, UTF-8")->required()->type_name("TEXT");
+  verb->add_option("--file", flags->file, "The text, UTF-8")->required()->type_name("FILE");
   verb->add_option("--compute", flags->compute, "fast, exact or both")
       ->check(CLI::IsMember({"fast", "exact", "both"}))
       ->capture_default_str();
   verb->add_option("--window", flags->window, "Tokens seen at once; 0 = the smaller of 2048 and the context length")
+      ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str();
   verb->add_option("--stride", flags->stride, "Tokens scored by each further window; 0 = half the window")
+      ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str();
   verb->add_option("--isa", flags->isa, "Force an instruction set: scalar, avx2 or avx512");
   verb->add_option("--threads", flags->threads, "0 = the physical cores left to this process")

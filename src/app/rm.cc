@@ -17,9 +17,9 @@ namespace {
 Status remove_model(const hub::ModelFolder& folder, const hub::Catalogue& catalogue, const std::string& reference) {
   std::string name = reference;
   // A folder's own name is accepted too, so that a model that left the catalogue can be removed.
-  if (!hub::is_valid_name(reference) || !TRY(folder.find(reference)).has_value()) {
-    name = TRY(hub::stored_name(catalogue, reference));
-  }
+  const auto there = folder.find(reference);
+  const bool is_there = !there || there->has_value();  // a broken one is there too
+  if (!is_there) name = TRY(hub::stored_name(catalogue, reference));
   const auto lock = TRY(folder.lock(name));
   if (!TRY(folder.remove(name))) return fail(Code::kNotFound, fmt::format("{} is not here", name));
   fmt::print("removed {}\n", name);

@@ -5,12 +5,11 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <fstream>
-#include <sstream>
 
 #include "app/model_choice.h"
 #include "app/settings.h"
 #include "app/terminal.h"
+#include "app/text_file.h"
 #include "base/log.h"
 #include "base/thread_pool.h"
 #include "engine/engine.h"
@@ -26,12 +25,10 @@ struct Opened {
 };
 
 Result<Opened> open_script(const ModelChoice& choice) {
-  std::ifstream file(choice.path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) return fail(Code::kNotFound, fmt::format("the script {} cannot be read", choice.path.string()));
+  auto script = engine::load_script(TRY(read_text_file(choice.path, "the script", {})));
+  if (!script) return fail_in("the script " + base::printable(choice.path.string()), script.error());
   Opened opened;
-  opened.model = TRY(engine::load_script(text.str()));
+  opened.model = std::move(*script);
   opened.weights = "none: a script answers";
   return opened;
 }

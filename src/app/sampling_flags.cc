@@ -17,8 +17,14 @@ void add_sampling_flags(CLI::App& verb, SamplingFlags& flags) {
   verb.add_option("--repetition-penalty", flags.repetition_penalty, "Above 1 makes repetition less likely")
       ->check(CLI::Range(0.1, 2.0))
       ->capture_default_str();
-  verb.add_option("--seed", flags.seed, "The same seed gives the same answer; default: drawn each time");
+  verb.add_option("--seed", flags.seed, "The same seed gives the same answer; default: drawn each time")
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            return text.starts_with('-') ? "a whole number from 0 was expected, not " + text : std::string();
+          },
+          ""));
   verb.add_option("--max-tokens", flags.max_tokens, "Longest answer; 0 = what the context leaves")
+      ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str();
 }
 

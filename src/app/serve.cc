@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <fstream>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +17,7 @@
 #include "app/running_model.h"
 #include "app/sampling_flags.h"
 #include "app/terminal.h"
+#include "app/text_file.h"
 #include "app/verb.h"
 #include "base/log.h"
 #include "server/server.h"
@@ -38,10 +39,7 @@ struct ServeFlags {
 
 // One key a line; blank lines and lines that start with '#' do not count.
 Result<std::vector<std::string>> read_keys(const std::string& path) {
-  std::ifstream file(path);
-  if (!file)
-    return fail(Code::kNotFound, fmt::format("the key file {} cannot be read", base::printable(path)),
-                "--api-key-file");
+  std::istringstream file(TRY(read_text_file(path, "the key file", "--api-key-file")));
   struct stat facts{};
   if (stat(path.c_str(), &facts) == 0 && (facts.st_mode & 077) != 0) {
     LOG_WARN("{} can be read by other users; `chmod 600` keeps the keys secret", base::printable(path));
@@ -118,7 +116,9 @@ void add_serve(CLI::App& app) {
   add_engine_flags(*verb, flags->engine, true);
   verb->add_option("--host", flags->host, "Address to bind; other than loopback needs --api-key-file")
       ->capture_default_str();
-  verb->add_option("--port", flags->port, "Port to bind; 0 = any free one, printed")->capture_default_str();
+  verb->add_option("--port", flags->port, "Port to bind; 0 = any free one, printed")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str();
   verb->add_option("--api-key-file", flags->api_key_file, "File of accepted API keys, one a line")->type_name("FILE");
   verb->add_option("--allow-origin", flags->origins, "Browser origin that may call the API; may come several times")
       ->type_name("ORIGIN");

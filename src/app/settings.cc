@@ -6,9 +6,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <fstream>
-#include <sstream>
 
+#include "app/text_file.h"
 #include "base/config.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -62,12 +61,7 @@ Status apply_settings(CLI::App& verb, std::string_view text, std::string_view fi
 }
 
 Status apply_settings_file(CLI::App& verb, const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file)
-    return fail(Code::kNotFound, fmt::format("the settings file {} cannot be read", base::printable(path)), "--config");
-  return apply_settings(verb, text.str(), path);
+  return apply_settings(verb, TRY(read_text_file(path, "the settings file", "--config")), path);
 }
 
 Result<std::size_t> parse_bytes(std::string_view text) {

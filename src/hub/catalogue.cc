@@ -115,7 +115,8 @@ Result<CatalogueEntry> entry_of(const json::Object& object, const std::string& f
   const std::string where = file_name + ": model '" + entry.name + "'";
   TRY(only_keys(object, {"name", "aliases", "summary", "licence", "load", "source"}, where));
   if (!is_valid_name(entry.name)) return bad(where, "a name holds letters, digits, '.', '_' and '-', at most 128");
-  if (const auto* aliases = object.if_contains("aliases"); aliases != nullptr && aliases->is_array()) {
+  if (const auto* aliases = object.if_contains("aliases"); aliases != nullptr) {
+    if (!aliases->is_array()) return bad(where, "'aliases' must be a list");
     for (const auto& alias : aliases->as_array()) {
       if (!alias.is_string() || !is_valid_name(alias.as_string())) return bad(where, "an alias is not a valid name");
       entry.aliases.emplace_back(alias.as_string());
@@ -127,8 +128,17 @@ Result<CatalogueEntry> entry_of(const json::Object& object, const std::string& f
   if (entry.load != "." && !is_safe_path(entry.load)) return bad(where, "'load' must be '.' or a plain relative path");
   for (const auto& item : *TRY(tables_of(object, "source", where))) {
     entry.sources.push_back(TRY(source_of(item.as_object(), where)));
+    const auto& files = entry.sources.back().files;
+    const bool is_there = entry.load == "." || std::ranges::find(files, entry.load, &SourceFile::path) != files.end();
+    if (!is_there) return bad(where, fmt::format("a source does not bring '{}', which is to be loaded", entry.load));
   }
   return entry;
+}
+
+std::string in_lower_case(std::string_view text) {
+  std::string low(text);
+  std::ranges::transform(low, low.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return low;
 }
 
 bool is_same_name(std::string_view a, std::string_view b) { return a.size() == b.size() && edit_distance(a, b) == 0; }
@@ -187,11 +197,13 @@ const CatalogueEntry* Catalogue::find(std::string_view name) const {
 
 std::vector<std::string> Catalogue::near(std::string_view name) const {
   if (name.size() > 128) return {};
+  const std::string wanted = in_lower_case(name);
   std::vector<std::pair<std::size_t, std::string>> found;
   const auto consider = [&](const std::string& known) {
     const std::size_t distance = edit_distance(name, known);
+    const std::string low = in_lower_case(known);
     const bool is_part =
-        name.size() >= 3 && (known.find(name) != std::string::npos || name.find(known) != std::string::npos);
+        name.size() >= 3 && (low.find(wanted) != std::string::npos || wanted.find(low) != std::string::npos);
     if (is_part || distance <= std::max<std::size_t>(2, known.size() / 3))
       found.emplace_back(is_part ? 1 : distance, known);
   };

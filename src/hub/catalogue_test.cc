@@ -78,6 +78,8 @@ TEST(Catalogue, RefusesWhatCouldDoHarm) {
       {"summary = \"A test\"", "summary = \"A test\"\ncommand = \"rm\""},
       {"aliases = [\"little\"]", "aliases = [\"li/ttle\"]"},
       {"licence = \"Apache-2.0\"", "licence = 3"},
+      {"aliases = [\"little\"]", "aliases = \"little\""},
+      {"load = \"tiny.gguf\"", "load = \"none.gguf\""},
   };
   for (const auto& [from, to] : changes) {
     const auto refused = Catalogue::parse(catalogue_text(from, to), "t");
@@ -107,6 +109,8 @@ TEST(Catalogue, UnknownNamesListNearOnes) {
   EXPECT_THAT(catalogue->near("smolm2"), testing::Contains("smollm2"));
   EXPECT_THAT(catalogue->near("gemma"), testing::Contains("gemma3-270m"));
   EXPECT_LE(catalogue->near("qwen").size(), 3u);
+  EXPECT_EQ(catalogue->near("Qwen"), catalogue->near("qwen"));
+  EXPECT_THAT(catalogue->near("QWEN"), testing::Contains("qwen2.5-coder-0.5b"));
   EXPECT_TRUE(catalogue->near("zzzzzzzzzzzz").empty());
   EXPECT_TRUE(catalogue->near(std::string(10'000, 'q')).empty());
   const auto unknown = stored_name(*catalogue, "smolm2");

@@ -38,18 +38,24 @@ std::string endpoint() {
 }
 
 // The token goes out over TLS, or to this machine itself; never in clear text over a network.
+bool may_send_token() {
+  const auto url = net::parse_url(endpoint());
+  if (!url) return false;
+  const bool is_address = url->host.find_first_not_of("0123456789.") == std::string::npos;
+  const bool is_here = url->host == "localhost" || url->host == "::1" || (is_address && url->host.starts_with("127."));
+  return url->is_tls || is_here;
+}
+
 net::HttpFields credentials() {
   const std::string token = variable("HF_TOKEN");
-  const auto url = net::parse_url(endpoint());
-  if (token.empty() || !url) return {};
-  const bool is_here = url->host == "localhost" || url->host.starts_with("127.") || url->host == "::1";
-  if (!url->is_tls && !is_here) return {};
+  if (token.empty() || !may_send_token()) return {};
   return {{"authorization", "Bearer " + token}};
 }
 
 std::unexpected<Error> status_error(int status, const std::string& what) {
-  const std::string token_hint =
-      variable("HF_TOKEN").empty() ? "set HF_TOKEN to a token of yours" : "HF_TOKEN was not accepted";
+  const std::string token_hint = variable("HF_TOKEN").empty() ? "set HF_TOKEN to a token of yours"
+                                 : may_send_token()           ? "HF_TOKEN was not accepted"
+                                                              : "HF_TOKEN is only sent over https";
   switch (status) {
     case 401:
       return fail(Code::kUnauthenticated,
@@ -63,8 +69,7 @@ std::unexpected<Error> status_error(int status, const std::string& what) {
     case 429:
       return fail(Code::kUnavailable, fmt::format("{}: the hub asks to slow down (429); try again later", what));
     default:
-      return fail(status >= 500 ? Code::kUnavailable : Code::kInvalidArgument,
-                  fmt::format("{}: the hub answered with status {}", what, status));
+      return fail(Code::kUnavailable, fmt::format("{}: the hub answered with status {}", what, status));
   }
 }
 
@@ -86,9 +91,10 @@ class FileTransfer final {
 
   Result<StoredFile> run() {
     std::error_code error;
-    if (const auto size = fs::file_size(path_, error); !error) {
-      // It got its name after its checksum held.
-      return StoredFile{.path = file_.path, .bytes = size, .sha256 = TRY(hash_file(path_)).finish()};
+    const auto there = fs::file_size(path_, error);
+    if (!error && file_.bytes != 0 && there != file_.bytes) fs::remove(path_, error);
+    if (auto sha256 = TRY(PartialFile::finished(path_, file_.sha256)); !sha256.empty()) {
+      return StoredFile{.path = file_.path, .bytes = there, .sha256 = std::move(sha256)};
     }
     partial_.emplace(TRY(PartialFile::open(path_)));
     TRY(keep_only_known_bytes());
@@ -135,19 +141,25 @@ class FileTransfer final {
     get.offset = partial_->size();
     get.etag = etag_;
     get.socket.is_cancelled = transfer_.is_cancelled;
+    bool is_disk_full = false;
     const auto on_head = [&](const net::HttpReply& reply) { return take_head(reply, where); };
     const auto on_body = [&](std::string_view bytes) -> Status {
       if (file_.bytes != 0 && partial_->size() + bytes.size() > file_.bytes) {
         TRY(partial_->truncate(0));
         return fail(Code::kCorrupt, fmt::format("{} is larger than the {} bytes expected", where, file_.bytes));
       }
-      TRY(partial_->append(bytes));
+      const Status written = partial_->append(bytes);
+      is_disk_full = !written && written.error().code == Code::kExhausted;
+      TRY(written);
       transfer_.on_progress(before_ + partial_->size());
       return {};
     };
     auto reply = net::http_get(get, on_head, on_body);
-    if (!reply) return fail_in(where, std::move(reply).error());
-    return {};
+    if (reply) return {};
+    Error error = std::move(reply).error();
+    // Exhausted ends a pull, so it is kept for the disk: endless redirects and headers are this hub's trouble alone.
+    if (error.code == Code::kExhausted && !is_disk_full) error.code = Code::kUnavailable;
+    return fail_in(where, std::move(error));
   }
 
   Status take_head(const net::HttpReply& reply, const std::string& where) {
@@ -213,7 +225,7 @@ std::vector<SourceFile> listed_files(const json::Object& listing) {
   const auto* siblings = listing.if_contains("siblings");
   if (siblings == nullptr || !siblings->is_array()) return files;
   for (const auto& item : siblings->as_array()) {
-    if (!item.is_object() || files.size() >= kMaxFiles) continue;
+    if (!item.is_object()) continue;
     const auto* name = item.as_object().if_contains("rfilename");
     if (name == nullptr || !name->is_string() || !is_safe_path(name->as_string())) continue;
     SourceFile file;
@@ -241,15 +253,15 @@ bool is_wanted_with_safetensors(std::string_view path) {
 Result<std::pair<std::vector<SourceFile>, std::string>> choose_files(std::vector<SourceFile> files,
                                                                      const HubReference& reference) {
   const std::string& repository = reference.repository;
-  const auto ends_with = [](std::string_view ending) {
-    return [ending](const SourceFile& file) { return file.path.ends_with(ending); };
-  };
   if (!reference.file.empty()) {
     std::erase_if(files, [&](const SourceFile& file) { return file.path != reference.file; });
     if (files.empty()) return fail(Code::kNotFound, fmt::format("{} holds no file {}", repository, reference.file));
     return std::pair(std::move(files), reference.file);
   }
-  if (std::ranges::any_of(files, ends_with(".safetensors"))) {
+  const auto is_weights = [](const SourceFile& file) {
+    return file.path.ends_with(".safetensors") && file.path.find('/') == std::string::npos;
+  };
+  if (std::ranges::any_of(files, is_weights)) {
     std::erase_if(files, [](const SourceFile& file) { return !is_wanted_with_safetensors(file.path); });
     return std::pair(std::move(files), std::string("."));
   }
@@ -291,6 +303,10 @@ Result<std::vector<StoredFile>> fetch_from_hub(const Source& source, const Trans
 Result<CatalogueEntry> describe_repository(const HubReference& reference, const std::function<bool()>& is_cancelled) {
   const json::Value listing = TRY(get_listing(reference.repository, is_cancelled));
   auto [files, load] = TRY(choose_files(listed_files(listing.as_object()), reference));
+  if (files.size() > kMaxFiles) {
+    return fail(Code::kExhausted, fmt::format("{} holds {} files to load, at most {} are taken", reference.repository,
+                                              files.size(), kMaxFiles));
+  }
   CatalogueEntry entry;
   entry.name = reference.folder_name();
   entry.summary = reference.repository;
@@ -301,6 +317,10 @@ Result<CatalogueEntry> describe_repository(const HubReference& reference, const 
   }
   Source source;
   source.repository = reference.repository;
+  // One commit for all files, whatever is pushed meanwhile.
+  if (const auto* commit = listing.as_object().if_contains("sha"); commit != nullptr && commit->is_string()) {
+    if (is_valid_name(commit->as_string())) source.revision = commit->as_string();
+  }
   source.files = std::move(files);
   entry.sources.push_back(std::move(source));
   return entry;

@@ -17,6 +17,7 @@
 #include <system_error>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "hub/model_name.h"
 
 namespace autoglm::hub {
@@ -67,8 +68,9 @@ std::string string_at(const json::Object& object, std::string_view key) {
 
 Result<StoredModel> read_manifest(const fs::path& folder) {
   const auto broken = [&](std::string_view why) {
-    return fail(Code::kCorrupt, fmt::format("{} is broken ({}); remove the model and pull it again",
-                                            (folder / kManifest).string(), why));
+    return fail(Code::kCorrupt,
+                fmt::format("{} is broken ({}); `openautoglm rm {}` removes the model, then pull it again",
+                            (folder / kManifest).string(), why, folder.filename().string()));
   };
   std::ifstream file(folder / kManifest, std::ios::binary);
   std::ostringstream text;
@@ -139,7 +141,12 @@ std::vector<StoredModel> ModelFolder::list() const {
   std::vector<StoredModel> models;
   std::error_code error;
   for (fs::directory_iterator entry(home_ / "models", error), end; !error && entry != end; entry.increment(error)) {
-    if (auto model = read_manifest(entry->path()); model) models.push_back(std::move(*model));
+    auto model = read_manifest(entry->path());
+    if (model) {
+      models.push_back(std::move(*model));
+    } else {
+      LOG_WARN("{}", base::printable(model.error().message, 1000));
+    }
   }
   std::ranges::sort(models, {}, &StoredModel::name);
   return models;

@@ -64,6 +64,8 @@ Result<std::optional<HubReference>> parse_hub_reference(std::string_view text) {
   if (!is_valid_name(repository.substr(0, slash)) || !is_valid_name(repository.substr(slash + 1))) {
     return refuse("names hold letters, digits, '.', '_' and '-'");
   }
+  // The hub has no such names; here they stand for '/' and ':' in the folder's name.
+  if (repository.find("--") != std::string_view::npos) return refuse("names hold no \"--\"");
   if (!is_valid_name(reference.folder_name())) return refuse("it is too long");
   return reference;
 }

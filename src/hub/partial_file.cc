@@ -39,6 +39,15 @@ Result<PartialFile> PartialFile::open(const std::filesystem::path& path) {
   return file;
 }
 
+Result<std::string> PartialFile::finished(const std::filesystem::path& path, std::string_view sha256) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return std::string();
+  std::string got = TRY(hash_file(path)).finish();
+  if (sha256.empty() || got == sha256) return got;
+  if (!std::filesystem::remove(path, error)) return file_error("cannot remove", path, error.value());
+  return std::string();
+}
+
 PartialFile::PartialFile(PartialFile&& other) noexcept
     : path_(std::move(other.path_)),
       fd_(std::exchange(other.fd_, -1)),

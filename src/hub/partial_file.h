@@ -18,6 +18,9 @@ class PartialFile final {
   /// Opens or makes `path`.part, its folders too, and hashes what it holds.
   ///   Errors   kPermissionDenied, kExhausted (disk full)
   static Result<PartialFile> open(const std::filesystem::path& path);
+  /// The sha256 of the file that an earlier finish() named; empty when there is none. One that has come to be another
+  /// than `sha256` (empty = any) is removed.
+  static Result<std::string> finished(const std::filesystem::path& path, std::string_view sha256);
   PartialFile(PartialFile&&) noexcept;
   PartialFile& operator=(PartialFile&&) = delete;
   ~PartialFile();

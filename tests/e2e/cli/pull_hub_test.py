@@ -108,6 +108,35 @@ class PullFromHub(CliTest):
         self.assertIn("not accepted", complaint)
         self.assertNotIn("hf_wrong", complaint)
 
+    def test_the_token_does_not_go_out_in_clear_text(self):
+        self.hub.token = self.environment["HF_TOKEN"] = "hf_secret"
+        self.environment["HF_ENDPOINT"] = self.hub.url.replace("127.0.0.1", "0.0.0.0")  # for all it knows another machine
+        self.assertIn("only sent over https", self.cli("pull", "tiny", expect=1).stderr)
+        self.assertNotIn("Authorization", self.hub.requests[0][1])
+
+    def test_what_an_older_catalogue_brought_is_not_kept(self):
+        both = self.source()["files"] + [{"path": "second", "bytes": 6, "sha256": sha256(b"second")}]
+        self.catalogue("tiny", "tiny.gguf", [{**self.source(), "files": both}])
+        self.assertIn("404", self.cli("pull", "tiny", expect=1).stderr)  # the first file is complete, and waits for the second
+        changed = content_of(3_000_000, b"changed")
+        self.hub.files.update({"org/tiny/tiny.gguf": changed, "org/tiny/second": b"second"})
+        both[0]["sha256"] = sha256(changed)
+        self.catalogue("tiny", "tiny.gguf", [{**self.source(), "files": both}])
+        self.cli("pull", "tiny")
+        self.assertEqual(self.stored("tiny", "tiny.gguf"), changed)
+
+    def test_whatever_is_wrong_with_a_hub_the_next_source_is_tried(self):
+        self.hub.files["org/other/tiny.gguf"] = CONTENT
+        self.catalogue("tiny", "tiny.gguf", [self.source(), {**self.source(), "repository": "org/other"}])
+        for status in (400, 401, 404, 410, 500):
+            self.hub.statuses = {"/org/tiny/": status}
+            self.assertIn("trying the next source", self.cli("pull", "tiny").stderr)
+            self.cli("rm", "tiny")
+
+    def test_redirects_without_end(self):
+        self.hub.circles = True
+        self.assertIn("redirects to more than", self.cli("pull", "tiny", expect=1).stderr)
+
     def test_a_full_disk_keeps_the_beginning(self):
         def small_disk():  # a file that may not grow past 1 MB stands in for a disk that has no more
             resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
@@ -134,6 +163,16 @@ class PullReferences(CliTest):
         super().setUp()
         self.hub = FakeHub(self)
         self.environment["HF_ENDPOINT"] = self.hub.url
+
+    def test_all_files_are_of_one_commit(self):
+        self.hub.files = {"o/n/a.gguf": b"a" * 1000}
+        self.cli("pull", "hf:o/n")
+        self.assertIn(f"/o/n/resolve/{self.hub.commit}/a.gguf", [path for path, _ in self.hub.requests])
+
+    def test_weights_in_a_folder_below_are_not_the_model(self):
+        self.hub.files = {"o/n/unet/model.safetensors": b"x", "o/n/config.json": b"{}", "o/n/a.gguf": b"a"}
+        self.cli("pull", "hf:o/n")
+        self.assertEqual(sorted(os.listdir(self.home / "models/hf--o--n")), ["a.gguf", "manifest.json"])
 
     def test_one_file(self):
         self.hub.files = {"o/n/sub/a.gguf": b"a" * 1000, "o/n/b.gguf": b"b" * 1000}
@@ -177,7 +216,7 @@ class PullReferences(CliTest):
 
     def test_unknown_repositories_and_bad_references(self):
         self.assertIn("404", self.cli("pull", "hf:o/missing", expect=1).stderr)
-        for reference in ("hf:", "hf:o", "hf:../n", "hf:o/n:../x", "hf:o/n:/etc/passwd"):
+        for reference in ("hf:", "hf:o", "hf:o/a--b", "hf:../n", "hf:o/n:../x", "hf:o/n:/etc/passwd"):
             self.cli("pull", reference, expect=2)
         self.assertEqual(len(self.hub.requests), 1)
 

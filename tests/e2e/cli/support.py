@@ -5,12 +5,16 @@ import http.server
 import json
 import os
 import pathlib
+import pty
+import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 import zipfile
 
@@ -101,6 +105,52 @@ class Server:
         self.process.communicate()
 
 
+class Terminal:
+    """A program on a pty; expect() reads until a pattern appears."""
+
+    def __init__(self, test, *command):
+        self.test = test
+        self.said = ""
+        self.pid, self.screen = pty.fork()
+        if self.pid == 0:
+            os.chdir(test.folder)
+            os.execve(command[0], [*map(str, command)], {**test.environment, "TERM": "xterm"})
+        test.addCleanup(self.close)
+
+    def close(self):
+        os.close(self.screen)
+        if self.pid:
+            os.kill(self.pid, 9)
+            os.waitpid(self.pid, 0)
+
+    def read(self):
+        ready, _, _ = select.select([self.screen], [], [], TIMEOUT)
+        self.test.assertTrue(ready, f"nothing came after: {self.said[-500:]!r}")
+        try:
+            return os.read(self.screen, 65536).decode(errors="replace")
+        except OSError:  # the program has closed its side
+            return ""
+
+    def expect(self, pattern):
+        end = time.monotonic() + TIMEOUT
+        while not (found := re.search(pattern, self.said)):
+            more = self.read()
+            self.test.assertTrue(more and time.monotonic() < end, f"{pattern!r} did not come: {self.said[-500:]!r}")
+            self.said += more
+        self.said = self.said[found.end():]
+        return found
+
+    def type(self, text):
+        os.write(self.screen, text.encode())
+
+    def end(self):
+        while self.read():
+            pass
+        _, status = os.waitpid(self.pid, 0)
+        self.pid = 0
+        return os.waitstatus_to_exitcode(status)
+
+
 class FakeHub(http.server.ThreadingHTTPServer):
     """Speaks the hub protocol for repositories held in memory, and misbehaves where told to."""
 
@@ -116,8 +166,10 @@ class FakeHub(http.server.ThreadingHTTPServer):
         self.stalled = threading.Event()
         self.go_on = threading.Event()
         self.moved_to = None    # another FakeHub that files are redirected to
+        self.circles = False    # redirects files to themselves
         self.etag_suffix = ""   # changes every ETag
         self.knows_sha = True
+        self.commit = "c0ffee0000000000000000000000000000000000"
         self.requests = []      # (path, headers)
         test.addCleanup(self.close)
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -161,10 +213,10 @@ class HubConversation(http.server.BaseHTTPRequestHandler):
         name = "/".join(parts[:2] + parts[4:])
         if name not in hub.files:
             return self.refuse(404)
-        if hub.moved_to is None:
+        if hub.moved_to is None and not hub.circles:
             return self.send_file(name)
         self.send_response(302)
-        self.send_header("Location", f"{hub.moved_to.url}/cdn/{name}")
+        self.send_header("Location", self.path if hub.circles else f"{hub.moved_to.url}/cdn/{name}")
         if hub.knows_sha:
             self.send_header("X-Linked-Etag", f'"{sha256(hub.files[name])}"')
         self.send_header("Content-Length", "0")
@@ -180,7 +232,7 @@ class HubConversation(http.server.BaseHTTPRequestHandler):
             if self.server.knows_sha:
                 entry["lfs"] = {"sha256": sha256(content), "size": len(content)}
             siblings.append(entry)
-        body = json.dumps({"id": repository, "siblings": siblings, "cardData": {"license": "mit"}}).encode()
+        body = json.dumps({"id": repository, "sha": self.server.commit, "siblings": siblings, "cardData": {"license": "mit"}}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

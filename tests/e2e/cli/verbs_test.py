@@ -35,6 +35,30 @@ class Usage(CliTest):
             self.assertEqual(done.stdout, "", arguments)
             self.assertTrue(done.stderr.startswith("openautoglm: "), done.stderr)
 
+    def test_what_is_wrong_is_named(self):
+        model = GOLDEN / "gguf" / "llama256-Q2_K.gguf"
+        script = self.script(SCRIPT)
+        (self.folder / "junk.json").write_text("x")
+        for arguments, words in ((("serv", "x"), "no verb 'serv'; did you mean serve?"), (("frobnicate",), "The verbs are serve, run, pull"),
+                                 (("--nonsense",), "no option --nonsense"), (("pull", "-x"), "`openautoglm pull` has no option -x"),
+                                 (("inspect", "tokens"), "Try `openautoglm inspect tokens --help`"), (("list", "extra"), "'extra' was not expected"),
+                                 (("run", script, "--model", script), "two models were given"), (("run", "scripted:"), "needs a file"),
+                                 (("pull", ".hidden"), "the first neither"), (("serve", script, "--port", "70000"), "70000 not in range 0 to 65535"),
+                                 (("run", script, "--max-tokens", "-3"), "-3 not in range"), (("run", script, "--seed", "-1"), "from 0 was expected, not -1"),
+                                 (("run", script, "--config", self.folder), "is a folder"),
+                                 (("perplexity", "--model", model, "--file", self.folder), "is a folder"),
+                                 (("perplexity", "--model", model, "--file", "none"), "none cannot be read: No such file"),
+                                 (("perplexity", "--model", model, "--file", "junk.json", "--stride", "-1"), "-1 not in range"),
+                                 (("inspect", "logits", "--model", model, "--output", "o", "--ids", "1,x"), "x not in range"),
+                                 (("inspect", "logits", "--model", model, "--output", "o", "--ids", ""), "--ids"),
+                                 (("bench", "--model", model, "--isa", "sse2"), "expected scalar, avx2 or avx512"),
+                                 (("list", "--path", "x", "--all"), "--all")):
+            self.assertIn(words, self.cli(*arguments, expect=2).stderr)
+        for arguments, words in ((("inspect", "prompt", "--model", model, "--request", "junk.json"), "the request in junk.json"),
+                                 (("run", f"scripted:{self.folder}"), "is a folder"),
+                                 (("run", "scripted:junk.json", "--prompt", "x"), "the script junk.json")):
+            self.assertIn(words, self.cli(*arguments, expect=1).stderr)
+
     def test_failures_are_exit_code_1_and_one_sentence(self):
         for arguments, words in ((("run", "scripted:/no/such/file", "--prompt", "x"), "cannot be read"),
                                  (("run", "/no/such/model.gguf", "--prompt", "x"), "no file"),
@@ -61,6 +85,7 @@ class Models(CliTest):
         folder = self.add("mine")
         self.assertIn("1.5 kB", self.cli("list").stdout)
         self.assertEqual(json.loads(self.cli("list", "--json").stdout)[0]["path"], str(folder))
+        self.assertRegex(self.cli("list", "--all").stdout, "mine +1.5 kB +MIT +yes +from test")
         every = self.cli("list", "--all").stdout
         for name in ("smollm2", "gemma3-270m", "qwen2.5-coder-0.5b", "open-autoglm-large", "all-minilm-l6-v2", "98.4 MB"):
             self.assertIn(name, every)
@@ -76,6 +101,15 @@ class Models(CliTest):
         self.add("smollm2", load="../../etc")
         self.assertIn("broken", self.cli("run", "smollm2", "--prompt", "x", expect=1).stderr)
         self.assertEqual(json.loads(self.cli("list", "--json").stdout), [])
+        self.assertIn("broken", self.cli("list").stderr)
+        self.cli("rm", "smollm2")
+        self.assertEqual(os.listdir(self.home / "models"), [])
+
+    def test_a_model_that_is_in_no_catalogue_is_found_by_its_own_name(self):
+        folder = self.add("hf--o--n")
+        self.assertEqual(self.cli("list", "--path", "hf--o--n").stdout.strip(), str(folder))
+        self.assertEqual(self.cli("list", "--path", "hf:o/n").stdout.strip(), str(folder))
+        self.assertIn("pull hf:o/other", self.cli("list", "--path", "hf:o/other", expect=1).stderr)
 
     def test_a_broken_catalogue_is_told(self):
         (self.home / "catalogue.toml").write_text("model = 3")
@@ -142,8 +176,8 @@ class InspectTinyModels(CliTest):
 
     def test_logits_of_ids_that_are_none(self):
         model = GOLDEN / "tiny" / "llama_tied"
-        for ids in ("349", "-1", "1,2,999999"):
-            self.cli("inspect", "logits", "--model", model, "--ids", ids, "--output", self.folder / "x", expect=1)
+        for ids, expect in (("349", 1), ("-1", 2), ("1,2,999999", 1)):
+            self.cli("inspect", "logits", "--model", model, "--ids", ids, "--output", self.folder / "x", expect=expect)
 
     def test_prompts(self):
         for folder in sorted((GOLDEN / "tiny").iterdir()):
