@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tools of a run, by name. Deny by default: only what was added exists. Filled before the run starts, then
+// immutable; any thread.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "agent/tool.h"
+
+namespace autoglm::agent {
+
+class ToolRegistry final {
+ public:
+  /// Errors: kInvalidArgument (a name that is taken or ill-formed, a schema that is not one of an object).
+  Status add(std::unique_ptr<Tool> tool);
+
+  Tool* find(std::string_view name) const;
+  const std::vector<std::unique_ptr<Tool>>& tools() const { return tools_; }
+  /// [{"type":"function","function":{"name","description","parameters"}}, ...] in the order of adding: what a chat
+  /// template renders. Byte-stable, so that a prompt's prefix stays reusable.
+  json::Array for_template() const;
+
+ private:
+  std::vector<std::unique_ptr<Tool>> tools_;
+};
+
+}  // namespace autoglm::agent
