@@ -13,21 +13,21 @@ namespace autoglm::agent {
 
 // As the model wrote it.
 struct ActionCall {
-  std::string id;                // names the call in the conversation: "call_1"
-  std::string tool;              // the name, which may be of no tool
-  json::Object arguments;        // may hold references to results of earlier steps: "$step_2.path[0].to"
+  std::string id;                 // names the call in the conversation: "call_1"
+  std::string tool;               // the name, which may be of no tool
+  json::Object arguments;         // may hold references to results of earlier steps: "$step_2.path[0].to"
   std::optional<Error> unusable;  // the text could not be read as a call; the reason goes back to the model
 };
 
 enum class ActionState {
-  kWaiting,    // for another action's result, for room, or for an approval
+  kWaiting,  // for another action's result, for room, or for an approval
   kRunning,
   kDone,
-  kFailed,     // refused before it ran, could not run, or the tool reports an error
-  kDenied,     // not approved
+  kFailed,  // refused before it ran, could not run, or the tool reports an error
+  kDenied,  // not approved
   kTimedOut,
   kCancelled,
-  kUnknown,    // begun by a process that died: whether it had its effect is not known
+  kUnknown,  // begun by a process that died: whether it had its effect is not known
 };
 
 std::string_view state_name(ActionState state);

@@ -20,8 +20,8 @@
 namespace autoglm::agent {
 
 struct ActionLimits {
-  std::size_t max_running = 8;                // actions of a turn at one time
-  std::size_t max_result_bytes = 1u << 20;    // of one action; more is cut, and the result says so
+  std::size_t max_running = 8;                 // actions of a turn at one time
+  std::size_t max_result_bytes = 1u << 20;     // of one action; more is cut, and the result says so
   std::chrono::milliseconds stop_grace{2000};  // after a timeout or cancel; then the action is given up
 };
 

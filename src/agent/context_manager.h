@@ -20,11 +20,11 @@
 namespace autoglm::agent {
 
 struct WindowLimits {
-  std::size_t context_tokens = 4096;     // prompt and answer together
-  std::size_t answer_tokens = 1024;      // kept free for the answer
-  std::size_t result_tokens = 1024;      // most of one tool result in the window; the rest by read_result
-  std::size_t memory_tokens = 256;       // of what memory offers
-  double compact_above = 0.85;           // share of the prompt's room at which old turns are summarised
+  std::size_t context_tokens = 4096;  // prompt and answer together
+  std::size_t answer_tokens = 1024;   // kept free for the answer
+  std::size_t result_tokens = 1024;   // most of one tool result in the window; the rest by read_result
+  std::size_t memory_tokens = 256;    // of what memory offers
+  double compact_above = 0.85;        // share of the prompt's room at which old turns are summarised
 };
 
 /// Tokens of a rendered conversation, tools and template included.
@@ -55,6 +55,8 @@ class ContextManager {
   virtual Status add_turn(const std::string& text, const std::vector<ActionCall>& calls) = 0;
   /// The turn's results, in call order, clipped to their share.
   virtual Status add_results(const std::vector<Action>& actions) = 0;
+  /// A word of the loop to the model, between turns.
+  virtual Status add_remark(const std::string& text) = 0;
   virtual Status end(std::string_view state, const std::string& answer) = 0;
 
   virtual std::int64_t run() const = 0;

@@ -13,7 +13,8 @@
 
 namespace autoglm::agent {
 
-// What running it may change. Reads of one turn run side by side; writes and external calls keep the order of the calls.
+// What running it may change. Reads of one turn run side by side; writes and external calls keep the order of the
+// calls.
 enum class ToolClass { kRead, kWrite, kExternal };
 
 // Whether somebody is asked first. The default follows from the class: reads run, the others ask.
@@ -42,7 +43,8 @@ class Tool {
  public:
   virtual ~Tool() = default;
   virtual const ToolDescription& description() const = 0;
-  /// Runs on a background thread and blocks it. `arguments` satisfy the schema. Returns soon after `stop` was requested.
+  /// Runs on a background thread and blocks it. `arguments` satisfy the schema. Returns soon after `stop` was
+  /// requested.
   ///   Errors   kUnavailable (could not be reached or started), kCancelled (stopped), kExhausted (output beyond its
   ///            bound), kCorrupt (the answer is not what its protocol asks for), kPermissionDenied, kInternal
   virtual Result<ToolOutput> run(const json::Object& arguments, std::stop_token stop) = 0;
