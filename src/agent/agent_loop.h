@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "agent/action_scheduler.h"
+#include "agent/action_runner.h"
 #include "agent/context_manager.h"
 #include "agent/tool_registry.h"
 #include "base/clock.h"

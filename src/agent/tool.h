@@ -5,20 +5,36 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 
 #include "base/json.h"
 #include "base/result.h"
 
 namespace autoglm::agent {
 
-// What running it may change. Reads of one turn run side by side; writes and external calls keep the order of the
-// calls.
-enum class ToolClass { kRead, kWrite, kExternal };
+// What running it may change. Reads of one turn run side by side; a write or an external call waits for all calls
+// before it and is waited for by all after it, so that a turn comes out as if its calls had run one by one.
+enum class ToolClass : std::uint8_t { kRead, kWrite, kExternal };
 
 // Whether somebody is asked first. The default follows from the class: reads run, the others ask.
-enum class Approval { kNever, kAsk, kAlways };
+enum class Approval : std::uint8_t {
+  kNever,
+  kAsk,     // a person, unless the run was approved beforehand (--approve)
+  kAlways,  // a person, each time, whatever was approved beforehand
+};
+
+// Their names in configurations and for people: "read", "write", "external"; "never", "ask", "always".
+std::string_view class_name(ToolClass tool_class);
+std::optional<ToolClass> parse_class(std::string_view name);
+std::string_view approval_name(Approval approval);
+std::optional<Approval> parse_approval(std::string_view name);
+constexpr Approval default_approval(ToolClass tool_class) {
+  return tool_class == ToolClass::kRead ? Approval::kNever : Approval::kAsk;
+}
 
 struct ToolDescription {
   std::string name;         // as the model calls it: [A-Za-z0-9_-]{1,64}

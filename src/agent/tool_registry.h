@@ -5,10 +5,12 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "agent/tool.h"
+#include "text/json_schema.h"
 
 namespace autoglm::agent {
 
@@ -18,6 +20,9 @@ class ToolRegistry final {
   Status add(std::unique_ptr<Tool> tool);
 
   Tool* find(std::string_view name) const;
+  /// Do `arguments` satisfy the tool's schema? Errors: as text::JsonSchema::validate().
+  Status check(const Tool& tool, const json::Object& arguments) const;
+
   const std::vector<std::unique_ptr<Tool>>& tools() const { return tools_; }
   /// [{"type":"function","function":{"name","description","parameters"}}, ...] in the order of adding: what a chat
   /// template renders. Byte-stable, so that a prompt's prefix stays reusable.
@@ -25,6 +30,10 @@ class ToolRegistry final {
 
  private:
   std::vector<std::unique_ptr<Tool>> tools_;
+  std::vector<std::unique_ptr<const text::JsonSchema>> schemas_;  // one a tool, in the same order
 };
+
+/// [A-Za-z0-9_-]{1,64}: what every client, template and server agrees on.
+bool is_tool_name(std::string_view name);
 
 }  // namespace autoglm::agent
