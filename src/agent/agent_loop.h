@@ -76,6 +76,7 @@ struct RunReport {
   double seconds = 0;
   double model_seconds = 0;
   double tool_seconds = 0;  // during which at least one tool ran
+  double both_seconds = 0;  // of them, while the model wrote
 };
 
 // What a run works with; all of it outlives the run.
