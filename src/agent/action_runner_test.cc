@@ -86,7 +86,7 @@ TEST_F(ActionRunnerTest, ReadsReallyRunAtOnce) {
 }
 
 TEST_F(ActionRunnerTest, IntentsComeBeforeEffectsAndResultsAfter) {
-  add(describe("put", ToolClass::kWrite), [this](const json::Object& arguments, std::stop_token) -> Result<ToolOutput> {
+  add(describe("put", ToolClass::kWrite), [](const json::Object& arguments, std::stop_token) -> Result<ToolOutput> {
     return ToolOutput{R"({"wrote":)" + json::format(arguments) + "}", false};
   });
   run({call_of("put", R"({"n":1})"), call_of("put", R"({"n":"$step_1.wrote.n"})"), call_of("pat")});

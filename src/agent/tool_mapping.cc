@@ -5,6 +5,7 @@
 #include <array>
 #include <cctype>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 namespace autoglm::agent {
@@ -142,7 +143,7 @@ Mapping map_call(ActionCall call, const ToolRegistry& tools) {
     candidates.push_back({&description, std::move(*arguments), like});
   }
   if (candidates.empty()) return {std::move(call), false};
-  std::ranges::stable_sort(candidates, std::greater<>(), &Candidate::likeness);
+  std::ranges::sort(candidates, std::greater<>(), &Candidate::likeness);
   if (candidates.size() > 1 && candidates[0].likeness == candidates[1].likeness) return {std::move(call), false};
   call.tool = candidates[0].tool->name;
   call.arguments = std::move(candidates[0].arguments);
@@ -155,7 +156,8 @@ std::vector<std::string> near_tools(std::string_view name, const ToolRegistry& t
     const double like = likeness(name, tool->description().name);
     if (like > 0) near.emplace_back(like, tool->description().name);
   }
-  std::ranges::stable_sort(near, std::greater<>(), &std::pair<double, std::string>::first);
+  std::ranges::sort(
+      near, [](const auto& a, const auto& b) { return std::tie(b.first, a.second) < std::tie(a.first, b.second); });
   std::vector<std::string> names;
   for (std::size_t i = 0; i < std::min(most, near.size()); ++i) names.push_back(std::move(near[i].second));
   return names;

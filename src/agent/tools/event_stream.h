@@ -32,7 +32,7 @@ class EventStream final {
  private:
   Status take_line(std::vector<ServerEvent>& events);
 
-  const std::size_t max_event_bytes_;
+  std::size_t max_event_bytes_;
   std::string line_;
   bool was_cr_ = false;      // an LF that follows belongs to it
   bool is_at_start_ = true;  // where a byte-order mark may stand

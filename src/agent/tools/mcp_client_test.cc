@@ -33,7 +33,7 @@ class FakeServer {
       server_.sent.push_back(message);
       return {};
     }
-    void set_protocol_version(const std::string& version) override { server_.version = version; }
+    void set_protocol_version(const std::string& spoken) override { server_.version = spoken; }
 
    private:
     FakeServer& server_;

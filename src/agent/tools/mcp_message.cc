@@ -62,12 +62,12 @@ Result<McpMessage> read_one(const json::Value& value) {
   return message;
 }
 
-std::string begin(std::string_view id) {
+std::string opening(std::string_view id) {
   return id.empty() ? R"({"jsonrpc":"2.0")" : R"({"jsonrpc":"2.0","id":)" + std::string(id);
 }
 
 std::string call_text(std::string_view id, std::string_view method, const json::Object& params) {
-  std::string text = begin(id) + R"(,"method":)";
+  std::string text = opening(id) + R"(,"method":)";
   json::append_string(text, method);
   if (!params.empty()) text += R"(,"params":)" + json::format(params);
   return text + "}";
@@ -101,11 +101,11 @@ std::string mcp_notification(std::string_view method, const json::Object& params
 }
 
 std::string mcp_answer(const json::Value& id, const json::Object& result) {
-  return begin(json::format(id)) + R"(,"result":)" + json::format(result) + "}";
+  return opening(json::format(id)) + R"(,"result":)" + json::format(result) + "}";
 }
 
 std::string mcp_refusal(const json::Value& id, std::int64_t code, std::string_view text) {
-  std::string out = begin(json::format(id)) + R"(,"error":{"code":)" + std::to_string(code) + R"(,"message":)";
+  std::string out = opening(json::format(id)) + R"(,"error":{"code":)" + std::to_string(code) + R"(,"message":)";
   json::append_string(out, text);
   return out + "}}";
 }

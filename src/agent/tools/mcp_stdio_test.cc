@@ -74,7 +74,6 @@ TEST(McpStdio, AnswersInAnyOrderToManyThreads) {
 }
 
 TEST(McpStdio, RequestsOfTheServerAreHeardAndAnswered) {
-  std::mutex mutex;
   McpTransport* live = nullptr;
   std::latch ready(1);
   const auto transport = connect(

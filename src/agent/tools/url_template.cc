@@ -57,7 +57,8 @@ Result<UrlTemplate> UrlTemplate::parse(std::string_view text) {
   // What stays when all placeholders are filled must be a URL.
   json::Object example;
   for (const std::string& name : made.names_) example[name] = "x";
-  TRY(net::parse_url(TRY(made.fill(example))));
+  const std::string filled = TRY(made.fill(example));
+  TRY(net::parse_url(filled));
   return made;
 }
 
