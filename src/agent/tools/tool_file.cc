@@ -161,6 +161,8 @@ Result<std::vector<std::unique_ptr<Tool>>> parse_tool_file(std::string_view text
     }
     tools.push_back(std::move(*tool));
   }
+  const auto is_program = [](const auto& tool) { return tool->description().source == "process"; };
+  if (options.is_sandboxed && std::ranges::any_of(tools, is_program)) TRY(check_sandbox());
   return tools;
 }
 

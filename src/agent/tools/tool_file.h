@@ -11,7 +11,8 @@
 
 namespace autoglm::agent {
 
-/// TOML, or JSON where `file_name` ends in ".json". Nothing is run or sent.
+/// TOML, or JSON where `file_name` ends in ".json". Nothing is run but, where there are
+/// programs, a trial of the sandbox.
 ///   Errors   kInvalidArgument with the field's place ("tools.weather.url") in Error::where, kNotFound (a program or
 ///            folder), kPermissionDenied (no sandbox), kExhausted (larger than 1 MiB)
 Result<std::vector<std::unique_ptr<Tool>>> parse_tool_file(std::string_view text, std::string_view file_name,
