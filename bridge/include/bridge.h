@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// C face of the one Rust crate: tokenizers, chat templates, constrained decoding and JSON Schema. Only src/text includes it.
-// Every call returns a bridge_code and never unwinds into the caller; what a call yields goes to a sink that the caller
-// owns, and the error message to another. All handles are immutable and shared by threads, but for bridge_matcher,
-// which belongs to one thread at a time.
+// C face of the one Rust crate: tokenizers, chat templates, constrained decoding and JSON Schema. Only src/text
+// includes it. Every call returns a bridge_code and never unwinds into the caller; what a call yields goes to a sink
+// that the caller owns, and the error message to another. All handles are immutable and shared by threads, but for
+// bridge_matcher, which belongs to one thread at a time.
 #ifndef OPENAUTOGLM_BRIDGE_H
 #define OPENAUTOGLM_BRIDGE_H
 

@@ -72,6 +72,7 @@ class ThreadedRunner final : public ActionRunner {
     }
     const std::uint64_t turn = turn_;
     const std::stop_callback on_stop(stop, [this, turn] { events_.push({.turn = turn}); });
+    if (stop.stop_requested()) scheduler.stop();  // before anything starts, not when its event is read
     observer_.on_plan(scheduler.actions(), scheduler.graph());
     for (;;) {
       bool is_settled = true;

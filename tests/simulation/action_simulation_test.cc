@@ -128,8 +128,8 @@ class Turn final {
     }
     check_arguments(index);
     Attempt attempt{.index = index, .attempt = command.attempt};
-    attempt.fate = static_cast<Fate>(random_.below(random_.below(2) == 0 ? 6 : 2));
-    attempt.ends = clock_.now() + milliseconds(random_.below(1200));
+    attempt.fate = static_cast<Fate>(random_.below(random_.below(3) != 0 ? 6 : 2));
+    attempt.ends = clock_.now() + milliseconds(random_.below(2500));
     running_.push_back(attempt);
   }
 
@@ -149,7 +149,7 @@ class Turn final {
     for (Attempt& attempt : running_) {
       if (attempt.index != command.index || attempt.attempt != command.attempt) continue;
       attempt.is_stopped = true;
-      attempt.ends = clock_.now() + milliseconds(random_.below(3000));  // some within the grace, some not
+      attempt.ends = clock_.now() + milliseconds(random_.below(4000));  // some within the grace, some not
     }
   }
 

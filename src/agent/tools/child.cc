@@ -6,7 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -153,7 +153,8 @@ Result<std::unique_ptr<Child>> Child::start(const ChildOptions& options) {
   child->input_ = input.keep(1);
   child->output_ = output.keep(0);
   child->complaints_ = complaints.keep(0);
-  child->pid_file_ = pidfd_open(child->pid_, 0);
+  // Not glibc's own: its header is not for C++ in Debian 12.
+  child->pid_file_ = static_cast<int>(syscall(SYS_pidfd_open, child->pid_, 0));
   if (child->pid_file_ < 0) return fail(Code::kUnavailable, fmt::format("no pidfd: {}", std::strerror(errno)));
   return child;
 }

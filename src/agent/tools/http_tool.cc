@@ -65,7 +65,9 @@ class HttpTool final : public Tool {
   std::string body_of(const json::Object& arguments) const {
     if (config_.method == "GET" || config_.method == "HEAD" || config_.method == "DELETE") return "";
     json::Object rest = arguments;
-    for (const std::string& name : config_.url.names()) rest.erase(name);
+    for (const std::string& name : config_.url.names()) {
+      if (const auto used = rest.find(name); used != rest.end()) rest.stable_erase(used);
+    }
     return json::format(rest);
   }
 

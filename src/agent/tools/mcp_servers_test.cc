@@ -178,7 +178,7 @@ TEST(McpServers, OneThatCannotBeReachedIsNamed) {
   EXPECT_EQ(facts.error().code, Code::kNotFound);
   EXPECT_THAT(facts.error().message, HasSubstr("py"));
   EXPECT_THAT(registry.tools(), IsEmpty());
-  config.command = {"sh", "-c", "exec cat > /dev/null"};
+  config.command = {"sh", "-c", "while read -r line; do :; done"};
   config.connect_timeout = std::chrono::milliseconds(50);
   EXPECT_EQ(add_mcp_server(registry, config, {}, remarks).error().code, Code::kDeadline);
 }

@@ -52,7 +52,7 @@ Result<UrlTemplate> UrlTemplate::parse(std::string_view text) {
   std::string_view rest = path_begin == std::string_view::npos ? "/" : text.substr(path_begin);
   if (rest.find('#') != std::string_view::npos) return bad("it has a fragment (#)");
   const auto question = rest.find('?');
-  TRY(made.add_path(rest.substr(0, question)));
+  TRY(made.add_path(question == 0 ? "/" : rest.substr(0, question)));
   if (question != std::string_view::npos) TRY(made.add_query(rest.substr(question + 1)));
   // What stays when all placeholders are filled must be a URL.
   json::Object example;
