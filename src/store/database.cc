@@ -48,6 +48,19 @@ Status create_private(const std::filesystem::path& file) {
   return {};
 }
 
+// What the system said to the last write that failed, to the file or to its log. sqlite3_system_errno() looks at errno,
+// which has other news by then.
+int write_error(sqlite3* connection) {
+  for (const int file : {SQLITE_FCNTL_JOURNAL_POINTER, SQLITE_FCNTL_FILE_POINTER}) {
+    sqlite3_file* found = nullptr;
+    sqlite3_file_control(connection, "main", file, &found);
+    int said = 0;
+    if (found && found->pMethods) found->pMethods->xFileControl(found, SQLITE_FCNTL_LAST_ERRNO, &said);
+    if (said) return said;
+  }
+  return 0;
+}
+
 }  // namespace
 
 Rows::Rows(Rows&& other) noexcept : database_(other.database_), statement_(std::exchange(other.statement_, nullptr)) {}
@@ -301,7 +314,7 @@ Error Database::error_of(int code) {
       return {Code::kInvalidArgument, "this is recorded already, or not as it must be (" + said + ")"};
     case SQLITE_IOERR:
       if (code == SQLITE_IOERR_SHORT_READ) return {Code::kCorrupt, "it ends too early"};
-      if (code == SQLITE_IOERR_WRITE && is_disk_full(system_error)) {
+      if (code == SQLITE_IOERR_WRITE && is_disk_full(write_error(connection_))) {
         return {Code::kExhausted, "the disk is full; nothing of this step was kept"};
       }
       // After a failed fsync the kernel may have dropped the pages, and the next fsync would succeed without them.
