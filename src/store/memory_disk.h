@@ -113,10 +113,11 @@ class MemoryDisk final {
   int sync(File& file) {
     const int code = begin();
     if (code && !has_power()) return code;
+    if (code == SQLITE_OK) {
+      for (const Change& change : file.unsynced) File::apply(file.durable, change);
+    }
     file.unsynced.clear();
-    if (code) return SQLITE_IOERR_FSYNC;
-    file.durable = file.now;
-    return SQLITE_OK;
+    return code ? SQLITE_IOERR_FSYNC : SQLITE_OK;
   }
 
   int remove(const char* name) {
