@@ -152,7 +152,9 @@ TEST_F(PowerTest, AFullDiskCostsOneCallAndNothingElse) {
         continue;
       }
       expect(**store, written, 0);
+      disk.cut_power();
       store->reset();
+      disk.restart(operation);
       store = open();
       ASSERT_TRUE(store) << store.error().message;
       expect(**store, written, 0);
