@@ -15,7 +15,6 @@ namespace autoglm::store {
 namespace {
 
 constexpr int kPauseMs = 20;              // between two tries to get a file that is in use
-constexpr int kCheckpointPages = 1000;    // 4 MB of log
 constexpr int kMaxValueBytes = 64 << 20;  // of one text, and of one row
 constexpr std::string_view kInMemory = ":memory:";
 
@@ -151,14 +150,7 @@ Status Database::configure() {
   TRY(execute("PRAGMA cell_size_check=ON"));
   TRY(execute("PRAGMA mmap_size=0"));
   TRY(execute("PRAGMA temp_store=MEMORY"));
-  // In place of wal_autocheckpoint, which would not tell us of a failed fsync.
-  sqlite3_wal_hook(
-      connection_,
-      [](void* self, sqlite3*, const char*, int pages) {
-        static_cast<Database*>(self)->checkpoint(pages);
-        return SQLITE_OK;  // the commit itself is durable whatever became of the checkpoint
-      },
-      this);
+  TRY(execute("PRAGMA wal_autocheckpoint=1000"));  // pages; on the one connection there is
   return {};
 }
 
@@ -327,13 +319,6 @@ Error Database::error_of(int code) {
     default:
       return {Code::kInternal, "SQLite reports " + said};
   }
-}
-
-void Database::checkpoint(int pages) {
-  if (pages < kCheckpointPages || broken_) return;
-  const int code = sqlite3_wal_checkpoint_v2(connection_, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
-  // Any other failure leaves all of it in the log, and the next commit tries again.
-  if (code == SQLITE_IOERR_FSYNC) (void)error_of(code);
 }
 
 }  // namespace autoglm::store

@@ -92,7 +92,6 @@ class Database final {
   Status execute(const char* sql);
   Result<std::int64_t> integer_of(const char* sql);
   Error error_of(int code);
-  void checkpoint(int pages);
 
   const std::filesystem::path file_;
   sqlite3* connection_ = nullptr;
