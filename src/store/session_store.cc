@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/mutex.h"
 #include "base/random.h"
@@ -116,7 +117,9 @@ class SqliteSessionStore final : public SessionStore {
   Result<std::optional<SessionRow>> find_session(std::string_view id) override;
   Result<std::vector<SessionRow>> sessions(std::size_t limit) override;
   Status remove_session(std::string_view id) override;
-  Result<std::int64_t> begin_run(const RunRow& run, const std::vector<std::string>& messages) override;
+  Status claim(std::string_view session) override;
+  void release(std::string_view session) override;
+  Result<Begun> begin_run(const RunRow& run, const std::vector<std::string>& messages) override;
   Status set_run_state(std::int64_t run, std::string_view state, std::string_view answer) override;
   Result<std::optional<RunRow>> find_run(std::int64_t run) override;
   Result<std::vector<RunRow>> runs(std::string_view session) override;
@@ -141,6 +144,7 @@ class SqliteSessionStore final : public SessionStore {
   base::Mutex mutex_;
   const std::unique_ptr<Database> database_;
   const base::Clock& clock_;
+  std::set<std::string, std::less<>> claimed_ GUARDED_BY(mutex_);
 };
 
 // The index is made from the notes, so damage to it costs nothing but making it anew.
@@ -185,18 +189,29 @@ Status SqliteSessionStore::remove_session(std::string_view id) {
   });
 }
 
-Result<std::int64_t> SqliteSessionStore::begin_run(const RunRow& run, const std::vector<std::string>& messages) {
+Status SqliteSessionStore::claim(std::string_view session) {
   const base::MutexLock lock(mutex_);
-  std::int64_t id = 0;
+  if (claimed_.emplace(session).second) return {};
+  return fail(Code::kUnavailable, "another run is at work on this session");
+}
+
+void SqliteSessionStore::release(std::string_view session) {
+  const base::MutexLock lock(mutex_);
+  claimed_.erase(claimed_.find(session));
+}
+
+Result<SessionStore::Begun> SqliteSessionStore::begin_run(const RunRow& run, const std::vector<std::string>& messages) {
+  const base::MutexLock lock(mutex_);
+  Begun begun;
   TRY(database_->transaction([&]() -> Status {
     TRY(database_->run("INSERT INTO runs(session, system, task, model, state, created) VALUES(?, ?, ?, ?, ?, ?)",
                        {run.session, run.system, run.task, run.model, "running", clock_.unix_seconds()}));
-    id = database_->last_id();
+    begun.run = database_->last_id();
     TRY(database_->run("UPDATE sessions SET title = ? WHERE id = ? AND title = ''", {title_of(run.task), run.session}));
-    TRY(insert_messages(id, messages));
-    return touch_session_of(id);
+    begun.messages = TRY(insert_messages(begun.run, messages));
+    return touch_session_of(begun.run);
   }));
-  return id;
+  return begun;
 }
 
 Status SqliteSessionStore::set_run_state(std::int64_t run, std::string_view state, std::string_view answer) {

@@ -33,7 +33,9 @@ struct RunRow {
   std::string system;  // the pinned text
   std::string task;
   std::string model;
-  std::string state;   // "running" (in a file just opened: its process is gone), "done", "failed", "cancelled", "limit"
+  // "running" (in a file just opened: its process is gone), "interrupted" (that, and another run came after it),
+  // "done", "failed", "cancelled", "limit"
+  std::string state;
   std::string answer;  // or the reason
   std::int64_t created_unix_seconds = 0;
 };
@@ -91,8 +93,18 @@ class SessionStore {
   /// With its runs, messages, steps and notes. Errors: kNotFound.
   virtual Status remove_session(std::string_view id) = 0;
 
-  // Runs. begin_run() takes the run's session, system, task and model, and its first messages, in one commit.
-  virtual Result<std::int64_t> begin_run(const RunRow& run, const std::vector<std::string>& messages) = 0;
+  /// A run takes its session for itself: two at once would mix their messages. Not durable; ends with release(), or
+  /// with the process. Errors: kUnavailable (taken).
+  virtual Status claim(std::string_view session) = 0;
+  virtual void release(std::string_view session) = 0;
+
+  // Runs.
+  struct Begun {
+    std::int64_t run = 0;
+    std::vector<std::int64_t> messages;
+  };
+  /// Takes the run's session, system, task and model, and its first messages, in one commit. Errors: kNotFound.
+  virtual Result<Begun> begin_run(const RunRow& run, const std::vector<std::string>& messages) = 0;
   /// Also takes an ended run up again, with state "running". Errors: kNotFound.
   virtual Status set_run_state(std::int64_t run, std::string_view state, std::string_view answer) = 0;
   virtual Result<std::optional<RunRow>> find_run(std::int64_t run) = 0;

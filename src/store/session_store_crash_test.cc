@@ -43,7 +43,7 @@ class CrashTest : public testing::Test {
 TEST_F(CrashTest, AFullDiskLosesNothing) {
   auto store = *open();
   const std::string session = *store->create_session();
-  const std::int64_t run = *store->begin_run({.session = session}, {});
+  const std::int64_t run = store->begin_run({.session = session}, {})->run;
   rlimit before{};
   getrlimit(RLIMIT_FSIZE, &before);
   const auto old = std::signal(SIGXFSZ, SIG_IGN);
@@ -123,7 +123,7 @@ TEST_F(CrashTest, KilledWritersLoseNothingThatWasAcknowledged) {
   {
     auto store = *open();
     ASSERT_TRUE(store->create_session("s"));
-    run = *store->begin_run({.session = "s"}, {});
+    run = store->begin_run({.session = "s"}, {})->run;
   }
   std::size_t before = 0;
   std::size_t acknowledged_in_all = 0;
@@ -187,7 +187,7 @@ class DamageTest : public CrashTest {
     for (const char* session : {"a", "b"}) {
       ASSERT_TRUE(store->create_session(session));
       const std::int64_t run =
-          *store->begin_run({.session = session, .system = "s", .task = "t", .model = "m"}, {"{}"});
+          store->begin_run({.session = session, .system = "s", .task = "t", .model = "m"}, {"{}"})->run;
       for (std::size_t i = 1; i <= 20; ++i) {
         const std::string text = std::to_string(i) + std::string(i * 50, 'y');
         ASSERT_TRUE(store->begin_step({.run = run, .step = i, .arguments = "{}", .state = "running"}));

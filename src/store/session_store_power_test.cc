@@ -38,7 +38,7 @@ class PowerTest : public testing::Test {
   static Status write(SessionStore& store, Written& written) {
     if (!written.has_session) TRY(store.create_session("s"));
     written.has_session = true;
-    if (written.run == 0) written.run = TRY(store.begin_run({.session = "s", .task = "t"}, {}));
+    if (written.run == 0) written.run = TRY(store.begin_run({.session = "s", .task = "t"}, {})).run;
     while (written.notes < kRounds) {
       // Larger than a page, so that a transaction has several writes to lose.
       const std::string text = std::to_string(written.notes) + " " + std::string(6000, 'x');

@@ -88,6 +88,15 @@ TEST_F(SessionStoreTest, SessionsAreFoundListedAndRemoved) {
   EXPECT_TRUE(store->find_session("notes-1")->has_value());
 }
 
+TEST_F(SessionStoreTest, ASessionIsClaimedOnce) {
+  auto store = open();
+  EXPECT_TRUE(store->claim("a"));
+  EXPECT_EQ(store->claim("a").error().code, Code::kUnavailable);
+  EXPECT_TRUE(store->claim("b"));
+  store->release("a");
+  EXPECT_TRUE(store->claim("a"));
+}
+
 TEST_F(SessionStoreTest, TitlesAreCutBetweenCharacters) {
   auto store = open();
   for (std::size_t shift = 0; shift < 4; ++shift) {
@@ -107,8 +116,8 @@ TEST_F(SessionStoreTest, RunsAndMessagesComeBackAsWritten) {
   {
     auto store = open();
     session = *store->create_session();
-    run =
-        *store->begin_run({.session = session, .system = "be brief", .task = "count", .model = "tiny"}, {"{\"a\":1}"});
+    run = store->begin_run({.session = session, .system = "be brief", .task = "count", .model = "tiny"}, {"{\"a\":1}"})
+              ->run;
     EXPECT_THAT(*store->append_messages(run, {odd, ""}), ElementsAre(2, 3));
     EXPECT_EQ(store->append_messages(99, {"x"}).error().code, Code::kNotFound);
     EXPECT_EQ(store->begin_run({.session = "none"}, {}).error().code, Code::kNotFound);
@@ -138,7 +147,7 @@ TEST_F(SessionStoreTest, RunsAndMessagesComeBackAsWritten) {
 TEST_F(SessionStoreTest, AFailedBatchLeavesNothing) {
   auto store = open();
   const std::string session = *store->create_session();
-  const std::int64_t run = *store->begin_run({.session = session}, {"1"});
+  const std::int64_t run = store->begin_run({.session = session}, {"1"})->run;
   const std::string too_large((64u << 20) + 1, 'x');
   EXPECT_EQ(store->append_messages(run, {"2", too_large}).error().code, Code::kExhausted);
   EXPECT_EQ(store->begin_run({.session = session}, {"2", too_large}).error().code, Code::kExhausted);
@@ -150,7 +159,7 @@ TEST_F(SessionStoreTest, AFailedBatchLeavesNothing) {
 TEST_F(SessionStoreTest, AResultIsRecordedOnceAndNeverChanges) {
   auto store = open();
   const std::string session = *store->create_session();
-  const std::int64_t run = *store->begin_run({.session = session}, {});
+  const std::int64_t run = store->begin_run({.session = session}, {})->run;
   StepRow step{
       .run = run, .step = 1, .turn = 1, .call_id = "call_1", .tool = "read", .arguments = "{}", .state = "running"};
   ASSERT_TRUE(store->begin_step(step));
@@ -181,7 +190,7 @@ TEST_F(SessionStoreTest, AResultIsRecordedOnceAndNeverChanges) {
   EXPECT_EQ(steps[0].call_id, "call_1");
   EXPECT_EQ(steps[1].result, "no such tool");
 
-  const std::int64_t second = *store->begin_run({.session = session}, {});
+  const std::int64_t second = store->begin_run({.session = session}, {})->run;
   ASSERT_TRUE(store->end_step({.run = second, .step = 3, .state = "done", .result = "three"}));
   EXPECT_THAT(*store->session_steps(session), SizeIs(3));
   EXPECT_EQ((*store->find_step(session, 3))->result, "three");
@@ -316,7 +325,7 @@ TEST_F(SessionStoreTest, ManyWhoBeginAtOnceTakeTurns) {
 TEST_F(SessionStoreTest, ThreadsShareOneStore) {
   auto store = open();
   const std::string session = *store->create_session();
-  const std::int64_t run = *store->begin_run({.session = session}, {});
+  const std::int64_t run = store->begin_run({.session = session}, {})->run;
   {
     std::vector<std::jthread> threads;
     for (int i = 0; i < 4; ++i) {
