@@ -354,6 +354,10 @@ Result<json::Array> StoredContext::window() {
     const std::int64_t last_summarised = entries.empty() ? last : entries.front().id - 1;
     TRY(store_.set_summary(session_, {.last_message = last_summarised, .text = conversation_.summary}));
   }
+  for (const Entry& entry : entries) {
+    if (std::ranges::find(fitted.shortened, entry.id) == fitted.shortened.end()) continue;
+    TRY(store_.replace_message(entry.id, json::format(entry.message)));
+  }
   return std::move(fitted.messages);
 }
 

@@ -345,6 +345,28 @@ TEST_F(ContextManagerTest, SummariesOutliveTheProcess) {
   EXPECT_THAT(context->actions(), SizeIs(4));
 }
 
+TEST_F(ContextManagerTest, WhatWasCutForWantOfRoomStaysCut) {
+  limits_.result_tokens = 400;
+  std::int64_t run = 0;
+  std::string before;
+  {
+    auto context = begin();
+    run = context->run();
+    const ActionCall a = call_named("call_1", "a", {{"x", std::string(2400, 'x')}}), b = call_named("call_2", "b");
+    ASSERT_TRUE(context->add_turn("", {a, b}));
+    std::string lines;
+    for (int i = 0; i < 90; ++i) lines += "line " + std::to_string(i) + "\n";
+    ASSERT_TRUE(context->add_results({ended(1, a, lines), ended(2, b, lines)}));
+    before = text(*context);
+    EXPECT_EQ(context->compactions(), 1u);
+    EXPECT_THAT(before, HasSubstr("of 90 lines are shown"));
+    EXPECT_EQ(text(*context), before);
+  }
+  auto context = open();
+  ASSERT_TRUE(context->resume(run));
+  EXPECT_EQ(text(*context), before);
+}
+
 TEST_F(ContextManagerTest, ASummaryAloneCarriesASessionOn) {
   {
     auto context = begin("First.");

@@ -109,9 +109,13 @@ Result<FittedWindow> Window::fit(Conversation& conversation, std::span<const Act
   if (now <= share_of(room(), limits_.compact_above)) return FittedWindow{messages_of(conversation)};
   const std::size_t cut = TRY(least_cut(conversation));
   if (cut > 0) TRY(compact(conversation, cut));
-  const bool is_too_much = TRY(tokens(conversation)) > room();
-  if (is_too_much && !TRY(shorten_results(conversation, actions))) TRY(keep_summary_only(conversation));
-  return FittedWindow{messages_of(conversation), cut > 0 || is_too_much};
+  FittedWindow fitted{.is_compacted = cut > 0};
+  if (TRY(tokens(conversation)) > room()) {
+    fitted.is_compacted = true;
+    if (!TRY(shorten_results(conversation, actions, fitted.shortened))) TRY(keep_summary_only(conversation));
+  }
+  fitted.messages = messages_of(conversation);
+  return fitted;
 }
 
 // The fewest old turns whose going leaves enough room, or all but the newest turn; 0 when there is nothing to gain.
@@ -157,11 +161,13 @@ Status Window::compact(Conversation& conversation, std::size_t cut) const {
 }
 
 // Shows less and less of the results that are left; false when even the least is too much.
-Result<bool> Window::shorten_results(Conversation& conversation, std::span<const Action> actions) const {
+Result<bool> Window::shorten_results(Conversation& conversation, std::span<const Action> actions,
+                                     std::vector<std::int64_t>& shortened) const {
   const CountText count = [this](std::string_view part) { return tokens_of(part); };
   for (std::size_t most = limits_.result_tokens / 2; most >= kLeastResultTokens; most /= 2) {
     for (Entry& entry : conversation.entries) {
       if (role_of(entry.message) != "tool") continue;
+      if (std::ranges::find(shortened, entry.id) == shortened.end()) shortened.push_back(entry.id);
       const auto whole = std::ranges::find(actions, entry.step, &Action::step);
       const std::string_view text = whole == actions.end() ? content_of(entry.message) : whole->result.text;
       entry.message["content"] = well_formed(TRY(clip_result(text, entry.step, most, count)));

@@ -55,7 +55,8 @@ json::Array messages_of(const Conversation& conversation);
 
 struct FittedWindow {
   json::Array messages;
-  bool is_compacted = false;  // it does not begin with the last one: something had to go
+  bool is_compacted = false;            // it does not begin with the last one: something had to go
+  std::vector<std::int64_t> shortened;  // messages that show less of their result than before
 };
 
 class Window final {
@@ -80,7 +81,8 @@ class Window final {
  private:
   Result<std::size_t> least_cut(const Conversation& conversation) const;
   Status compact(Conversation& conversation, std::size_t cut) const;
-  Result<bool> shorten_results(Conversation& conversation, std::span<const Action> actions) const;
+  Result<bool> shorten_results(Conversation& conversation, std::span<const Action> actions,
+                               std::vector<std::int64_t>& shortened) const;
   Status keep_summary_only(Conversation& conversation) const;
   Result<std::size_t> tokens(const Conversation& conversation) const;
   std::string too_small(std::size_t needed) const;

@@ -126,6 +126,7 @@ class SqliteSessionStore final : public SessionStore {
   Result<std::vector<std::int64_t>> append_messages(std::int64_t run,
                                                     const std::vector<std::string>& messages) override;
   Result<std::vector<MessageRow>> messages(std::string_view session) override;
+  Status replace_message(std::int64_t message, std::string_view json) override;
   Status set_summary(std::string_view session, const SummaryRow& summary) override;
   Result<std::optional<SummaryRow>> summary(std::string_view session) override;
   Status begin_step(const StepRow& step) override;
@@ -265,6 +266,13 @@ Result<std::vector<MessageRow>> SqliteSessionStore::messages(std::string_view se
                               "WHERE session = ? ORDER BY messages.id",
                               {session}),
              message_row);
+}
+
+Status SqliteSessionStore::replace_message(std::int64_t message, std::string_view json) {
+  const base::MutexLock lock(mutex_);
+  TRY(database_->run("UPDATE messages SET json = ? WHERE id = ?", {json, message}));
+  if (database_->changed_rows() == 0) return fail(Code::kNotFound, "there is no such message");
+  return {};
 }
 
 Status SqliteSessionStore::set_summary(std::string_view session, const SummaryRow& summary) {

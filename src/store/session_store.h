@@ -115,6 +115,8 @@ class SessionStore {
   virtual Result<std::vector<std::int64_t>> append_messages(std::int64_t run,
                                                             const std::vector<std::string>& messages) = 0;
   virtual Result<std::vector<MessageRow>> messages(std::string_view session) = 0;  // of all its runs, in order
+  /// For a message that shows less of a result from now on. Errors: kNotFound.
+  virtual Status replace_message(std::int64_t message, std::string_view json) = 0;
   virtual Status set_summary(std::string_view session, const SummaryRow& summary) = 0;
   virtual Result<std::optional<SummaryRow>> summary(std::string_view session) = 0;
 

@@ -120,6 +120,8 @@ TEST_F(SessionStoreTest, RunsAndMessagesComeBackAsWritten) {
               ->run;
     EXPECT_THAT(*store->append_messages(run, {odd, ""}), ElementsAre(2, 3));
     EXPECT_EQ(store->append_messages(99, {"x"}).error().code, Code::kNotFound);
+    EXPECT_TRUE(store->replace_message(1, "{\"a\":2}"));
+    EXPECT_EQ(store->replace_message(99, "x").error().code, Code::kNotFound);
     EXPECT_EQ(store->begin_run({.session = "none"}, {}).error().code, Code::kNotFound);
     EXPECT_EQ(store->set_run_state(99, "done", "").error().code, Code::kNotFound);
     EXPECT_FALSE(store->find_run(99)->has_value());
@@ -128,7 +130,7 @@ TEST_F(SessionStoreTest, RunsAndMessagesComeBackAsWritten) {
   auto store = open();
   const auto messages = *store->messages(session);
   ASSERT_THAT(messages, SizeIs(3));
-  EXPECT_EQ(messages[0].json, "{\"a\":1}");
+  EXPECT_EQ(messages[0].json, "{\"a\":2}");
   EXPECT_EQ(messages[1].json, odd);
   EXPECT_EQ(messages[2].json, "");
   EXPECT_EQ(messages[2].run, run);
