@@ -37,43 +37,57 @@ struct ToolSignature {
   json::Object parameters;  // JSON schema of an object; empty = any object
 };
 
-// One thing that the parser has understood. Deltas of a call's arguments, put together, are JSON text.
+// One thing that the parser has understood. Deltas of a call's arguments, put together, are the text of a JSON object.
 struct ToolEvent {
-  enum class Kind : std::uint8_t { kText, kReasoning, kCallBegin, kArguments, kCallEnd, kBroken };
+  enum class Kind : std::uint8_t {
+    kText,
+    kReasoning,
+    kCallBegin,
+    kArguments,
+    kCallEnd,  // the arguments are complete, and base/json reads them
+    kBroken,   // it began as a call, and is none or was cut; it may have had its kCallBegin and arguments
+  };
   Kind kind = Kind::kText;
   std::size_t call = 0;  // number of the call within the answer, from 0
-  std::string text;      // kCallBegin: the name; kBroken: what was read so far as a call and is none
+  std::string text;      // kCallBegin: the name; kBroken: what was read as the call, clipped
 };
 
 class ToolCallParser {
  public:
   struct Options {
-    bool reads_json = true;            // also bare and fenced JSON at the beginning of the text, in every format
-    bool begins_in_reasoning = false;  // the prompt ended with <think>
-    std::span<const ToolSignature> tools;  // types of GLM's arguments; names that make bare JSON a call
+    // Also reads JSON calls that stand at the beginning of a line, bare or in a fence, in every format but AutoGLM's.
+    bool reads_json = true;
+    bool begins_in_reasoning = false;      // the prompt ended with <think>
+    std::span<const ToolSignature> tools;  // read by make(): types of GLM's arguments; names that make bare JSON a
+                                           // call, which is none without `arguments` when there are no names
     std::size_t max_call_bytes = 1u << 20;
+    std::size_t max_depth = 64;  // of arguments
   };
   virtual ~ToolCallParser() = default;
   static std::unique_ptr<ToolCallParser> make(ToolFormat format, const Options& options);
 
-  /// Reads on. Text that may be the beginning of a marker is held back.
+  /// Reads on. What may be the beginning of a marker is held back, and so is part of a character. White space next to a
+  /// call or to reasoning is left out. `text` shows special tokens by their spelling: some vocabularies have markers
+  /// among them.
   virtual std::vector<ToolEvent> push(std::string_view text) = 0;
   /// The end of the text: what was held back, and kBroken for a call that was cut.
   virtual std::vector<ToolEvent> finish() = 0;
+  /// Bytes looked at so far, some of them twice: the measure of work.
+  virtual std::uint64_t steps() const = 0;
 };
 
 // What the grammar of an answer with tools allows.
 enum class ToolChoice : std::uint8_t {
   kAuto,      // free text until the format's opening marker; from it on a call
   kRequired,  // calls, from the first token on
-  kDecide,    // an agent's turn: calls from the first token on, in whichever wrapper the model begins with, or an answer
+  kDecide,  // an agent's turn: calls from the first token on, in whichever wrapper the model begins with, or an answer
 };
 
 struct ToolGrammarOptions {
   ToolFormat format = ToolFormat::kHermes;
   ToolChoice choice = ToolChoice::kAuto;
-  bool is_parallel = true;       // more than one call
-  bool any_name = false;         // kDecide: names and arguments are not held to the registry (they are mapped later)
+  bool is_parallel = true;  // more than one call
+  bool any_name = false;    // kDecide: names and arguments are not held to the registry (they are mapped later)
   std::size_t max_calls = 16;
   std::size_t max_thinking_bytes = 0;  // kDecide: text allowed before the decision
 };
