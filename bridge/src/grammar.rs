@@ -10,6 +10,7 @@ use llguidance::{Matcher, ParserFactory};
 use serde_json::{json, Value};
 
 use crate::guard::{catch, Failure, Outcome};
+use crate::schema_rewrite::compile_some_wording;
 
 /// The largest schemas in public collections have about 100 KiB; those of tools have under 10.
 const MAX_SCHEMA_BYTES: usize = 256 << 10;
@@ -81,13 +82,21 @@ impl Vocabulary {
 
     /// A matcher at the beginning of a text that the schema allows.
     fn compile(&self, schema: &Value) -> Outcome<Matcher> {
+        catch(|| compile_some_wording(schema, |wording| self.compile_wording(&wording))).map_err(|failure| match failure.code {
+            crate::guard::Code::Internal => Failure::invalid("the schema cannot be compiled"),
+            _ => failure,
+        })
+    }
+
+    fn compile_wording(&self, schema: &Value) -> Outcome<Matcher> {
         catch(|| {
+            let options = own_options(&schema.to_string());
             let mut schema = match schema {
                 Value::Object(_) => schema.clone(),
                 other => json!({"allOf": [other]}),
             };
             if let Some(fields) = schema.as_object_mut() {
-                fields.insert(OWN_OPTIONS.to_string(), json!({"whitespace_pattern": WHITE_SPACE}));
+                fields.insert(OWN_OPTIONS.to_string(), options);
             }
             let mut matcher = Matcher::new(self.factory.create_parser(TopLevelGrammar::from_json_schema(schema)));
             match matcher.get_error() {
@@ -101,6 +110,13 @@ impl Vocabulary {
             _ => failure,
         })
     }
+}
+
+/// Without escapes by number no key can be spelled in two ways, one of which would pass for another key. A schema that names
+/// control characters needs them.
+fn own_options(schema: &str) -> Value {
+    let escapes = if schema.contains(r"\u00") { r#"nrbtf\"u"# } else { r#"nrbtf\""# };
+    json!({"whitespace_pattern": WHITE_SPACE, "json_allowed_escapes": escapes})
 }
 
 /// llguidance tells its limits only in words.
