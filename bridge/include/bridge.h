@@ -112,6 +112,11 @@ void bridge_vocabulary_free(struct bridge_vocabulary* vocabulary);
 int32_t bridge_grammar_from_json_schema(const struct bridge_vocabulary* vocabulary, struct bridge_bytes schema,
                                         struct bridge_sink where, struct bridge_sink error,
                                         struct bridge_grammar** grammar);
+// From a grammar in llguidance's Lark, which is ours, around JSON schemas, which are strangers': schema number i is the
+// rule @si. `where` gets "/i" and the JSON pointer into that schema.
+int32_t bridge_grammar_from_lark(const struct bridge_vocabulary* vocabulary, struct bridge_bytes lark,
+                                 struct bridge_strings schemas, struct bridge_sink where, struct bridge_sink error,
+                                 struct bridge_grammar** grammar);
 void bridge_grammar_free(struct bridge_grammar* grammar);
 
 int32_t bridge_matcher_start(const struct bridge_grammar* grammar, struct bridge_sink error,
@@ -120,6 +125,10 @@ void bridge_matcher_free(struct bridge_matcher* matcher);
 // Writes `count` words; bit i of word i / 32 says that token i may come next.
 int32_t bridge_matcher_mask(struct bridge_matcher* matcher, uint32_t* words, size_t count, struct bridge_sink error);
 int32_t bridge_matcher_accept(struct bridge_matcher* matcher, uint32_t token, struct bridge_sink error);
+// The tokens that must follow, as native uint32_t; they are not accepted yet. `tokenizer` spells them as the model is used
+// to see them; null: the longest tokens that fit.
+int32_t bridge_matcher_forced(struct bridge_matcher* matcher, const struct bridge_tokenizer* tokenizer,
+                              struct bridge_sink tokens, struct bridge_sink error);
 // 1 when nothing may follow but the end.
 int32_t bridge_matcher_is_finished(const struct bridge_matcher* matcher);
 

@@ -9,11 +9,12 @@ use llguidance::toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, Tok
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{json, Value};
 
+use crate::forced;
 use crate::guard::{catch, Failure, Outcome};
-use crate::schema_rewrite::compile_some_wording;
+use crate::schema_rewrite::wordings;
 
 /// The largest schemas in public collections have about 100 KiB; those of tools have under 10.
-const MAX_SCHEMA_BYTES: usize = 256 << 10;
+pub const MAX_SCHEMA_BYTES: usize = 256 << 10;
 const MAX_SCHEMA_NODES: usize = 20_000;
 const MAX_SCHEMA_DEPTH: usize = 64;
 /// Where white space may stand, at most this: nothing, one space, or a new line with its indentation. A model that is free
@@ -49,10 +50,10 @@ impl TokenizerEnv for Tokens {
         &self.trie
     }
     fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
-        self.trie.greedy_tokenize(bytes)
+        forced::spell(&self.trie, bytes)
     }
     fn tokenize_is_canonical(&self) -> bool {
-        false
+        forced::is_asked()
     }
 }
 
@@ -82,41 +83,40 @@ impl Vocabulary {
 
     /// A matcher at the beginning of a text that the schema allows.
     fn compile(&self, schema: &Value) -> Outcome<Matcher> {
-        catch(|| compile_some_wording(schema, |wording| self.compile_wording(&wording))).map_err(|failure| match failure.code {
-            crate::guard::Code::Internal => Failure::invalid("the schema cannot be compiled"),
-            _ => failure,
-        })
-    }
-
-    fn compile_wording(&self, schema: &Value) -> Outcome<Matcher> {
         catch(|| {
-            let options = own_options(&schema.to_string());
-            let mut schema = match schema {
-                Value::Object(_) => schema.clone(),
-                other => json!({"allOf": [other]}),
-            };
-            if let Some(fields) = schema.as_object_mut() {
-                fields.insert(OWN_OPTIONS.to_string(), options);
+            let mut failure = Failure::internal("a schema without words");
+            for (attempt, wording) in wordings(schema)?.into_iter().enumerate() {
+                match catch(|| self.beginning(TopLevelGrammar::from_json_schema(with_own_options(wording)))) {
+                    Ok(matcher) => return Ok(matcher),
+                    Err(other) if attempt == 0 => failure = other,
+                    Err(_) => {}
+                }
             }
-            let mut matcher = Matcher::new(self.factory.create_parser(TopLevelGrammar::from_json_schema(schema)));
-            match matcher.get_error() {
-                Some(error) => Err(refused(&error)),
-                // The first mask proves that the beginning is within the limits of a step.
-                None => matcher.compute_mask_or_eos().map(|_| matcher).map_err(|error| refused(&error.to_string())),
-            }
+            Err(failure)
         })
         .map_err(|failure| match failure.code {
             crate::guard::Code::Internal => Failure::invalid("the schema cannot be compiled"),
             _ => failure,
         })
     }
+
+    pub fn beginning(&self, grammar: TopLevelGrammar) -> Outcome<Matcher> {
+        let mut matcher = Matcher::new(self.factory.create_parser(grammar));
+        match matcher.get_error() {
+            Some(error) => Err(refused(&error)),
+            // The first mask proves that the beginning is within the limits of a step.
+            None => matcher.compute_mask_or_eos().map(|_| matcher).map_err(|error| refused(&error.to_string())),
+        }
+    }
 }
 
 /// Without escapes by number no key can be spelled in two ways, one of which would pass for another key. A schema that names
 /// control characters needs them.
-fn own_options(schema: &str) -> Value {
-    let escapes = if schema.contains(r"\u00") { r#"nrbtf\"u"# } else { r#"nrbtf\""# };
-    json!({"whitespace_pattern": WHITE_SPACE, "json_allowed_escapes": escapes})
+pub fn with_own_options(schema: Value) -> Value {
+    let escapes = if schema.to_string().contains(r"\u00") { r#"nrbtf\"u"# } else { r#"nrbtf\""# };
+    let mut schema = if schema.is_object() { schema } else { json!({"allOf": [schema]}) };
+    schema[OWN_OPTIONS] = json!({"whitespace_pattern": WHITE_SPACE, "json_allowed_escapes": escapes});
+    schema
 }
 
 /// llguidance tells its limits only in words.
@@ -136,8 +136,12 @@ pub struct Grammar {
 }
 
 impl Grammar {
-    /// A failure's place is a JSON pointer into the schema.
-    pub fn from_json_schema(vocabulary: &Vocabulary, text: &[u8]) -> Outcome<Self> {
+    pub fn new(beginning: Matcher) -> Self {
+        Grammar { beginning }
+    }
+
+    /// A schema within its bounds.
+    pub fn read_schema(text: &[u8]) -> Outcome<Value> {
         if text.len() > MAX_SCHEMA_BYTES {
             return Err(Failure::exhausted(format!("a schema of {} bytes; at most {MAX_SCHEMA_BYTES}", text.len())));
         }
@@ -145,6 +149,12 @@ impl Grammar {
             serde_json::from_slice(text).map_err(|error| Failure::invalid(format!("the schema is not JSON: {error}")))?;
         let mut nodes = 0;
         check(&schema, "", 0, &mut nodes)?;
+        Ok(schema)
+    }
+
+    /// A failure's place is a JSON pointer into the schema.
+    pub fn from_json_schema(vocabulary: &Vocabulary, text: &[u8]) -> Outcome<Self> {
+        let schema = Self::read_schema(text)?;
         match vocabulary.compile(&schema) {
             Ok(beginning) => Ok(Grammar { beginning }),
             Err(failure) => {
@@ -252,7 +262,7 @@ fn children(schema: &Value) -> Vec<(String, &Value)> {
 
 /// One sequence's place in a grammar.
 pub struct GrammarMatcher {
-    matcher: Matcher,
+    pub(crate) matcher: Matcher,
 }
 
 impl GrammarMatcher {
@@ -289,7 +299,7 @@ impl GrammarMatcher {
         !self.matcher.is_error() && self.matcher.is_stopped()
     }
 
-    fn failed(&self, error: &str) -> Failure {
+    pub(crate) fn failed(&self, error: &str) -> Failure {
         let line = error.lines().next().unwrap_or_default();
         match self.matcher.stop_reason() {
             StopReason::LexerTooComplex | StopReason::ParserTooComplex => {

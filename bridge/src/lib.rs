@@ -3,10 +3,12 @@
 //! three crates; what it adds are bounds on what untrusted input may cost, and errors in place of panics.
 
 mod added_tokens;
+mod forced;
 mod gguf_vocabulary;
 mod grammar;
 pub mod grammar_ffi;
 mod guard;
+mod lark;
 mod limits;
 mod schema_closed;
 mod schema_contrary;

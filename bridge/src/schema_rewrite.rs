@@ -43,17 +43,18 @@ const COUNTS: [&str; 6] = ["minLength", "maxLength", "minItems", "maxItems", "mi
 /// Formats that the compiler asserts; the others say nothing that a grammar could follow.
 const FORMATS: [&str; 10] = ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"];
 
-/// The first wording of `schema` that `compile` takes, compiled.
-pub fn compile_some_wording<T>(schema: &Value, mut compile: impl FnMut(Value) -> Outcome<T>) -> Outcome<T> {
+/// What to compile for `schema`: the first of these that can be.
+pub fn wordings(schema: &Value) -> Outcome<Vec<Value>> {
     let kept = rewritten(schema, OneOf::Kept)?;
-    if kept.has_one_of && kept.is_narrowed {
-        // That narrower options exclude each other does not say that the options do.
-        return compile(rewritten(schema, OneOf::Rewritten)?.schema);
+    if !kept.has_one_of {
+        return Ok(vec![kept.schema]);
     }
-    compile(kept.schema).or_else(|failure| match rewritten(schema, OneOf::Rewritten) {
-        Ok(other) if kept.has_one_of => compile(other.schema).map_err(|_| failure),
-        _ => Err(failure),
-    })
+    let other = rewritten(schema, OneOf::Rewritten);
+    if kept.is_narrowed {
+        // That narrower options exclude each other does not say that the options do.
+        return Ok(vec![other?.schema]);
+    }
+    Ok([kept.schema].into_iter().chain(other.ok().map(|wording| wording.schema)).collect())
 }
 
 struct Wording {

@@ -55,11 +55,12 @@ struct ToolEvent {
 class ToolCallParser {
  public:
   struct Options {
-    // Also reads JSON calls that stand at the beginning of a line, bare or in a fence, in every format but AutoGLM's.
+    // Also reads JSON calls that stand at the beginning of a line, bare or in a fence, in every format but AutoGLM's:
+    // {"name": ..., "arguments" or "parameters": ...}, and lists of them.
     bool reads_json = true;
-    bool begins_in_reasoning = false;      // the prompt ended with <think>
-    std::span<const ToolSignature> tools;  // read by make(): types of GLM's arguments; names that make bare JSON a
-                                           // call, which is none without `arguments` when there are no names
+    bool begins_in_reasoning = false;  // the prompt ended with <think>
+    // Read by make(): types of GLM's arguments, and the names that make such JSON a call; none: every name does.
+    std::span<const ToolSignature> tools;
     std::size_t max_call_bytes = 1u << 20;
     std::size_t max_depth = 64;  // of arguments
   };
@@ -76,11 +77,12 @@ class ToolCallParser {
   virtual std::uint64_t steps() const = 0;
 };
 
-// What the grammar of an answer with tools allows.
+// What the grammar of an answer with tools allows. In each, text holds no beginning of a call that the parser would
+// read.
 enum class ToolChoice : std::uint8_t {
-  kAuto,      // free text until the format's opening marker; from it on a call
-  kRequired,  // calls, from the first token on
-  kDecide,  // an agent's turn: calls from the first token on, in whichever wrapper the model begins with, or an answer
+  kAuto,      // free text until the format's opening marker, or JSON that names a tool; from it on calls; then the end
+  kRequired,  // calls, from the first token on, in the format's own way
+  kDecide,    // an agent's turn: calls in whichever way the model begins one, or an answer
 };
 
 struct ToolGrammarOptions {
@@ -88,12 +90,17 @@ struct ToolGrammarOptions {
   ToolChoice choice = ToolChoice::kAuto;
   bool is_parallel = true;  // more than one call
   bool any_name = false;    // kDecide: names and arguments are not held to the registry (they are mapped later)
+  bool reads_json = true;   // as the parser's
+  bool begins_in_reasoning = false;  // as the parser's; the reasoning has to end before a call that is required
   std::size_t max_calls = 16;
-  std::size_t max_thinking_bytes = 0;  // kDecide: text allowed before the decision
+  // Of reasoning (<think>...</think>), and in kDecide of text before a call. 0: none, but in kAuto no bound. Counted in
+  // pieces of up to 32 characters, never more than this in bytes.
+  std::size_t max_thinking_bytes = 0;
 };
 
 /// Errors: kInvalidArgument, Error::where = JSON pointer "/tools/I/function/parameters/..." of what cannot be honoured;
 /// kExhausted.
+///   Cost     compiles the schemas of all tools: milliseconds; not for the engine's thread
 Result<std::shared_ptr<const Grammar>> tool_grammar(std::span<const ToolSignature> tools,
                                                     const ToolGrammarOptions& options,
                                                     std::shared_ptr<const Tokenizer> tokenizer);

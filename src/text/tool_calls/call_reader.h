@@ -36,8 +36,8 @@ class CallReader {
   virtual Step finish(CallSink&) { return Step::kMore; }
 };
 
-/// Whether JSON with that name, with or without arguments, is a call although no marker says so.
-using MayBeCalled = std::function<bool(std::string_view name, bool has_arguments)>;
+/// Whether JSON with that name is a call although no marker says so.
+using MayBeCalled = std::function<bool(std::string_view name)>;
 
 /// JSON: {"name": ..., "arguments" or "parameters": ...}, or a list of them. `is_certain`: it stands behind a marker.
 std::unique_ptr<CallReader> json_call_reader(bool is_certain, std::size_t max_depth, MayBeCalled may_be_called);

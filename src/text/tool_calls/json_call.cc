@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls as JSON objects: Hermes' and Llama's between markers, and what models write bare or in a fence.
-#include <algorithm>
-#include <array>
 #include <string>
 #include <utility>
 
@@ -16,10 +14,9 @@ namespace {
 using Kind = JsonScan::Kind;
 
 constexpr std::size_t kMaxNameBytes = 256;
-// A bare object whose first key is none of these is no call; it need not be held back any longer.
-constexpr std::array<std::string_view, 6> kFirstKeys = {"name", "arguments", "parameters", "type", "id", "function"};
 
-// One object. Arguments stream through as they come, once the name is known.
+// One object. Arguments stream through as they come, once the name is known. Without a marker it is a call only when
+// its keys are `name` and `arguments`, in this order: what a grammar can tell too.
 class ObjectReader {
  public:
   ObjectReader(bool is_certain, std::size_t max_depth, const MayBeCalled& may_be_called)
@@ -28,7 +25,7 @@ class ObjectReader {
   CallReader::Step step(char c, CallSink& sink);
   bool has_begun() const { return has_begun_; }
   /// Nothing but the opening brace was read.
-  bool is_fresh() const { return scan_.depth() == 1 && is_first_key_ && key_.empty(); }
+  bool is_fresh() const { return scan_.depth() == 1 && !has_keys_ && key_.empty(); }
 
  private:
   enum class Field : std::uint8_t { kNone, kName, kArguments, kOther };
@@ -53,7 +50,7 @@ class ObjectReader {
   const MayBeCalled* may_be_called_;
   std::string key_;
   Field field_ = Field::kNone;
-  bool is_first_key_ = true;
+  bool has_keys_ = false;
   std::string name_;  // raw, with quotes, while it is read
   bool has_name_ = false;
   enum class Arguments : std::uint8_t { kNone, kObject, kQuoted, kWord } arguments_ = Arguments::kNone;
@@ -69,17 +66,16 @@ bool ObjectReader::take_key(char c) {
   if (scan_.is_in_string()) return true;
   const std::string key = std::exchange(key_, {});
   const std::string_view bare = std::string_view(key).substr(1, key.size() - 2);
-  if (std::exchange(is_first_key_, false) && !is_certain_ && std::ranges::find(kFirstKeys, bare) == kFirstKeys.end())
-    return false;
+  has_keys_ = true;
   field_ = Field::kOther;
   if (bare == "name") {
     if (has_name_) return false;
     field_ = Field::kName;
   } else if (bare == "arguments" || bare == "parameters") {
-    if (std::exchange(has_arguments_, true)) return false;
+    if (std::exchange(has_arguments_, true) || !(is_certain_ || has_name_)) return false;
     field_ = Field::kArguments;
   }
-  return true;
+  return is_certain_ || field_ != Field::kOther;
 }
 
 bool ObjectReader::take_name(Kind kind, char c, CallSink& sink) {
@@ -91,7 +87,7 @@ bool ObjectReader::take_name(Kind kind, char c, CallSink& sink) {
   if (!parsed || parsed->get_string().empty()) return false;
   name_ = std::string(parsed->get_string());
   has_name_ = true;
-  if (!is_certain_ && !(*may_be_called_)(name_, true)) return false;
+  if (!is_certain_ && !(*may_be_called_)(name_)) return false;
   begin_if_sure(sink);
   return true;
 }
@@ -178,7 +174,7 @@ bool ObjectReader::end_of_field() {
 CallReader::Step ObjectReader::end(CallSink& sink) {
   if (!has_name_) return broken();
   if (!has_begun_) {
-    if (!is_certain_ && !(*may_be_called_)(name_, has_arguments_)) return CallReader::Step::kNoCall;
+    if (!is_certain_) return CallReader::Step::kNoCall;
     sink.begin(name_);
     has_begun_ = true;
   }

@@ -129,6 +129,7 @@ class Parser final : public ToolCallParser, private CallSink {
     for (const char c : text) put_plain(c);
   }
   void go_to_text();
+  void begin_fence();
   void begin_json(bool is_certain, std::string held);
   void begin_calls(std::unique_ptr<CallReader> reader, std::string raw);
   void end_calls();
@@ -167,6 +168,7 @@ class Parser final : public ToolCallParser, private CallSink {
   bool is_line_start_ = true;  // nothing but blanks on this line so far
 
   std::unique_ptr<CallReader> reader_;
+  bool is_fence_line_over_ = false;  // behind the first line of what may be a fence
   bool is_certain_ = false;          // that what reader_ reads is a call
   const Marker* wrapper_ = nullptr;  // the end of the wrapper that calls stand in
   std::string raw_;                  // what was read of this call, at most max_call_bytes
@@ -229,11 +231,7 @@ void Parser::go_to_text() {
 void Parser::in_text(char c) {
   if (reads_json_ && is_line_start_ && marks_.is_idle()) {
     if (c == '{' || c == '[') return begin_json(false, std::string(1, c));
-    if (c == '`') {
-      place_ = Place::kFence;
-      raw_ = c;
-      return;
-    }
+    if (c == '`') return begin_fence();
   }
   plain_.clear();
   const Marker* marker = marks_.step(c, plain_);
@@ -279,27 +277,30 @@ void Parser::found(Marker marker) {
 
 // raw_ holds ``` or its beginning, the fence's tag, and blanks up to what may be a call.
 void Parser::in_fence(char c) {
-  const std::size_t line_end = raw_.find('\n');
-  const std::size_t ticks = std::min(raw_.find_first_not_of('`'), raw_.size());
-  bool is_right = false;
-  if (line_end != std::string::npos) {
-    is_right = is_space(c) && raw_.size() < line_end + kMaxHeldSpace;
-    if (c == '{' || c == '[') {
-      wrapper_ = &kFenceEnd;
-      return begin_json(false, std::exchange(raw_, {}) + c);
-    }
-  } else if (ticks == raw_.size() && ticks < 3) {
-    is_right = c == '`';
-  } else {
-    is_right = (c >= 'a' && c <= 'z') || c == '_' || is_space(c);
-    is_right = is_right && raw_.size() < 3 + kMaxFenceTag;
+  if (is_fence_line_over_ && (c == '{' || c == '[')) {
+    wrapper_ = &kFenceEnd;
+    return begin_json(false, std::exchange(raw_, {}) + c);
   }
-  if (is_right) {
+  const bool is_tag = (c >= 'a' && c <= 'z') || c == '_';
+  bool is_right = is_space(c);
+  if (raw_.size() < kFenceEnd.text.size()) {
+    is_right = c == '`';
+  } else if (is_tag && !is_fence_line_over_) {
+    is_right = !is_space(raw_.back()) && raw_.size() < kFenceEnd.text.size() + kMaxFenceTag;
+  }
+  if (is_right && raw_.size() < max_call_bytes_) {
     raw_ += c;
+    is_fence_line_over_ = is_fence_line_over_ || c == '\n';
     return;
   }
   give_up_calls();
   in_text(c);
+}
+
+void Parser::begin_fence() {
+  place_ = Place::kFence;
+  raw_ = "`";
+  is_fence_line_over_ = false;
 }
 
 void Parser::begin_json(bool is_certain, std::string held) {
@@ -307,9 +308,7 @@ void Parser::begin_json(bool is_certain, std::string held) {
   is_certain_ = is_certain;
   held.pop_back();
   begin_calls(json_call_reader(is_certain, max_depth_,
-                               [this](std::string_view name, bool has_arguments) {
-                                 return names_.empty() ? has_arguments : names_.contains(name);
-                               }),
+                               [this](std::string_view name) { return names_.empty() || names_.contains(name); }),
               std::move(held));
   in_calls(c);
 }
@@ -365,11 +364,7 @@ void Parser::after_call(char c) {
   if ((c == '{' || c == '[') && marks_.is_idle() && (reads_json_ || wrapper_ == &kCallEnd)) {
     return begin_json(wrapper_ == &kCallEnd && format_ == ToolFormat::kHermes, std::exchange(raw_, {}) + c);
   }
-  if (c == '`' && marks_.is_idle() && wrapper_ != &kFenceEnd && reads_json_) {
-    place_ = Place::kFence;
-    raw_ = c;
-    return;
-  }
+  if (c == '`' && marks_.is_idle() && wrapper_ != &kFenceEnd && reads_json_) return begin_fence();
   plain_.clear();
   const Marker* marker = marks_.step(c, plain_);
   const bool is_separator = plain_.find_first_not_of(" \n\t\r,;]}") == std::string::npos;
