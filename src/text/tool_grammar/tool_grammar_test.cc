@@ -321,7 +321,7 @@ TEST_F(ToolGrammarTest, TheParserReadsWhatTheGrammarAllows) {
           std::vector<TokenId> choices;
           const bool wants_word = random() % 8 != 0;
           for (TokenId id = wants_word ? 256 : 32; id < 256 + static_cast<TokenId>(words.size()); ++id) {
-            if (allows(mask, id)) choices.push_back(id);
+            if (id != 127 && allows(mask, id)) choices.push_back(id);  // DEL is JSON, but not our grammars'
           }
           if (choices.empty() || random() % 20 == 0) {
             is_complete = allows(mask, tokenizer_->eos()[0]);
