@@ -24,9 +24,11 @@ class Ours:
         """Runs record.task in `folder`. `state` is a folder for what is not the task's: configuration, sessions, log."""
         shutil.rmtree(state, ignore_errors=True)
         state.mkdir(parents=True)
+        servers = tool_servers.configuration(record.task, folder, self.modules)
+        for settings in servers["mcpServers"].values():
+            settings["prefix"] = ""  # tools by the names that their server gives them, as the peer has them
         configuration = state / "mcp.json"
-        configuration.write_text(json.dumps(tool_servers.configuration(record.task, folder, self.modules), indent=1),
-                                 encoding="utf-8")
+        configuration.write_text(json.dumps(servers, indent=1), encoding="utf-8")
         command = [self.options.ours, "task", record.task.prompt_in(folder), "--model", self.options.model, "--mcp-config",
                    configuration, "--approve", "all", "--json", *self.options.ours_argument]
         environment = {**os.environ, "OPENAUTOGLM_HOME": str(state / "home")}
