@@ -34,6 +34,9 @@ class FieldReader final {
   /// Refuses a member that is not null, was not taken and is not in `harmless`.
   Status refuse_rest(std::span<const std::string_view> harmless = {}) const;
 
+  /// The names that were looked for so far, literals of the code that did.
+  const std::vector<std::string_view>& known() const { return known_; }
+
   /// "messages[2].content"
   std::string name_of(std::string_view field) const;
   std::unexpected<Error> wrong(std::string_view field, const std::string& expected) const;

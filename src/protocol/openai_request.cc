@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/check.h"
 #include "protocol/field_reader.h"
 #include "protocol/openai_parameters.h"
 
@@ -21,71 +22,6 @@ constexpr std::array<std::string_view, 8> kHarmless = {
     "prompt_cache_key",
     "prompt_cache_retention",
     "parallel_tool_calls",
-};
-
-constexpr std::array<std::string_view, 31> kChat = {
-    "model",
-    "messages",
-    "stream",
-    "stream_options",
-    "max_tokens",
-    "max_completion_tokens",
-    "min_tokens",
-    "n",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "frequency_penalty",
-    "presence_penalty",
-    "logit_bias",
-    "seed",
-    "stop",
-    "stop_token_ids",
-    "ignore_eos",
-    "skip_special_tokens",
-    "return_token_ids",
-    "logprobs",
-    "top_logprobs",
-    "response_format",
-    "chat_template_kwargs",
-    "add_generation_prompt",
-    "modalities",
-    "tools",
-    "tool_choice",
-    "functions",
-};
-
-constexpr std::array<std::string_view, 28> kCompletion = {
-    "model",
-    "prompt",
-    "stream",
-    "stream_options",
-    "max_tokens",
-    "min_tokens",
-    "n",
-    "best_of",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "frequency_penalty",
-    "presence_penalty",
-    "logit_bias",
-    "seed",
-    "stop",
-    "stop_token_ids",
-    "ignore_eos",
-    "skip_special_tokens",
-    "return_token_ids",
-    "logprobs",
-    "response_format",
-    "echo",
-    "suffix",
-    "add_special_tokens",
-    "parse_special",
 };
 
 // Text parts, joined as other servers join them: with a line break.
@@ -179,8 +115,7 @@ Status read_tools(FieldReader& reader) {
   return {};
 }
 
-Result<ChatRequest> read_chat(const json::Object& body) {
-  FieldReader reader(body, "");
+Result<ChatRequest> read_chat(FieldReader& reader) {
   ChatRequest out;
   out.parameters = TRY(read_parameters(reader, true));
   TRY(read_messages(reader, out));
@@ -226,21 +161,7 @@ Status read_prompts(FieldReader& reader, CompletionRequest& out) {
   return {};
 }
 
-Status check_model(FieldReader& reader, std::string& model) {
-  model = TRY(reader.string("model", kMaxNameBytes)).value_or("");
-  return {};
-}
-
-}  // namespace
-
-Result<ChatRequest> parse_chat_request(std::string_view body) {
-  const json::Value value = TRY(parse_body(body));
-  return read_chat(value.get_object());
-}
-
-Result<CompletionRequest> parse_completion_request(std::string_view body) {
-  const json::Value value = TRY(parse_body(body));
-  FieldReader reader(value.get_object(), "");
+Result<CompletionRequest> read_completion(FieldReader& reader) {
   CompletionRequest out;
   out.parameters = TRY(read_parameters(reader, false));
   TRY(read_prompts(reader, out));
@@ -261,13 +182,40 @@ Result<CompletionRequest> parse_completion_request(std::string_view body) {
   return out;
 }
 
+// What a reader looks for is what it knows: the least body is read to its end.
+std::vector<std::string_view> names_read(const json::Object& least_body, auto read) {
+  FieldReader reader(least_body, "");
+  CHECK(read(reader));
+  return reader.known();
+}
+
+Status check_model(FieldReader& reader, std::string& model) {
+  model = TRY(reader.string("model", kMaxNameBytes)).value_or("");
+  return {};
+}
+
+}  // namespace
+
+Result<ChatRequest> parse_chat_request(std::string_view body) {
+  const json::Value value = TRY(parse_body(body));
+  FieldReader reader(value.get_object(), "");
+  return read_chat(reader);
+}
+
+Result<CompletionRequest> parse_completion_request(std::string_view body) {
+  const json::Value value = TRY(parse_body(body));
+  FieldReader reader(value.get_object(), "");
+  return read_completion(reader);
+}
+
 Result<TokenizeRequest> parse_tokenize_request(std::string_view body) {
   json::Value value = TRY(parse_body(body));
   TokenizeRequest out;
   json::Object& object = value.get_object();
   if (const json::Value* messages = object.if_contains("messages"); messages != nullptr && !messages->is_null()) {
     if (!object.contains("model")) object["model"] = "-";  // optional here
-    out.input = TRY(read_chat(object));
+    FieldReader reader(object, "");
+    out.input = TRY(read_chat(reader));
     const std::string& model = std::get<ChatRequest>(out.input).parameters.model;
     if (model != "-") out.model = model;
     return out;
@@ -312,7 +260,14 @@ Status check_answer_size(std::size_t sequences, std::size_t max_tokens, std::siz
 }
 
 std::span<const std::string_view> harmless_parameters() { return kHarmless; }
-std::span<const std::string_view> chat_parameters() { return kChat; }
-std::span<const std::string_view> completion_parameters() { return kCompletion; }
+
+std::vector<std::string_view> chat_parameters() {
+  const json::Object message = {{"role", "user"}, {"content", ""}};
+  return names_read({{"model", "-"}, {"messages", json::Array{message}}}, read_chat);
+}
+
+std::vector<std::string_view> completion_parameters() {
+  return names_read({{"model", "-"}, {"prompt", ""}}, read_completion);
+}
 
 }  // namespace autoglm::protocol

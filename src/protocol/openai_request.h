@@ -95,7 +95,7 @@ Status check_answer_size(std::size_t sequences, std::size_t max_tokens, std::siz
 
 // Names of parameters, for the documentation and its test.
 std::span<const std::string_view> harmless_parameters();
-std::span<const std::string_view> chat_parameters();
-std::span<const std::string_view> completion_parameters();
+std::vector<std::string_view> chat_parameters();
+std::vector<std::string_view> completion_parameters();
 
 }  // namespace autoglm::protocol
