@@ -63,6 +63,24 @@ std::size_t count_characters(std::string_view text) {
   return count;
 }
 
+// {"token":logprob}: the most likely ones and the chosen one, in OpenAI's words up to N + 1. Tokens may be spelled
+// alike (bytes that are no UTF-8), but a JSON object has each key once: the likeliest keeps it.
+void append_completion_tops(std::string& out, const TokenRecord& record) {
+  std::vector<std::string> keys;
+  out.push_back('{');
+  const auto append = [&](const TokenLogprob& entry) {
+    std::string key;
+    json::append_string(key, entry.token);
+    if (std::ranges::find(keys, key) != keys.end()) return;
+    if (!keys.empty()) out.push_back(',');
+    append_logprob(out.append(key).append(":"), entry.logprob);
+    keys.push_back(std::move(key));
+  };
+  for (const TokenLogprob& entry : record.top) append(entry);
+  append(record.chosen);
+  out.push_back('}');
+}
+
 // Completions have the older shape: parallel lists.
 void append_completion_logprobs(std::string& out, std::span<const TokenRecord> records, std::size_t offset) {
   std::string tokens, logprobs, tops, offsets;
@@ -73,12 +91,7 @@ void append_completion_logprobs(std::string& out, std::span<const TokenRecord> r
     tops += comma;
     if (record.has_logprob) {
       append_logprob(logprobs, record.chosen.logprob);
-      tops.push_back('{');
-      for (std::size_t k = 0; k < record.top.size(); ++k) {
-        json::append_string(k > 0 ? tops += "," : tops, record.top[k].token);
-        append_logprob(tops += ":", record.top[k].logprob);
-      }
-      tops.push_back('}');
+      append_completion_tops(tops, record);
     } else {
       logprobs += "null";
       tops += "null";

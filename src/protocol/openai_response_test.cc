@@ -50,6 +50,21 @@ TEST(Answer, OfACompletionWithEverything) {
       << answer;
 }
 
+TEST(Answer, CompletionLogprobsHoldTheChosenTokenAndEachKeyOnce) {
+  const std::vector<TokenRecord> records = {
+      {.chosen = {"z", -9}, .top = {{"a", -1}, {"b", -2}}},                       // outside the best: N + 1
+      {.chosen = {"b", -2}, .top = {{"a", -1}, {"b", -2}}},                       // among them: N
+      {.chosen = {"z", -9}, .top = {}},                                           // logprobs 0: itself
+      {.chosen = {"\xf0", -9}, .top = {{"\xc3", -1}, {"\xe2", -2}, {"a", -3}}}};  // three that look alike in JSON
+  const Piece piece{.records = records, .has_logprobs = true};
+  const std::string answer = format_answer(kTextHead, {&piece, 1}, {});
+  EXPECT_NE(answer.find(
+                R"("token_logprobs":[-9.0,-2.0,-9.0,-9.0],)"
+                R"("top_logprobs":[{"a":-1.0,"b":-2.0,"z":-9.0},{"a":-1.0,"b":-2.0},{"z":-9.0},{"�":-1.0,"a":-3.0}])"),
+            std::string::npos)
+      << answer;
+}
+
 TEST(Answer, LogprobsOfAChatHaveRawBytes) {
   const std::vector<TokenRecord> records = {{.chosen = {"\xf0\x9f", -1}, .has_logprob = true, .top = {{"a", -1}}}};
   const Piece piece{.text = "", .records = records, .has_logprobs = true};

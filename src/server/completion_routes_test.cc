@@ -112,7 +112,22 @@ TEST_F(CompletionRoutes, ChatLogprobsHaveTokensBytesAndAlternatives) {
   EXPECT_EQ(at(content[0], "logprob").to_number<double>(), -0.5);
   EXPECT_EQ(text_of(at(content[5], "bytes")), "[195]");  // half a character: only the bytes are exact
   EXPECT_EQ(at(content[0], "top_logprobs").get_array().size(), 2u);
-  EXPECT_EQ(text_of(at(content[0], "top_logprobs", 1, "token")), "b");
+  EXPECT_EQ(text_of(at(content[0], "top_logprobs", 1, "token")), "b");  // and not the chosen "H" besides
+}
+
+// OpenAI's older shape has the chosen token among the alternatives, though it is none of the likeliest: N + 1 of them.
+TEST_F(CompletionRoutes, CompletionLogprobsHoldTheChosenTokenToo) {
+  start();
+  const std::string options = R"("max_tokens":3,"logprobs":2)";
+  const std::string expected = R"({"a":0.0,"b":-1.0,"H":-0.5})";
+  const json::Value whole = parsed(post("/v1/completions", completion("x", options)).body);
+  EXPECT_EQ(text_of(at(whole, "choices", 0, "logprobs", "top_logprobs", 0)), expected);
+  const net::RawResponse streamed = post("/v1/completions", completion("x", options + R"(,"stream":true)"));
+  EXPECT_EQ(text_of(at(parsed(events_of(streamed.body).at(0)), "choices", 0, "logprobs", "top_logprobs", 0)), expected);
+  const json::Value none = parsed(post("/v1/completions", completion("x", R"("max_tokens":1,"logprobs":0)")).body);
+  EXPECT_EQ(text_of(at(none, "choices", 0, "logprobs", "top_logprobs")), R"([{"H":-0.5}])");
+  const json::Value echoed = parsed(post("/v1/completions", completion("x", options + R"(,"echo":true)")).body);
+  EXPECT_EQ(text_of(at(echoed, "choices", 0, "logprobs", "top_logprobs", 1)), R"({"a":-2.0,"b":-3.0,"x":-2.0})");
 }
 
 TEST_F(CompletionRoutes, StreamedLogprobsCoverEveryToken) {

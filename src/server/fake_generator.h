@@ -253,16 +253,25 @@ class FakeGenerator final : public generation::Generator {
     }
     if (job.request.want_logprobs) {
       event.logprob = {token, -0.5f};
-      for (std::size_t i = 0; i < job.request.top_logprobs; ++i)
-        event.top.push_back({static_cast<std::int32_t>('a' + i), -1.0f * static_cast<float>(i)});
+      event.top = top_of(job, 0);
     }
     return event;
+  }
+  // "a", "b", ... from this logprob downwards, whatever was chosen.
+  static std::vector<generation::TokenLogprob> top_of(const Job& job, float first) {
+    std::vector<generation::TokenLogprob> top;
+    for (std::size_t i = 0; i < job.request.top_logprobs; ++i)
+      top.push_back({static_cast<std::int32_t>('a' + i), first - static_cast<float>(i)});
+    return top;
   }
   static void tell_prompt(const Job& job) {
     std::vector<generation::TokenEvent> tokens;
     for (std::int32_t token : job.request.prompt) {
       generation::TokenEvent told{.token = token};
-      if (!tokens.empty()) told.logprob = {token, -2.0f};
+      if (!tokens.empty()) {
+        told.logprob = {token, -2.0f};
+        told.top = top_of(job, -2.0f);
+      }
       tokens.push_back(std::move(told));
     }
     job.sink->on_prompt_logprobs(std::move(tokens));
