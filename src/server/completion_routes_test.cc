@@ -314,6 +314,14 @@ TEST_F(CompletionRoutes, EngineFailuresTellNothingOfTheInside) {
   }
 }
 
+TEST_F(CompletionRoutes, AThrowEndsItsOwnRequestOnly) {
+  start();
+  const net::RawResponse dropped = post("/v1/chat/completions", chat("[throw]"));
+  expect_error(dropped, 500, "internal");
+  EXPECT_FALSE(dropped.field("x-request-id").empty());
+  EXPECT_EQ(post("/v1/chat/completions", chat("hello")).status, 200);
+}
+
 TEST_F(CompletionRoutes, LeavingCancelsWhateverIsUnderWay) {
   start();
   for (const std::string& more :

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <deque>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -74,6 +75,7 @@ class FakeTemplate final : public text::ChatTemplate {
       const auto& object = message.get_object();
       const std::string content(object.at("content").get_string());
       if (content == "[refused by the template]") return fail(Code::kInvalidArgument, "the template refuses this");
+      if (content == "[throw]") throw std::runtime_error("a library gave up");
       prompt.text += "<|start|>" + std::string(object.at("role").get_string()) + "\n";
       prompt.plain.push_back({prompt.text.size(), prompt.text.size() + content.size()});
       prompt.text += content + "<|end|>";

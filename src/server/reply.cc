@@ -13,7 +13,13 @@ net::HttpResponse error_response(const protocol::ApiError& error, int status) {
   return response;
 }
 
+Reply::~Reply() {
+  finish_stream();
+  if (!is_answered_) fail(Error{Code::kInternal, "the request was dropped", {}});
+}
+
 void Reply::send(int status, std::string_view content_type, std::string body, std::vector<net::HttpField> more) {
+  is_answered_ = true;
   measures_->count_response(route_, status, since_);
   net::HttpResponse response{.status = status, .fields = fields_, .body = std::move(body)};
   response.fields.push_back({"Content-Type", std::string(content_type)});
@@ -22,6 +28,7 @@ void Reply::send(int status, std::string_view content_type, std::string body, st
 }
 
 void Reply::fail(const protocol::ApiError& error, int status) {
+  is_answered_ = true;
   net::HttpResponse response = error_response(error, status);
   measures_->count_error(error.error.code);
   measures_->count_response(route_, response.status, since_);
@@ -30,6 +37,7 @@ void Reply::fail(const protocol::ApiError& error, int status) {
 }
 
 void Reply::stream(std::shared_ptr<net::BodySource> source) {
+  is_answered_ = true;
   measures_->count_status(200);
   measures_->stream_started();
   is_streaming_ = true;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One request's way back to its client: writes JSON answers and errors with the fields that every answer carries, and
-// counts them. Any thread; one answer a reply.
+// counts them. Any thread; one answer a reply, and one that is dropped without answers with an internal error.
 #pragma once
 
 #include <atomic>
@@ -30,7 +30,7 @@ class Reply final {
         fields_(std::move(fields)),
         measures_(std::move(measures)),
         since_(measures_->clock().now()) {}
-  ~Reply() { finish_stream(); }
+  ~Reply();
   Reply(const Reply&) = delete;
   Reply& operator=(const Reply&) = delete;
 
@@ -52,6 +52,7 @@ class Reply final {
   // Shared: the engine's thread may let go of a reply just after the server has ended.
   const std::shared_ptr<Measures> measures_;
   const base::Time since_;
+  std::atomic<bool> is_answered_ = false;
   std::atomic<bool> is_streaming_ = false;
 };
 

@@ -3,11 +3,13 @@
 // grammars compiled, so that neither the network thread nor the engine's waits for that.
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <thread>
 #include <vector>
 
 #include "base/bounded_queue.h"
+#include "base/log.h"
 
 namespace autoglm::server {
 
@@ -30,8 +32,15 @@ class Workers final {
   bool push(Task&& task) { return tasks_.push(std::move(task)); }
 
  private:
+  // A task that throws (memory ran out, or a library gave up) is the end of its own request, not of the process.
   void run() {
-    while (auto task = tasks_.pop()) (*task)();
+    while (auto task = tasks_.pop()) {
+      try {
+        (*task)();
+      } catch (const std::exception& thrown) {
+        LOG_ERROR("a request was dropped: {}", thrown.what());
+      }
+    }
   }
 
   base::BoundedQueue<Task> tasks_;
