@@ -47,6 +47,15 @@ std::string fingerprint_of(const generation::ModelCard& card) {
   return text.data();
 }
 
+// What every answer carries, whoever writes it.
+std::vector<net::HttpField> common_fields(const std::string& id) {
+  return {{"X-Request-Id", id}, {"X-Content-Type-Options", "nosniff"}, {"Cache-Control", "no-store"}};
+}
+
+void append(std::vector<net::HttpField>& fields, const std::vector<net::HttpField>& more) {
+  fields.insert(fields.end(), more.begin(), more.end());
+}
+
 bool is_json(std::string_view content_type) {
   const std::string type = net::lower_ascii(content_type.substr(0, content_type.find(';')));
   const auto end = type.find_last_not_of(" \t");
@@ -83,8 +92,9 @@ class ApiServer final : public Server, public net::HttpService {
   HttpResponse explain(const HttpFault& fault) override;
 
  private:
+  std::optional<HttpResponse> refuse_head(const HttpRequest& head) const;
   std::optional<HttpResponse> refuse_route(const HttpRequest& head) const;
-  HttpResponse count(HttpResponse response, const Error& error) const;
+  HttpResponse refusal(const protocol::ApiError& error, int status = 0) const;
   void on_worker(void (*serve)(Service&, const Call&), Call call);
 
   const ServerOptions options_;
@@ -120,27 +130,33 @@ Status ApiServer::listen() {
   return {};
 }
 
-// The checks that need no body, in the order of what they give away: nothing to a strange Host, nothing to a strange
-// page, and without a key not even which paths exist.
 std::optional<HttpResponse> ApiServer::refuse(const HttpRequest& head) {
-  const RouteMatch match = find_route(head.method, head.path);
-  service_.measures->count_request(match.route);
-  if (auto good = access_.check_host(head); !good) return count(error_response(good.error()), good.error());
-  auto cors = access_.check_origin(head);
-  if (!cors) return count(error_response(cors.error()), cors.error());
-  std::optional<HttpResponse> refusal;
-  if (head.method == "OPTIONS" && head.has_field("origin") && head.has_field("access-control-request-method")) {
-    refusal = HttpResponse{.status = 204, .fields = preflight_fields(head), .body = {}};
-    service_.measures->count_status(204);
-  } else {
-    refusal = refuse_route(head);
-  }
-  if (refusal) refusal->fields.insert(refusal->fields.end(), cors->begin(), cors->end());
-  return refusal;
+  service_.measures->count_request(find_route(head.method, head.path).route);
+  std::optional<HttpResponse> refused = refuse_head(head);
+  if (refused) append(refused->fields, common_fields(new_id()));
+  return refused;
 }
 
-HttpResponse ApiServer::count(HttpResponse response, const Error& error) const {
-  service_.measures->count_error(error.code);
+// The checks that need no body, in the order of what they give away: nothing to a strange Host, nothing to a strange
+// page, and without a key not even which paths exist.
+std::optional<HttpResponse> ApiServer::refuse_head(const HttpRequest& head) const {
+  if (auto good = access_.check_host(head); !good) return refusal(good.error());
+  auto cors = access_.check_origin(head);
+  if (!cors) return refusal(cors.error());
+  std::optional<HttpResponse> refused;
+  if (head.method == "OPTIONS" && head.has_field("origin") && head.has_field("access-control-request-method")) {
+    refused = HttpResponse{.status = 204, .fields = preflight_fields(head), .body = {}};
+    service_.measures->count_status(204);
+  } else {
+    refused = refuse_route(head);
+  }
+  if (refused) append(refused->fields, *cors);
+  return refused;
+}
+
+HttpResponse ApiServer::refusal(const protocol::ApiError& error, int status) const {
+  HttpResponse response = error_response(error, status);
+  service_.measures->count_error(error.error.code);
   service_.measures->count_status(response.status);
   return response;
 }
@@ -149,26 +165,23 @@ std::optional<HttpResponse> ApiServer::refuse_route(const HttpRequest& head) con
   const RouteMatch match = find_route(head.method, head.path);
   const bool is_open = match.route != nullptr && !match.route->needs_key;
   if (auto caller = access_.authenticate(head); !caller && !is_open) {
-    return count(error_response({caller.error(), "invalid_api_key"}), caller.error());
+    return refusal({caller.error(), "invalid_api_key"});
   }
   if (match.route == nullptr && match.allowed.empty()) {
-    const Error error{Code::kNotFound, "there is no such path here", {}};
-    return count(error_response(error), error);
+    return refusal(Error{Code::kNotFound, "there is no such path here", {}});
   }
   if (match.route == nullptr) {
-    const Error error{Code::kInvalidArgument, "this path takes " + match.allowed + " only", {}};
-    HttpResponse response = count(error_response(error, 405), error);
+    HttpResponse response =
+        refusal(Error{Code::kInvalidArgument, "this path takes " + match.allowed + " only", {}}, 405);
     response.fields.push_back({"Allow", match.allowed});
     return response;
   }
   // A page of another site can make a browser POST text or a form without asking first, but not JSON.
   if (match.route->method == "POST" && !is_json(head.field("content-type"))) {
-    const Error error{Code::kInvalidArgument, "the Content-Type must be application/json", {}};
-    return count(error_response(error, 415), error);
+    return refusal(Error{Code::kInvalidArgument, "the Content-Type must be application/json", {}}, 415);
   }
   if (!head.field("content-encoding").empty()) {
-    const Error error{Code::kInvalidArgument, "the body must not be compressed", {}};
-    return count(error_response(error, 415), error);
+    return refusal(Error{Code::kInvalidArgument, "the body must not be compressed", {}}, 415);
   }
   return std::nullopt;
 }
@@ -179,9 +192,7 @@ void ApiServer::serve(HttpRequest request, std::shared_ptr<net::Exchange> exchan
   call.id = new_id();
   call.tenant = access_.authenticate(request).value_or("");
   std::vector<net::HttpField> fields = access_.check_origin(request).value_or(std::vector<net::HttpField>{});
-  fields.push_back({"X-Request-Id", call.id});
-  fields.push_back({"X-Content-Type-Options", "nosniff"});
-  fields.push_back({"Cache-Control", "no-store"});
+  append(fields, common_fields(call.id));
   call.reply = std::make_shared<Reply>(std::move(exchange), match.route, std::move(fields), service_.measures);
   call.request = std::move(request);
   switch (match.route->kind) {
@@ -216,8 +227,9 @@ void ApiServer::on_worker(void (*serve)(Service&, const Call&), Call call) {
 }
 
 HttpResponse ApiServer::explain(const HttpFault& fault) {
-  const Error error{code_of_status(fault.status), fault.message, {}};
-  return count(error_response(error, fault.status), error);
+  HttpResponse response = refusal(Error{code_of_status(fault.status), fault.message, {}}, fault.status);
+  append(response.fields, common_fields(new_id()));
+  return response;
 }
 
 void ApiServer::drain() {

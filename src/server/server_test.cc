@@ -4,6 +4,7 @@
 #include "server/server.h"
 
 #include <regex>
+#include <set>
 #include <thread>
 
 #include "server/routes.h"
@@ -167,6 +168,44 @@ TEST_F(ServerTest, BytesThatAreNoRequestGetJsonErrors) {
   EXPECT_EQ(fits.size(), 1000u);
   EXPECT_EQ(post("/v1/chat/completions", fits).status, 200);
   expect_error(post("/v1/chat/completions", fits + " "), 413, "invalid_argument");
+}
+
+TEST_F(ServerTest, EveryAnswerCarriesItsOwnId) {
+  start({.api_keys = {std::string(kKey)}, .allowed_origins = {"https://app.example"}, .max_body_bytes = 1000});
+  const std::string key = bearer(kKey);
+  const std::string chunked = "POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + key +
+                              "Transfer-Encoding: chunked\r\n\r\n";
+  const std::vector<std::pair<std::string, int>> cases = {
+      {request("GET", "/healthz"), 200},
+      {request("POST", "/v1/chat/completions", chat("x"), key), 200},
+      {request("POST", "/v1/chat/completions", chat("x", R"("stream":true)"), key), 200},
+      {request("OPTIONS", "/tokenize", {}, "Origin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n"),
+       204},
+      {request("POST", "/v1/chat/completions", "{", key), 400},
+      {"nonsense\r\n\r\n", 400},
+      {request("GET", "/v1/models"), 401},
+      {"GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403},
+      {request("GET", "/healthz", {}, "Origin: https://evil.example\r\n"), 403},
+      {request("GET", "/nothing", {}, key), 404},
+      {request("GET", "/tokenize", {}, key), 405},
+      {request("POST", "/tokenize", std::string(1001, 'x'), key), 413},
+      {chunked + "3e9\r\n", 413},
+      {chunked + "x\r\n", 400},
+      {"POST /tokenize HTTP/1.1\r\nHost: localhost\r\n" + key + "Content-Length: 2\r\n\r\n{}", 415},
+      {request("POST", "/tokenize", "{}", key + "Expect: something\r\n"), 417},
+      {"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + std::string(1u << 16, 'a') + "\r\n\r\n", 431},
+      {"GET /healthz HTTP/2.0\r\nHost: localhost\r\n\r\n", 505},
+  };
+  std::set<std::string> ids;
+  for (const auto& [bytes, status] : cases) {
+    const net::RawResponse response = net::exchange_bytes(port(), bytes);
+    EXPECT_EQ(response.status, status) << bytes.substr(0, 200);
+    EXPECT_EQ(response.field("x-request-id").size(), 24u) << bytes.substr(0, 200);
+    EXPECT_EQ(response.field("x-content-type-options"), "nosniff");
+    EXPECT_EQ(response.field("cache-control"), "no-store");
+    ids.insert(response.field("x-request-id"));
+  }
+  EXPECT_EQ(ids.size(), cases.size());
 }
 
 TEST_F(ServerTest, ModelsAreListed) {
