@@ -8,16 +8,18 @@ namespace autoglm::protocol {
 namespace {
 
 constexpr ErrorRow kErrors[] = {
-    {Code::kInvalidArgument, 400, "invalid_request_error"},
-    {Code::kUnauthenticated, 401, "authentication_error"},
-    {Code::kPermissionDenied, 403, "permission_error"},
-    {Code::kNotFound, 404, "invalid_request_error"},
-    {Code::kExhausted, 429, "rate_limit_error"},
-    {Code::kUnavailable, 503, "server_error"},
-    {Code::kDeadline, 504, "server_error"},
-    {Code::kCancelled, 499, "server_error"},
-    {Code::kCorrupt, 500, "server_error"},
-    {Code::kInternal, 500, "server_error"},
+    {Code::kInvalidArgument, 400, "invalid_request_error",
+     "the request is wrong, and stays wrong; 405, 413, 414, 415, 417, 431, 501 or 505 where HTTP has a status for it"},
+    {Code::kUnauthenticated, 401, "authentication_error", "no key, or an unknown one; told as `invalid_api_key`"},
+    {Code::kPermissionDenied, 403, "permission_error", "the Host or the Origin is not allowed"},
+    {Code::kNotFound, 404, "invalid_request_error", "no such path; for a model told as `model_not_found`"},
+    {Code::kExhausted, 429, "rate_limit_error",
+     "the queue is full; `Retry-After` says when to try again; 503 where connections or memory for bodies ran out"},
+    {Code::kUnavailable, 503, "server_error", "the server is draining; `Retry-After`"},
+    {Code::kDeadline, 504, "server_error", "the time of the request ran out; 408 where its own bytes came too slowly"},
+    {Code::kCancelled, 499, "server_error", "the client left, or did not read its stream"},
+    {Code::kCorrupt, 500, "server_error", "stored bytes are damaged; the log says more"},
+    {Code::kInternal, 500, "server_error", "our fault; the log says more"},
 };
 
 bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }

@@ -22,7 +22,8 @@ struct ApiError {
 struct ErrorRow {
   Code code;
   int status;
-  std::string_view type;  // OpenAI's class of errors
+  std::string_view type;     // OpenAI's class of errors
+  std::string_view meaning;  // for docs/guides/api.md
 };
 
 // The one table from our codes to HTTP.
