@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// C face of the one Rust crate: tokenizers, chat templates and constrained decoding. Only src/text includes it.
+// C face of the one Rust crate: tokenizers, chat templates, constrained decoding and JSON Schema. Only src/text includes it.
 // Every call returns a bridge_code and never unwinds into the caller; what a call yields goes to a sink that the caller
 // owns, and the error message to another. All handles are immutable and shared by threads, but for bridge_matcher,
 // which belongs to one thread at a time.
@@ -122,6 +122,18 @@ int32_t bridge_matcher_mask(struct bridge_matcher* matcher, uint32_t* words, siz
 int32_t bridge_matcher_accept(struct bridge_matcher* matcher, uint32_t token, struct bridge_sink error);
 // 1 when nothing may follow but the end.
 int32_t bridge_matcher_is_finished(const struct bridge_matcher* matcher);
+
+// --- JSON Schema ---------------------------------------------------------------------------------------------------
+
+struct bridge_schema;
+
+// `where` gets the JSON pointer of what was refused, if known.
+int32_t bridge_schema_parse(struct bridge_bytes text, struct bridge_sink where, struct bridge_sink error,
+                            struct bridge_schema** schema);
+void bridge_schema_free(struct bridge_schema* schema);
+// BRIDGE_INVALID when the JSON text `value` does not satisfy the schema; `where` then gets a pointer into the value.
+int32_t bridge_schema_check(const struct bridge_schema* schema, struct bridge_bytes value, struct bridge_sink where,
+                            struct bridge_sink error);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The bridge: tokenizers, chat templates and constrained decoding behind the C header include/bridge.h. A thin skin over
-//! three crates; what it adds are bounds on what untrusted input may cost, and errors in place of panics.
+//! The bridge: tokenizers, chat templates, constrained decoding and JSON Schema behind the C header include/bridge.h. A thin
+//! skin over four crates; what it adds are bounds on what untrusted input may cost, and errors in place of panics.
 
 mod added_tokens;
 mod gguf_vocabulary;
@@ -8,6 +8,9 @@ mod grammar;
 pub mod grammar_ffi;
 mod guard;
 mod limits;
+mod schema;
+pub mod schema_ffi;
+mod schema_work;
 mod template;
 mod template_cycles;
 pub mod template_ffi;

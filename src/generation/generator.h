@@ -12,6 +12,7 @@
 #include "generation/request.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
+#include "text/tool_format.h"
 
 namespace autoglm::generation {
 
@@ -25,6 +26,9 @@ struct ModelCard {
   std::size_t kv_tokens = 0;  // tokens that it holds
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // null = a base model without one
+  // How the model writes tool calls, and whether its template shows it tools: else the prompt does, in words.
+  text::ToolFormat tool_format = text::ToolFormat::kHermes;
+  bool template_shows_tools = false;
 };
 
 using Ticket = std::uint64_t;  // names a submitted request; never reused within a process
