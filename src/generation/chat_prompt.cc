@@ -100,7 +100,7 @@ Result<text::RenderedPrompt> render(const ModelCard& card, const ChatPrompt& pro
   }
   inputs.kwargs = prompt.template_fields;
   inputs.add_generation_prompt = prompt.add_generation_prompt;
-  inputs.special = text::control_spellings(*card.tokenizer);
+  inputs.special = card.control_spellings;
   return card.chat_template->render(inputs);
 }
 

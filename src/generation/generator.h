@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "generation/event.h"
@@ -29,6 +30,7 @@ struct ModelCard {
   // How the model writes tool calls, and whether its template shows it tools: else the prompt does, in words.
   text::ToolFormat tool_format = text::ToolFormat::kHermes;
   bool template_shows_tools = false;
+  std::vector<std::string> control_spellings;  // text::control_spellings() of the tokenizer; filled in by the engine
 };
 
 using Ticket = std::uint64_t;  // names a submitted request; never reused within a process

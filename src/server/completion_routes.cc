@@ -47,7 +47,9 @@ void serve_chat(Service& service, const Call& call) {
   GenerationCall generation;
   generation.kind = protocol::AnswerKind::kChat;
   generation.parameters = std::move(chat->parameters);
-  generation.prompts.push_back(std::move(*prompt));
+  generation.tools = std::move(chat->tools);
+  generation.begins_in_reasoning = prompt->begins_in_reasoning;
+  generation.prompts.push_back(std::move(prompt->ids));
   generate_answer(service, call, std::move(generation));
 }
 

@@ -16,8 +16,14 @@ namespace autoglm::server {
 template <typename T>
 using ApiResult = std::expected<T, protocol::ApiError>;
 
-/// A rendered chat in token ids. Errors: kInvalidArgument (no template, the template's own refusal, too much text).
-ApiResult<std::vector<std::int32_t>> render_chat(const Service& service, const protocol::ChatRequest& chat);
+// A rendered chat.
+struct ChatIds {
+  std::vector<std::int32_t> ids;
+  bool begins_in_reasoning = false;  // the prompt ends where thinking begins
+};
+
+/// Errors: kInvalidArgument (no template, the template's own refusal, too much text).
+ApiResult<ChatIds> render_chat(const Service& service, const protocol::ChatRequest& chat);
 
 // Everything that the two routes hand over.
 struct GenerationCall {
@@ -26,6 +32,8 @@ struct GenerationCall {
   std::vector<std::vector<std::int32_t>> prompts;
   bool is_echoed = false;
   std::vector<std::string> echoes;
+  protocol::ToolRequest tools;
+  bool begins_in_reasoning = false;
 };
 
 /// Checks lengths, compiles the grammar, submits and connects the answer with the reply; errors go to the reply.

@@ -25,7 +25,11 @@ ApiError unknown_model(std::string_view name) {
 }
 
 ApiResult<std::vector<std::int32_t>> tokens_of(const Service& service, const protocol::TokenizeRequest& request) {
-  if (const auto* chat = std::get_if<protocol::ChatRequest>(&request.input)) return render_chat(service, *chat);
+  if (const auto* chat = std::get_if<protocol::ChatRequest>(&request.input)) {
+    auto rendered = render_chat(service, *chat);
+    if (!rendered) return std::unexpected(std::move(rendered).error());
+    return std::move(rendered->ids);
+  }
   auto ids = service.generator.card().tokenizer->encode(
       std::get<std::string>(request.input),
       {.add_special = request.add_special_tokens, .parse_special = request.parse_special});
