@@ -14,13 +14,7 @@ namespace {
 
 // What OpenAI's API knows and what cannot change a word of the answer.
 constexpr std::array<std::string_view, 7> kHarmless = {
-    "user",
-    "metadata",
-    "store",
-    "service_tier",
-    "safety_identifier",
-    "prompt_cache_key",
-    "prompt_cache_retention",
+    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
 };
 
 // Text parts, joined as other servers join them: with a line break.

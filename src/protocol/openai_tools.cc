@@ -110,7 +110,8 @@ Result<ToolRequest> read_tools(FieldReader& reader) {
     const bool is_taken = std::ranges::any_of(
         out.callable, [&](const text::ToolSignature& other) { return other.name == function.signature.name; });
     if (is_taken) {
-      return fail(Code::kInvalidArgument, place + ".function.name: there are two tools named " + function.signature.name,
+      return fail(Code::kInvalidArgument,
+                  place + ".function.name: there are two tools named " + function.signature.name,
                   place + ".function.name");
     }
     out.tools.push_back(std::move(function.for_template));
@@ -118,7 +119,8 @@ Result<ToolRequest> read_tools(FieldReader& reader) {
     out.places.push_back(i);
   }
   out.use = choice.use;
-  if (out.use == ToolUse::kNone) return ToolRequest{.is_parallel = out.is_parallel, .tools = {}, .callable = {}, .places = {}};
+  if (out.use == ToolUse::kNone)
+    return ToolRequest{.is_parallel = out.is_parallel, .tools = {}, .callable = {}, .places = {}};
   if (choice.name.empty()) return out;
   const auto named = std::ranges::find(out.callable, choice.name, &text::ToolSignature::name);
   if (named == out.callable.end()) {

@@ -29,11 +29,12 @@ struct ToolRequest {
   std::vector<std::size_t> places;            // of each callable one in the request's `tools`
 };
 
-/// `tools`, `tool_choice`, `parallel_tool_calls`; `functions` and `function_call` (deprecated by OpenAI) are refused unless
-/// empty. Errors: kInvalidArgument with the field's name.
+/// `tools`, `tool_choice`, `parallel_tool_calls`; `functions` and `function_call` (deprecated by OpenAI) are refused
+/// unless empty. Errors: kInvalidArgument with the field's name.
 Result<ToolRequest> read_tools(FieldReader& reader);
 
-/// `tool_calls` of an assistant's message, as templates want them: arguments as an object. Nothing when absent or empty.
+/// `tool_calls` of an assistant's message, as templates want them: arguments as an object. Nothing when absent or
+/// empty.
 Result<std::optional<json::Array>> read_tool_calls(FieldReader& message);
 
 }  // namespace autoglm::protocol

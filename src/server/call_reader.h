@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a choice's text says when the request had tools: text, reasoning and calls, in the order that the official clients
-// expect. One thread at a time.
+// What a choice's text says when the request had tools: text, reasoning and calls, in the order that the official
+// clients expect. One thread at a time.
 #pragma once
 
 #include <cstddef>

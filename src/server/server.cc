@@ -76,7 +76,6 @@ class ApiServer final : public Server, public net::HttpService {
                  std::make_shared<Measures>(metrics, clock),
                  live_,
                  *finishing_,
-                 text::control_spellings(*generator.card().tokenizer),
                  fingerprint_of(generator.card())},
         workers_(std::in_place, kWorkers, kMaxWaitingCalls) {}
   ~ApiServer() override;

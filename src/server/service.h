@@ -25,8 +25,7 @@ struct Service {
   std::shared_ptr<Measures> measures;
   LiveSubmissions& live;
   Workers& finishing;
-  std::vector<std::string> special_tokens;  // spellings that must stay text in what a caller wrote
-  std::string fingerprint;                  // of the model and how it is run
+  std::string fingerprint;  // of the model and how it is run
   std::atomic<bool> is_draining = false;
 };
 

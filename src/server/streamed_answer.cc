@@ -26,7 +26,7 @@ struct Event {
 struct Written {
   bool is_begun = false;
   bool is_finished = false;
-  std::size_t offset = 0;  // characters, for text_offset
+  std::size_t offset = 0;           // characters, for text_offset
   std::optional<CallReader> calls;  // with tools
 };
 
