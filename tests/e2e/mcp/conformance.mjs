@@ -18,8 +18,8 @@ const scenarios = [...clients].map((match) => match[1]);
 let passed = 0;
 let failed = 0;
 for (const name of wanted) {
-  const run = spawnSync(node, [suite, 'client', '--command', `${probe} conformance`, '--scenario', name, '-o', folder],
-    {encoding: 'utf8', cwd: folder, timeout: 120_000});
+  const run = spawnSync(node, [suite, 'client', '--command', `${probe} conformance`, '--scenario', name, '-o', folder, '--timeout', '240000'],
+    {encoding: 'utf8', cwd: folder, timeout: 300_000});
   const isGood = run.status === 0 && scenarios.includes(name);
   console.log(`${isGood ? 'passed' : 'FAILED'}  ${name}`);
   if (!isGood) console.log(run.stdout + run.stderr);
