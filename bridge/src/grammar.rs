@@ -20,7 +20,7 @@ const MAX_SCHEMA_BYTES: usize = 256 << 10;
 const WHITE_SPACE: &str = r"( |\n[ \t]{0,32})";
 /// A grammar is tried out on so many tokens, or until they have cost so much: one that fails on them would fail in an answer.
 const TRIAL_TOKENS: usize = 32;
-const TRIAL_FUEL: u64 = 400_000;
+const TRIAL_FUEL: u64 = 1_000_000; // 25 ms
 
 fn limits() -> ParserLimits {
     ParserLimits {
@@ -107,13 +107,14 @@ impl Vocabulary {
     }
 }
 
-/// Goes the first steps of an answer, by turns with the first and the last token that is allowed: short and mostly long ones.
+/// Goes the first steps of an answer. Its tokens come from all over the vocabulary: a path of one kind, such as of single
+/// letters, passes many grammars by that fail on ordinary text.
 fn try_out(mut matcher: Matcher) -> Outcome<()> {
     let mut fuel = 0;
     for step in 0..TRIAL_TOKENS {
         let mask = matcher.compute_mask_or_eos().map_err(|error| refused(&error.to_string()))?;
         fuel += matcher.last_step_stats().map_or(0, |stats| stats.lexer_cost);
-        let Some(token) = trial_token(&matcher, &mask, step % 2 == 0) else { return Ok(()) };
+        let Some(token) = trial_token(&matcher, &mask, step) else { return Ok(()) };
         if fuel > TRIAL_FUEL {
             return Ok(());
         }
@@ -125,16 +126,15 @@ fn try_out(mut matcher: Matcher) -> Outcome<()> {
     Ok(())
 }
 
-fn trial_token(matcher: &Matcher, mask: &SimpleVob, is_first: bool) -> Option<TokenId> {
+/// The first allowed token, but the end, from a place on that depends on the step: the beginning, then spread evenly.
+fn trial_token(matcher: &Matcher, mask: &SimpleVob, step: usize) -> Option<TokenId> {
     let environment = matcher.tok_env().ok()?;
     let tokens = environment.tok_trie();
+    let count = tokens.vocab_size();
+    // Multiples of the golden ratio, Knuth, TAOCP 3, section 6.4.
+    let start = (step as f64 * 0.618_033_988_749_895).fract() * count as f64;
     let is_text = |&token: &TokenId| mask.is_allowed(token) && !tokens.eos_tokens().contains(&token);
-    let mut all = 0..tokens.vocab_size() as TokenId;
-    if is_first {
-        all.find(is_text)
-    } else {
-        all.rev().find(is_text)
-    }
+    (0..count).map(|at| ((start as usize + at) % count) as TokenId).find(is_text)
 }
 
 /// llguidance tells its limits only in words.
@@ -344,6 +344,26 @@ mod tests {
         assert!(compile(&object(490)).is_ok());
         let failure = compile(&object(510)).err().unwrap();
         assert_eq!((failure.code, failure.place.as_str()), (Code::Exhausted, "/properties"));
+    }
+
+    #[test]
+    fn the_trial_sees_tokens_from_all_over_the_vocabulary() {
+        let vocabulary = bytes();
+        let grammar = Grammar::from_json_schema(&vocabulary, b"true").unwrap();
+        let all = SimpleVob::alloc_ones(257);
+        let seen: Vec<TokenId> = (0..TRIAL_TOKENS).filter_map(|step| trial_token(&grammar.beginning, &all, step)).collect();
+        assert_eq!(seen[0], 0);
+        for quarter in 0..4u32 {
+            let part = quarter * 64..(quarter + 1) * 64;
+            assert!(seen.iter().filter(|&token| part.contains(token)).count() >= TRIAL_TOKENS / 5, "{seen:?}");
+        }
+        assert!(!seen.contains(&END));
+        let only_end = {
+            let mut mask = SimpleVob::alloc(257);
+            mask.allow_token(END);
+            mask
+        };
+        assert_eq!(trial_token(&grammar.beginning, &only_end, 3), None);
     }
 
     #[test]
