@@ -32,11 +32,15 @@ def obey(step):
     order = path.read_text()
     path.unlink()
     if order.startswith("hang"):
-        if order == "hang politely":
-            signal.signal(signal.SIGINT, lambda *_: sys.exit(100))
+        # Ready before it is told: no moment between "reached" and the wait in which a signal would only leave a mark.
+        politely = order == "hang politely"
+        if politely:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        else:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         (STAGE / "reached").write_text(step)
-        while True:
-            signal.pause()
+        signal.sigwait({signal.SIGINT}) if politely else signal.pause()
+        sys.exit(100)
     if order == "fill the disk":
         (STAGE / "settings" / "disk_mb").write_text("0")
         sys.exit(1)

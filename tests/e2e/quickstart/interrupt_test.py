@@ -2,6 +2,7 @@
 """Ctrl-C (SIGINT to the process group) in each step of ./quickstart: it says where it stopped, and the next run goes on."""
 import os
 import signal
+import time
 import unittest
 
 from stage import SCRIPT, TIMEOUT, StageTest
@@ -12,6 +13,7 @@ class Stops(StageTest):
         process = self.start(*(arguments or ("--once", "Hello")))
         while not when():
             self.assertIsNone(process.poll(), process.poll() is not None and process.stderr.read())
+            time.sleep(0.005)
         os.killpg(process.pid, with_signal)
         output, complaints = process.communicate(timeout=TIMEOUT)
         return process.returncode, output, complaints
