@@ -111,7 +111,8 @@ void add_engine_flags(CLI::App& verb, EngineFlags& flags, bool batch) {
   verb.add_option("--prefix-cache", flags.has_prefix_cache,
                   "Find the KV of earlier prompts and answers again; changes times, never an answer")
       ->capture_default_str();
-  verb.add_option("--log-level", flags.log_level, "trace, debug, info, warn, error or off")->capture_default_str();
+  verb.add_option("--log-level", flags.log_level, "trace, debug (a line for each request), info, warn, error or off")
+      ->capture_default_str();
   verb.add_option("--config", flags.config, "A TOML file with a line for any of these flags (max_batch_size = 8)")
       ->type_name("FILE");
 }

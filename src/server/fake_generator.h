@@ -234,7 +234,7 @@ class FakeGenerator final : public generation::Generator {
     if (job.said == 1 && asks(job, "[hold]") && !is_released) return;
     if (job.said == 1 && asks(job, "[error]")) {
       return finish(ticket, job, generation::FinishReason::kError,
-                    Error{Code::kInternal, "at 0x7fff12345678 in /usr/lib/x.so", {}});
+                    Error{Code::kInternal, "at 0x7fff12345678 in /usr/lib/x.so\x1b[m", {}});
     }
     const bool is_endless = asks(job, "[flood]");
     const std::size_t most =

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One request's way back to its client: writes JSON answers and errors with the fields that every answer carries, and
-// counts them. Any thread; one answer a reply, and one that is dropped without answers with an internal error.
+// One request's way back to its client: writes JSON answers and errors with the fields that every answer carries,
+// counts them and logs them. Any thread; one answer a reply, and one that is dropped without answers with an internal
+// error.
 #pragma once
 
 #include <atomic>
@@ -20,13 +21,23 @@ namespace autoglm::server {
 /// the code.
 net::HttpResponse error_response(const protocol::ApiError& error, int status = 0);
 
+/// What a client is not told about kInternal and kCorrupt stands in the log, under the id that the client has.
+void log_failure(const Error& error, std::string_view id);
+
+// Whose answer a reply is; never what was asked.
+struct Asked {
+  std::string method;
+  const Route* route = nullptr;
+  std::string id;
+};
+
 class Reply final {
  public:
   /// `fields`: of every answer to this request (request id, CORS).
-  Reply(std::shared_ptr<net::Exchange> exchange, const Route* route, std::vector<net::HttpField> fields,
+  Reply(std::shared_ptr<net::Exchange> exchange, Asked asked, std::vector<net::HttpField> fields,
         std::shared_ptr<Measures> measures)
       : exchange_(std::move(exchange)),
-        route_(route),
+        asked_(std::move(asked)),
         fields_(std::move(fields)),
         measures_(std::move(measures)),
         since_(measures_->clock().now()) {}
@@ -39,15 +50,19 @@ class Reply final {
   void fail(const protocol::ApiError& error, int status = 0);
 
   /// Starts a stream of server-sent events; finish_stream() when its source is complete (its end at the latest is this
-  /// object's), wake() when it has more.
+  /// object's), fail_stream() before it when the source ends with an error, wake() when it has more.
   void stream(std::shared_ptr<net::BodySource> source);
   void finish_stream();
+  void fail_stream(const protocol::ApiError& error);
   void wake() { exchange_->wake(); }
   void when_gone(std::function<void()> gone);
 
  private:
+  void count_error(const Error& error);
+  void log(int status) const;
+
   const std::shared_ptr<net::Exchange> exchange_;
-  const Route* const route_;
+  const Asked asked_;
   const std::vector<net::HttpField> fields_;
   // Shared: the engine's thread may let go of a reply just after the server has ended.
   const std::shared_ptr<Measures> measures_;

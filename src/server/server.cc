@@ -47,6 +47,16 @@ std::string fingerprint_of(const generation::ModelCard& card) {
   return text.data();
 }
 
+// A request that got no further than its head, or not so far; its new id. A path that we do not have is not logged: it
+// may be anything.
+std::string log_refused(int status, std::string_view method, std::string_view path) {
+  std::string id = new_id();
+  const Route* route = find_route(method, path).route;
+  LOG_DEBUG("{} {} {} refused, request {}", base::printable(method, 20), route == nullptr ? "-" : route->path, status,
+            id);
+  return id;
+}
+
 // What every answer carries, whoever writes it.
 std::vector<net::HttpField> common_fields(const std::string& id) {
   return {{"X-Request-Id", id}, {"X-Content-Type-Options", "nosniff"}, {"Cache-Control", "no-store"}};
@@ -133,7 +143,7 @@ Status ApiServer::listen() {
 std::optional<HttpResponse> ApiServer::refuse(const HttpRequest& head) {
   service_.measures->count_request(find_route(head.method, head.path).route);
   std::optional<HttpResponse> refused = refuse_head(head);
-  if (refused) append(refused->fields, common_fields(new_id()));
+  if (refused) append(refused->fields, common_fields(log_refused(refused->status, head.method, head.path)));
   return refused;
 }
 
@@ -193,7 +203,8 @@ void ApiServer::serve(HttpRequest request, std::shared_ptr<net::Exchange> exchan
   call.tenant = access_.authenticate(request).value_or("");
   std::vector<net::HttpField> fields = access_.check_origin(request).value_or(std::vector<net::HttpField>{});
   append(fields, common_fields(call.id));
-  call.reply = std::make_shared<Reply>(std::move(exchange), match.route, std::move(fields), service_.measures);
+  call.reply = std::make_shared<Reply>(std::move(exchange), Asked{request.method, match.route, call.id},
+                                       std::move(fields), service_.measures);
   call.request = std::move(request);
   switch (match.route->kind) {
     case RouteKind::kPage:
@@ -227,8 +238,11 @@ void ApiServer::on_worker(void (*serve)(Service&, const Call&), Call call) {
 }
 
 HttpResponse ApiServer::explain(const HttpFault& fault) {
-  HttpResponse response = refusal(Error{code_of_status(fault.status), fault.message, {}}, fault.status);
-  append(response.fields, common_fields(new_id()));
+  const Error error{code_of_status(fault.status), fault.message, {}};
+  HttpResponse response = refusal(error, fault.status);
+  const std::string id = log_refused(response.status, "-", "-");
+  log_failure(error, id);
+  append(response.fields, common_fields(id));
   return response;
 }
 

@@ -3,10 +3,13 @@
 // limits.
 #include "server/server.h"
 
+#include <algorithm>
+#include <functional>
 #include <regex>
 #include <set>
 #include <thread>
 
+#include "base/log.h"
 #include "server/routes.h"
 #include "server/server_fixture.h"
 
@@ -248,13 +251,15 @@ TEST_F(ServerTest, MetricsCountWhatHappened) {
   EXPECT_EQ(response.field("content-type"), "text/plain; version=0.0.4; charset=utf-8");
   EXPECT_THAT(response.body, HasSubstr("openautoglm_http_requests_total{route=\"/v1/chat/completions\"} 1"));
   EXPECT_THAT(response.body, HasSubstr("openautoglm_errors_total{code=\"not_found\"} 1"));
-  EXPECT_THAT(response.body, HasSubstr("openautoglm_connections_total 3"));
+  EXPECT_THAT(response.body, HasSubstr("openautoglm_errors_total{code=\"internal\"} 1"));  // amid a stream
+  EXPECT_THAT(response.body, HasSubstr("openautoglm_connections_total 4"));
 }
 
 TEST_F(ServerTest, PageShowsTheModelAndRunsNothing) {
   start();
   generator_->card_for_test().name = "<script>alert('x')</script>";
   const net::RawResponse page = get("/");
+  post("/v1/completions", completion("[error]", R"("stream":true)"));
   EXPECT_EQ(page.status, 200);
   EXPECT_THAT(page.field("content-security-policy"), HasSubstr("default-src 'none'"));
   EXPECT_THAT(page.body, testing::Not(HasSubstr("<script")));
@@ -321,3 +326,46 @@ TEST_F(ServerTest, ErrorBodiesHoldNoAddressesAndNoPaths) {
 
 }  // namespace
 }  // namespace autoglm::server
+// What the log says while `act` runs, at this level.
+std::string logged_by(const char* level, const std::function<void()>& act) {
+  EXPECT_TRUE(base::set_log_level(level));
+  testing::internal::CaptureStderr();
+  act();
+  std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_TRUE(base::set_log_level("info"));
+  return said;
+}
+
+// A client is told that the log says more: so it must, under the client's own id, and without control bytes.
+TEST_F(ServerTest, WhatFailedInsideIsInTheLog) {
+  start();
+  for (const char* more : {"", R"("stream":true)"}) {
+    std::string id;
+    const std::string said =
+        logged_by("info", [&] { id = post("/v1/chat/completions", chat("[error]", more)).field("x-request-id"); });
+    EXPECT_THAT(said, HasSubstr(id + " failed, internal: at 0x7fff12345678 in /usr/lib/x.so\\x1b[m")) << more;
+    EXPECT_EQ(std::ranges::count(said, '\n'), 1) << said;
+  }
+  EXPECT_EQ(logged_by("info", [&] { post("/v1/chat/completions", "{"); }), "");  // the client's own fault is its own
+}
+
+TEST_F(ServerTest, EveryRequestIsALineForWhoAsksForThem) {
+  start();
+  std::string id, refused;
+  const auto act = [&] {
+    id = post("/v1/chat/completions", chat("a-secret")).field("x-request-id");
+    refused = get("/a-secret").field("x-request-id");
+    net::exchange_bytes(port(), "a-secret\r\n\r\n");
+    post("/v1/completions", completion("a-secret", R"("stream":true)"));
+    server_.reset();  // a line may come just after its answer
+  };
+  const std::string said = logged_by("debug", act);
+  EXPECT_TRUE(std::regex_search(said, std::regex("POST /v1/chat/completions 200 [0-9.]+ ms, request " + id))) << said;
+  EXPECT_THAT(said, HasSubstr("GET - 404 refused, request " + refused));
+  EXPECT_THAT(said, HasSubstr("- - 400 refused, request "));
+  EXPECT_TRUE(std::regex_search(said, std::regex("POST /v1/completions 200 [0-9.]+ ms"))) << said;
+  EXPECT_EQ(said.find("a-secret"), std::string::npos) << said;
+  start();
+  EXPECT_EQ(logged_by("info", act), "");
+}
+

@@ -166,6 +166,7 @@ bool StreamedAnswer::fail(std::string& out, const protocol::ApiError& error) {
   protocol::ChunkWriter::append_error(out, error);
   is_complete_ = true;
   parts_.submission->cancel();
+  parts_.reply->fail_stream(error);
   parts_.reply->finish_stream();
   return true;
 }
