@@ -69,10 +69,10 @@ int32_t bridge_tokenizer_from_gguf(const struct bridge_gguf_vocabulary* vocabula
                                    struct bridge_tokenizer** tokenizer);
 void bridge_tokenizer_free(struct bridge_tokenizer* tokenizer);
 
-// The sink gets the ids as native uint32_t.
+// The sink gets the ids as native uint32_t; the work stops soon after more than most_ids of them were found.
 int32_t bridge_tokenizer_encode(const struct bridge_tokenizer* tokenizer, struct bridge_bytes text, int32_t add_special,
                                 int32_t parse_special, const struct bridge_plain_range* plain, size_t plain_count,
-                                struct bridge_sink ids, struct bridge_sink error);
+                                size_t most_ids, struct bridge_sink ids, struct bridge_sink error);
 int32_t bridge_tokenizer_decode(const struct bridge_tokenizer* tokenizer, const uint32_t* ids, size_t count,
                                 int32_t skip_special, struct bridge_sink text, struct bridge_sink error);
 

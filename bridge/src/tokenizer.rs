@@ -116,7 +116,7 @@ impl BridgeTokenizer {
             special,
         };
         // What the post-processor adds must lie in the vocabulary; encode() checks it again for every text.
-        catch(|| made.encode("", true, true, &[])).map_err(|failure| Failure::corrupt(failure.message))?;
+        catch(|| made.encode("", true, true, &[], usize::MAX)).map_err(|failure| Failure::corrupt(failure.message))?;
         Ok(made)
     }
 
@@ -142,7 +142,15 @@ impl BridgeTokenizer {
         self.strips_leading_space
     }
 
-    pub fn encode(&self, text: &str, add_special: bool, parse_special: bool, plain: Plain) -> Outcome<Vec<u32>> {
+    /// Stops soon after more than `most_ids` ids were found: who has no room for them need not pay for the rest.
+    pub fn encode(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+        plain: Plain,
+        most_ids: usize,
+    ) -> Outcome<Vec<u32>> {
         if text.len() > MAX_TEXT_BYTES {
             return Err(Failure::exhausted(format!(
                 "a text of {} bytes; at most {MAX_TEXT_BYTES} can be tokenized",
@@ -154,9 +162,9 @@ impl BridgeTokenizer {
         }
         let pieces = self.raw_tokens.split(text, parse_special, |range| touches(plain, range));
         let ids = if self.cuts_at_words {
-            self.encode_in_pieces(text, pieces, parse_special, plain)
+            self.encode_in_pieces(text, pieces, parse_special, plain, most_ids)
         } else {
-            self.encode_whole(text, pieces, parse_special, plain)
+            self.encode_whole(text, pieces, parse_special, plain, most_ids)
         }
         .and_then(|ids| self.framed(ids, add_special))
         .map_err(|error| Failure::corrupt(format!("the tokenizer cannot encode this text: {error}")))?;
@@ -176,10 +184,17 @@ impl BridgeTokenizer {
             .map_err(|error| Failure::corrupt(format!("the tokenizer cannot decode these ids: {error}")))
     }
 
-    fn encode_whole(&self, text: &str, pieces: Vec<Piece>, parse_special: bool, plain: Plain) -> tokenizers::Result<Vec<u32>> {
+    fn encode_whole(
+        &self,
+        text: &str,
+        pieces: Vec<Piece>,
+        parse_special: bool,
+        plain: Plain,
+        most_ids: usize,
+    ) -> tokenizers::Result<Vec<u32>> {
         let mut string = PreTokenizedString::from(text);
         string.split(|_, whole| cut(&whole, &pieces))?;
-        self.run(string, 0, parse_special, plain)
+        self.run(string, 0, parse_special, plain, most_ids)
     }
 
     /// As encode_whole(), but with the memory of one piece.
@@ -189,17 +204,22 @@ impl BridgeTokenizer {
         pieces: Vec<Piece>,
         parse_special: bool,
         plain: Plain,
+        most_ids: usize,
     ) -> tokenizers::Result<Vec<u32>> {
         let mut ids = Vec::new();
         for piece in pieces {
+            if ids.len() > most_ids {
+                break;
+            }
             if let Some(id) = piece.token {
                 ids.push(id);
                 continue;
             }
             let mut begin = piece.range.start;
-            while begin < piece.range.end {
+            while begin < piece.range.end && ids.len() <= most_ids {
                 let end = begin + word_cut(&text[begin..piece.range.end]);
-                ids.extend(self.run(PreTokenizedString::from(&text[begin..end]), begin, parse_special, plain)?);
+                let string = PreTokenizedString::from(&text[begin..end]);
+                ids.extend(self.run(string, begin, parse_special, plain, most_ids - ids.len())?);
                 begin = end;
             }
         }
@@ -213,6 +233,7 @@ impl BridgeTokenizer {
         base: usize,
         parse_special: bool,
         plain: Plain,
+        most_ids: usize,
     ) -> tokenizers::Result<Vec<u32>> {
         string.split(|_, mut part| {
             if let Some(normalizer) = self.tokenizer.get_normalizer() {
@@ -236,6 +257,9 @@ impl BridgeTokenizer {
             match tokens {
                 Some(tokens) => ids.extend(tokens.iter().map(|token| token.id)),
                 None => ids.extend(model.tokenize(word)?.iter().map(|token| token.id)),
+            }
+            if ids.len() > most_ids {
+                break;
             }
         }
         Ok(ids)

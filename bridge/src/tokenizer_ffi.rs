@@ -104,13 +104,14 @@ pub unsafe extern "C" fn bridge_tokenizer_encode(
     parse_special: i32,
     plain: *const PlainRange,
     plain_count: usize,
+    most_ids: usize,
     ids: Sink,
     error: Sink,
 ) -> i32 {
     enter(error, || {
         let text = utf8(text, "the text")?;
         let plain = plain_ranges(slice(plain, plain_count), text.len())?;
-        let found = (*tokenizer).encode(text, add_special != 0, parse_special != 0, &plain)?;
+        let found = (*tokenizer).encode(text, add_special != 0, parse_special != 0, &plain, most_ids)?;
         let bytes: &[u8] = std::slice::from_raw_parts(found.as_ptr().cast(), std::mem::size_of_val(found.as_slice()));
         ids.write(bytes);
         Ok(())

@@ -9,16 +9,11 @@ namespace {
 using protocol::ApiError;
 
 // Ids that a caller gives are checked by the engine: a model may have more of them than its tokenizer.
-ApiResult<std::vector<std::int32_t>> ids_of(const text::Tokenizer& tokenizer, const protocol::Prompt& prompt,
+ApiResult<std::vector<std::int32_t>> ids_of(const Service& service, const protocol::Prompt& prompt,
                                             const protocol::CompletionRequest& request) {
   if (const auto* ids = std::get_if<std::vector<std::int32_t>>(&prompt)) return *ids;
-  auto ids = tokenizer.encode(std::get<std::string>(prompt),
-                              {.add_special = request.add_special_tokens, .parse_special = request.parse_special});
-  if (!ids) {
-    return std::unexpected(
-        ApiError({Code::kInvalidArgument, "the prompt cannot be tokenised: " + ids.error().message, "prompt"}));
-  }
-  return std::move(*ids);
+  return encode_prompt(service, std::get<std::string>(prompt),
+                       {.add_special = request.add_special_tokens, .parse_special = request.parse_special}, "prompt");
 }
 
 ApiResult<std::string> echo_of(const text::Tokenizer& tokenizer, const protocol::Prompt& prompt, bool skip_special) {
@@ -35,7 +30,9 @@ void serve_chat(Service& service, const Call& call) {
   auto chat = protocol::parse_chat_request(call.request.body);
   if (!chat) return call.reply->fail(chat.error());
   if (auto known = check_model(service, chat->parameters.model); !known) return call.reply->fail(known.error());
-  auto prompt = render_chat(service, *chat);
+  auto rendered = render_chat(service, *chat);
+  if (!rendered) return call.reply->fail(rendered.error());
+  auto prompt = encode_prompt(service, rendered->text, options_of(*rendered), "messages");
   if (!prompt) return call.reply->fail(prompt.error());
   GenerationCall generation;
   generation.kind = protocol::AnswerKind::kChat;
@@ -57,7 +54,7 @@ void serve_completion(Service& service, const Call& call) {
   generation.kind = protocol::AnswerKind::kCompletion;
   generation.is_echoed = request->echo;
   for (const protocol::Prompt& prompt : request->prompts) {
-    auto ids = ids_of(tokenizer, prompt, *request);
+    auto ids = ids_of(service, prompt, *request);
     if (!ids) return call.reply->fail(ids.error());
     generation.prompts.push_back(std::move(*ids));
     if (!request->echo) continue;

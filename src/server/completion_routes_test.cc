@@ -273,6 +273,26 @@ TEST_F(CompletionRoutes, PromptsLongerThanTheContextNameBothFigures) {
                "context_length_exceeded", "prompt");
 }
 
+// A text that cannot fit, whatever its tokens are, costs no worker's time: nobody tokenizes it. The longest token of
+// this tokenizer has 9 bytes.
+TEST_F(CompletionRoutes, T_E_PromptsThatCannotFitAreNotTokenized) {
+  start({}, 100);
+  EXPECT_THAT(expect_error(post("/v1/completions", completion(std::string(399, 'a'))), 400, "context_length_exceeded",
+                           "prompt"),
+              HasSubstr("the prompt has 400"));
+  for (const bool is_chat : {false, true}) {
+    const auto refusal = [&](std::size_t bytes) {
+      const std::string frame = "<|start|>user\n<|end|><|start|>assistant\n";
+      return is_chat ? expect_error(post("/v1/chat/completions", chat(std::string(bytes - frame.size(), 'a'))), 400,
+                                    "context_length_exceeded", "messages")
+                     : expect_error(post("/v1/completions", completion(std::string(bytes, 'a'))), 400,
+                                    "context_length_exceeded", "prompt");
+    };
+    EXPECT_THAT(refusal(901), testing::AllOf(HasSubstr("100 tokens"), HasSubstr("at least 101")));
+    EXPECT_THAT(refusal(900), testing::Not(HasSubstr("at least 101")));  // at the bound it is
+  }
+}
+
 TEST_F(CompletionRoutes, RefusalsNameTheParameter) {
   start();
   expect_error(post("/v1/chat/completions", chat("x", R"("tools":[{"type":"function"}])")), 400, "invalid_argument",

@@ -23,7 +23,7 @@ class FakeTokenizer final : public text::Tokenizer {
   Result<std::vector<text::TokenId>> encode(std::string_view text, const EncodeOptions& options) const override {
     std::vector<text::TokenId> ids;
     if (options.add_special) ids.push_back(kBos);
-    for (std::size_t i = 0; i < text.size(); ++i) {
+    for (std::size_t i = 0; i < text.size() && ids.size() <= options.most_ids; ++i) {
       const text::TokenId special = options.parse_special ? special_at(text, i, options.plain) : -1;
       ids.push_back(special >= 0 ? special : static_cast<unsigned char>(text[i]));
       if (special >= 0) i += token_bytes(special).size() - 1;

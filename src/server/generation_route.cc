@@ -6,13 +6,15 @@
 #include <limits>
 
 #include "server/answer.h"
-#include "text/chat_template.h"
 #include "text/grammar.h"
 
 namespace autoglm::server {
 namespace {
 
 using protocol::ApiError;
+
+// How far the tokens of a prompt that does not fit are counted: exactly while that is cheap.
+constexpr std::size_t kCountedContexts = 4;
 
 // A budget that ran out over a caller's own text is that caller's error: sending it again will not help.
 ApiError callers_fault(Error error, std::string where) {
@@ -35,6 +37,15 @@ ApiResult<std::shared_ptr<const text::Grammar>> compile_grammar(const Service& s
   return std::unexpected(callers_fault(std::move(error), format.pointer));
 }
 
+ApiError too_long(const generation::ModelCard& card, const std::string& tokens, const std::string& more,
+                  std::string where) {
+  return {{Code::kInvalidArgument,
+           "the context of this model is " + std::to_string(card.context_length) + " tokens, but the prompt has " +
+               tokens + more,
+           std::move(where)},
+          "context_length_exceeded"};
+}
+
 // Prompt and answer must fit together; both figures are told.
 ApiResult<void> check_context(const Service& service, const GenerationCall& generation) {
   const std::size_t context = service.generator.card().context_length;
@@ -44,11 +55,8 @@ ApiResult<void> check_context(const Service& service, const GenerationCall& gene
     if (prompt.size() <= context && answer <= context - prompt.size()) continue;
     const std::string asked =
         generation.parameters.max_tokens ? " and max_tokens asks for " + std::to_string(answer) + " more" : "";
-    return std::unexpected(ApiError({Code::kInvalidArgument,
-                                     "the context of this model is " + std::to_string(context) +
-                                         " tokens, but the prompt has " + std::to_string(prompt.size()) + asked,
-                                     generation.kind == protocol::AnswerKind::kChat ? "messages" : "prompt"},
-                                    "context_length_exceeded"));
+    return std::unexpected(too_long(service.generator.card(), std::to_string(prompt.size()), asked,
+                                    generation.kind == protocol::AnswerKind::kChat ? "messages" : "prompt"));
   }
   return {};
 }
@@ -144,7 +152,7 @@ ApiError refusal_of(Error error) {
 
 }  // namespace
 
-ApiResult<std::vector<std::int32_t>> render_chat(const Service& service, const protocol::ChatRequest& chat) {
+ApiResult<text::RenderedPrompt> render_chat(const Service& service, const protocol::ChatRequest& chat) {
   const generation::ModelCard& card = service.generator.card();
   if (card.chat_template == nullptr) {
     return std::unexpected(
@@ -157,9 +165,26 @@ ApiResult<std::vector<std::int32_t>> render_chat(const Service& service, const p
   inputs.special = service.special_tokens;
   auto prompt = card.chat_template->render(inputs);
   if (!prompt) return std::unexpected(callers_fault(std::move(prompt).error(), "messages"));
-  auto ids =
-      card.tokenizer->encode(prompt->text, {.add_special = false, .parse_special = true, .plain = prompt->plain});
-  if (!ids) return std::unexpected(callers_fault(std::move(ids).error(), "messages"));
+  return std::move(*prompt);
+}
+
+text::Tokenizer::EncodeOptions options_of(const text::RenderedPrompt& prompt) {
+  return {.add_special = false, .parse_special = true, .plain = prompt.plain};
+}
+
+ApiResult<std::vector<std::int32_t>> encode_prompt(const Service& service, std::string_view text,
+                                                   text::Tokenizer::EncodeOptions options, const std::string& where) {
+  const generation::ModelCard& card = service.generator.card();
+  const std::size_t widest = service.most_bytes_of_a_token;
+  const std::size_t least_tokens = widest == 0 ? 0 : (text.size() + widest - 1) / widest;
+  if (least_tokens > card.context_length)
+    return std::unexpected(too_long(card, "at least " + std::to_string(least_tokens), "", where));
+  options.most_ids = kCountedContexts * card.context_length;
+  auto ids = card.tokenizer->encode(text, options);
+  if (!ids) return std::unexpected(callers_fault(std::move(ids).error(), where));
+  if (ids->size() > options.most_ids) {
+    return std::unexpected(too_long(card, "at least " + std::to_string(ids->size()), "", where));
+  }
   return std::move(*ids);
 }
 

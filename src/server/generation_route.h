@@ -9,6 +9,7 @@
 #include "protocol/openai_request.h"
 #include "protocol/openai_response.h"
 #include "server/service.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace autoglm::server {
@@ -16,8 +17,16 @@ namespace autoglm::server {
 template <typename T>
 using ApiResult = std::expected<T, protocol::ApiError>;
 
-/// A rendered chat in token ids. Errors: kInvalidArgument (no template, the template's own refusal, too much text).
-ApiResult<std::vector<std::int32_t>> render_chat(const Service& service, const protocol::ChatRequest& chat);
+/// The text of a chat. Errors: kInvalidArgument (no template, the template's own refusal, too much text).
+ApiResult<text::RenderedPrompt> render_chat(const Service& service, const protocol::ChatRequest& chat);
+
+/// Token ids of a prompt to be answered; `where` is the parameter that it came with. Errors: kInvalidArgument (too much
+/// text), and context_length_exceeded for a text that is too long to fit whatever its tokens are: it is not tokenized,
+/// for the workers are there for all.
+ApiResult<std::vector<std::int32_t>> encode_prompt(const Service& service, std::string_view text,
+                                                   text::Tokenizer::EncodeOptions options, const std::string& where);
+/// How a rendered chat is tokenized: what its callers wrote never becomes a control token.
+text::Tokenizer::EncodeOptions options_of(const text::RenderedPrompt& prompt);
 
 // Everything that the two routes hand over.
 struct GenerationCall {

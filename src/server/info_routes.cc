@@ -25,10 +25,16 @@ ApiError unknown_model(std::string_view name) {
 }
 
 ApiResult<std::vector<std::int32_t>> tokens_of(const Service& service, const protocol::TokenizeRequest& request) {
-  if (const auto* chat = std::get_if<protocol::ChatRequest>(&request.input)) return render_chat(service, *chat);
-  auto ids = service.generator.card().tokenizer->encode(
-      std::get<std::string>(request.input),
-      {.add_special = request.add_special_tokens, .parse_special = request.parse_special});
+  const text::Tokenizer& tokenizer = *service.generator.card().tokenizer;
+  if (const auto* chat = std::get_if<protocol::ChatRequest>(&request.input)) {
+    auto prompt = render_chat(service, *chat);
+    if (!prompt) return std::unexpected(prompt.error());
+    auto ids = tokenizer.encode(prompt->text, options_of(*prompt));
+    if (!ids) return std::unexpected(ApiError({Code::kInvalidArgument, ids.error().message, "messages"}));
+    return std::move(*ids);
+  }
+  auto ids = tokenizer.encode(std::get<std::string>(request.input),
+                              {.add_special = request.add_special_tokens, .parse_special = request.parse_special});
   if (!ids) return std::unexpected(ApiError({Code::kInvalidArgument, ids.error().message, "prompt"}));
   return std::move(*ids);
 }

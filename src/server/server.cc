@@ -97,6 +97,7 @@ class ApiServer final : public Server, public net::HttpService {
   std::uint16_t port() const override { return port_; }
   void drain() override;
 
+                 text::most_bytes_of_a_token(*generator.card().tokenizer),
   std::optional<HttpResponse> refuse(const HttpRequest& head) override;
   void serve(HttpRequest request, std::shared_ptr<net::Exchange> exchange) override;
   HttpResponse explain(const HttpFault& fault) override;

@@ -54,7 +54,7 @@ class BridgeTokenizer final : public Tokenizer {
     const auto* plain = reinterpret_cast<const bridge_plain_range*>(options.plain.data());
     TRY(call_bridge([&](bridge_sink error) {
       return bridge_tokenizer_encode(handle_.get(), bytes_of(text), options.add_special, options.parse_special, plain,
-                                     options.plain.size(), sink_into(ids), error);
+                                     options.plain.size(), options.most_ids, sink_into(ids), error);
     }));
     return ids;
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -54,6 +55,8 @@ class Tokenizer {
     bool add_special = false;                // bos / eos as the post-processor says
     bool parse_special = false;              // special-token text becomes the token, but never inside `plain`
     std::span<const PlainRange> plain = {};  // rising, disjoint; only read with parse_special
+    // Where a text falls into words (SentencePiece takes it whole), the work stops soon after more ids than these.
+    std::size_t most_ids = std::numeric_limits<std::size_t>::max();
   };
   /// Token ids of UTF-8 `text`. Errors: kInvalidArgument (not UTF-8), kExhausted (too long).
   virtual Result<std::vector<TokenId>> encode(std::string_view text, const EncodeOptions& options) const = 0;
@@ -80,6 +83,10 @@ class Tokenizer {
 
 /// The spellings of all control tokens, for ChatTemplate::Inputs::special. Build once per model.
 std::vector<std::string> control_spellings(const Tokenizer& tokenizer);
+
+/// The most bytes of a text that one token can stand for, so that a text of more than N times as many has more than N
+/// tokens; 0 where no such number is known (a tokenizer that drops or fuses parts of a text). Build once per model.
+std::size_t most_bytes_of_a_token(const Tokenizer& tokenizer);
 
 // Text of a growing token sequence, piece by piece: never shows part of a UTF-8 character, never takes text back.
 class StreamDecoder final {

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -102,6 +103,54 @@ TEST_P(HostileText, T_B3_IsBoundedInLength) {
   EXPECT_TRUE(tokenizer->encode(std::string(kMaxWhiteRun, ' '), {}));
   EXPECT_EQ(tokenizer->encode(std::string(kMaxWhiteRun + 1, ' '), {}).error().code, Code::kExhausted);
   EXPECT_EQ(tokenizer->encode(std::string(16u << 20, ' '), {}).error().code, Code::kExhausted);
+}
+
+// Who has room for some ids only does not pay for the rest, of a text without a place to cut it as of any other.
+TEST_P(HostileText, T_E_StopsSoonAfterEnoughIds) {
+  const auto tokenizer = tokenizer_of(GetParam());
+  ASSERT_NE(tokenizer, nullptr);
+  for (const std::string_view unit : {"<|im_end|>", "word and word ", "7,"}) {
+    const std::string text = repeated(unit, kHostileBytes);
+    const auto all = tokenizer->encode(text, {.parse_special = true}).value();
+    for (const std::size_t most : {std::size_t{0}, std::size_t{1}, std::size_t{1000}}) {
+      const auto some = tokenizer->encode(text, {.parse_special = true, .most_ids = most}).value();
+      EXPECT_GT(some.size(), most) << unit;
+      if (GetParam().starts_with("bpe_")) EXPECT_LE(some.size(), most + 20) << unit;  // SentencePiece has no words
+      EXPECT_TRUE(std::equal(some.begin(), some.end(), all.begin())) << unit;
+    }
+    EXPECT_EQ(tokenizer->encode(text, {.parse_special = true, .most_ids = all.size()}).value(), all) << unit;
+  }
+}
+
+// The bound on what a token stands for holds, above all where few tokens stand for much.
+TEST_P(HostileText, T_E_NoTokenStandsForMoreThanItsBound) {
+  const auto tokenizer = tokenizer_of(GetParam());
+  ASSERT_NE(tokenizer, nullptr);
+  const std::size_t widest = most_bytes_of_a_token(*tokenizer);
+  ASSERT_GT(widest, 0u);
+  std::string longest;
+  for (std::size_t id = 0; id < tokenizer->vocab(); ++id) {
+    const std::string_view bytes = tokenizer->token_bytes(static_cast<TokenId>(id));
+    if (bytes.size() > longest.size()) longest = bytes;
+  }
+  for (const std::string_view unit :
+       {std::string_view(longest), std::string_view(" "), std::string_view("\n"), std::string_view("e\u0301"),
+        std::string_view("\u03b9\u0308\u0301"), std::string_view("\u1112\u1161\u11ab"), std::string_view("\u2603")}) {
+    const std::string text = repeated(unit, kHostileBytes);
+    const auto ids = tokenizer->encode(text, {.parse_special = true}).value();
+    EXPECT_GE(ids.size() * widest, text.size()) << unit;
+  }
+}
+
+// A vocabulary that takes a run of unknown characters for one token has no bound.
+TEST(TokenizerBounds, AVocabularyWithoutAllBytesHasNoWidestToken) {
+  base::Budget budget;
+  const auto tokenizer = Tokenizer::from_json(
+      R"({"model":{"type":"BPE","unk_token":"?","fuse_unk":true,"vocab":{"?":0,"a":1},"merges":[]}})", "", budget);
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  EXPECT_EQ((*tokenizer)->encode(std::string(1000, 'b'), {}).value().size(), 1u);
+  EXPECT_EQ(most_bytes_of_a_token(**tokenizer), 0u);
+  EXPECT_EQ(most_bytes_of_a_token(*Tokenizer::ids_only(10)), 0u);
 }
 
 TEST_P(HostileText, OfRandomCharactersComesBack) {
