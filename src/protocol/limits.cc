@@ -24,6 +24,7 @@ std::span<const Limit> all_limits() {
       {"response_format.json_schema.schema", kMaxSchemaBytes},
       {"chat_template_kwargs", kMaxTemplateFields},
       {"text of one prompt or message", kMaxTextBytes},
+      {"white space in a row in a text", kMaxWhiteRun},
       {"depth of the body", kMaxJsonDepth},
       {"values in the body", kMaxJsonValues},
       {"temperature", kMaxTemperature},

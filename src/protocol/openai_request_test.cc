@@ -324,8 +324,17 @@ TEST(Limits, OfPromptsAndProductsHoldExactly) {
 
 TEST(Limits, OfTheBodyHold) {
   EXPECT_EQ(refusal(parse_chat_request(std::string(1'000'000, '['))), "body");
-  EXPECT_EQ(refusal(parse_chat_request("{\"a\":" + std::string(100, '[') + std::string(100, ']') + "}")), "body");
-  EXPECT_EQ(refusal(parse_chat_request(chat("\"x\":" + repeated(kMaxJsonValues, "1")))), "body");
+  const auto nested = [](std::size_t depth) {  // the body and the object are two levels of it
+    return chat_refusal(R"("chat_template_kwargs":{"a":)" + std::string(depth - 2, '[') + std::string(depth - 2, ']') +
+                        "}");
+  };
+  EXPECT_EQ(nested(kMaxJsonDepth), "");
+  EXPECT_EQ(nested(kMaxJsonDepth + 1), "body");
+  const auto values = [](std::size_t n) {  // the body and its other members, the object and the list are eight
+    return chat_refusal(R"("chat_template_kwargs":{"a":)" + repeated(n - 8, "1") + "}");
+  };
+  EXPECT_EQ(values(kMaxJsonValues), "");
+  EXPECT_EQ(values(kMaxJsonValues + 1), "body");
   EXPECT_EQ(refusal(parse_chat_request(R"({"model":"m","model":"m"})")), "body");
   for (const char* body :
        {"", "null", "[]", "1", "\"a\"", "{", "{}x", "\xff", "{\"a\":NaN}", "{\"a\":Infinity}", "{\"\\ud800\":1}"}) {

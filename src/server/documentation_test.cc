@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <regex>
 #include <set>
 
@@ -16,6 +17,7 @@
 #include "protocol/openai_request.h"
 #include "server/routes.h"
 #include "telemetry/metrics.h"
+#include "text/tokenizer.h"
 
 namespace autoglm::server {
 namespace {
@@ -109,6 +111,26 @@ TEST(Limits, OfTheWireAreThoseOfTheEngine) {
   EXPECT_EQ(protocol::kMaxStopBytes, generation::kMaxStopStringBytes);
   EXPECT_EQ(protocol::kMaxStopTokens, generation::kMaxStopTokens);
   EXPECT_EQ(protocol::kMaxTopLogprobs, generation::kMaxTopLogprobs);
+}
+
+// Those of texts are the tokenizer's, which knows nothing of requests.
+TEST(Limits, OfTextsAreThoseOfTheTokenizer) {
+  std::ifstream file(std::string(TESTDATA_DIR) + "/golden/tokenizers/bpe_llama3/tokenizer.json");
+  const std::string json{std::istreambuf_iterator<char>(file), {}};
+  base::Budget budget;
+  const auto tokenizer = text::Tokenizer::from_json(json, "", budget);
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  const auto code_of = [&](const std::string& text) {
+    const auto ids = (*tokenizer)->encode(text, {.most_ids = 1});
+    return ids ? std::nullopt : std::optional(ids.error().code);
+  };
+  std::string words;
+  while (words.size() < protocol::kMaxTextBytes) words += "word ";
+  words.resize(protocol::kMaxTextBytes, '.');
+  EXPECT_EQ(code_of(words), std::nullopt);
+  EXPECT_EQ(code_of(words + "."), Code::kExhausted);
+  EXPECT_EQ(code_of(std::string(protocol::kMaxWhiteRun, ' ')), std::nullopt);
+  EXPECT_EQ(code_of(std::string(protocol::kMaxWhiteRun + 1, ' ')), Code::kExhausted);
 }
 
 }  // namespace
