@@ -71,12 +71,11 @@ class Engine final : public generation::Generator {
   Engine(EngineModel model, const EngineOptions& options, std::size_t block_count, const base::Clock& clock,
          telemetry::Registry& metrics)
       : model_(std::move(model)),
-        capacity_(options.queue_capacity + options.max_batch_size),
         bounds_{model_.network->vocab(), model_.card.context_length, block_count * kBlockTokens},
         clock_(clock),
         registry_(metrics),
         metrics_(metrics),
-        inbox_(capacity_ + 1, base::WhenFull::kRefuse),
+        inbox_(model_.card.max_in_flight + 1, base::WhenFull::kRefuse),
         loop_(*model_.network, loop_options(model_, options, block_count), clock, metrics_, &masks_),
         thread_([this] { serve(); }) {
     metrics_.queue_capacity.set(static_cast<double>(options.queue_capacity));
@@ -118,7 +117,6 @@ class Engine final : public generation::Generator {
   void wake();
 
   EngineModel model_;
-  const std::size_t capacity_;  // requests in flight
   const generation::RequestBounds bounds_;
   const base::Clock& clock_;
   telemetry::Registry& registry_;
@@ -143,10 +141,10 @@ class Engine final : public generation::Generator {
 Result<Ticket> Engine::try_submit(generation::Request request, std::shared_ptr<generation::Sink> sink) {
   if (!is_ready()) return fail(Code::kUnavailable, "the engine is shutting down and takes no new requests");
   TRY(generation::validate(request, bounds_));
-  if (in_flight_.fetch_add(1) >= capacity_) {
+  if (in_flight_.fetch_add(1) >= model_.card.max_in_flight) {
     --in_flight_;
     return fail(Code::kExhausted,
-                fmt::format("{} requests are running or waiting already; try again later", capacity_));
+                fmt::format("{} requests are running or waiting already; try again later", model_.card.max_in_flight));
   }
   Result<std::unique_ptr<Sequence>> made = make_sequence(std::move(request), std::move(sink));
   if (!made) {
@@ -247,6 +245,7 @@ Result<std::unique_ptr<generation::Generator>> start_engine(EngineModel model, c
   }
   model.card.context_length = options.context_length > 0 ? options.context_length : longest;
   model.card.max_batch_size = options.max_batch_size;
+  model.card.max_in_flight = options.max_batch_size + options.queue_capacity;
   const std::size_t block_bytes = model.network->kv_bytes_per_block();
   const std::size_t bytes = options.kv_bytes > 0 ? options.kv_bytes : default_kv_bytes(*model.network, options);
   // More blocks than the batch can ever fill are not reserved.

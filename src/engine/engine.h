@@ -29,7 +29,7 @@ struct EngineOptions {
 // What an engine runs. The scripted model fills the same fields.
 struct EngineModel {
   std::unique_ptr<model::LanguageModel> network;
-  generation::ModelCard card;  // context_length and max_batch_size are filled in by the engine
+  generation::ModelCard card;  // its bounds are filled in by the engine
   std::vector<model::TokenId> eos;
   bool is_scripted = false;  // a grammar that forbids the script's next token ends the request with kInternal
 };

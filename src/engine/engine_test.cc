@@ -84,6 +84,7 @@ TEST_F(EngineTest, FillsInTheCard) {
   start(options);
   EXPECT_EQ(engine_->card().context_length, 100u);
   EXPECT_EQ(engine_->card().max_batch_size, 4u);
+  EXPECT_EQ(engine_->card().max_in_flight, 4u + 256);
   EXPECT_EQ(engine_->card().kv_tokens, 4u * 128) << "four contexts of 100 tokens, in blocks of 32";
   EXPECT_EQ(engine_->card().kv_bytes, 4u * 128 * sizeof(std::int32_t));
   EXPECT_TRUE(engine_->is_ready());

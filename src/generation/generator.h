@@ -21,8 +21,9 @@ struct ModelCard {
   std::int64_t created_unix_seconds = 0;
   std::size_t context_length = 0;  // tokens, prompt and answer together
   std::size_t max_batch_size = 0;
-  std::size_t kv_bytes = 0;   // KV memory reserved at start
-  std::size_t kv_tokens = 0;  // tokens that it holds
+  std::size_t max_in_flight = 0;  // sequences that run and wait together; more are kExhausted
+  std::size_t kv_bytes = 0;       // KV memory reserved at start
+  std::size_t kv_tokens = 0;      // tokens that it holds
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // null = a base model without one
 };

@@ -309,6 +309,22 @@ TEST_F(CompletionRoutes, RefusalsNameTheParameter) {
   expect_error(post("/v1/chat/completions", chat("x")), 400, "invalid_argument", "messages");
 }
 
+// Trying again would not help: more than ever fit at once.
+TEST_F(CompletionRoutes, MoreThanTheQueueHoldsIsRefusedForGood) {
+  start();
+  generator_->card_for_test().max_in_flight = 3;
+  const std::string message =
+      expect_error(post("/v1/chat/completions", chat("x", R"("n":4)")), 400, "invalid_argument", "n");
+  EXPECT_THAT(message, testing::AllOf(HasSubstr("4"), HasSubstr("3")));
+  const auto prompts = [](int n) {
+    return R"({"model":"fake-model","n":)" + std::to_string(n) + R"(,"prompt":["a","b")";
+  };
+  expect_error(post("/v1/completions", prompts(1) + R"(,"c","d"]})"), 400, "invalid_argument", "prompt");
+  expect_error(post("/v1/completions", prompts(2) + "]}"), 400, "invalid_argument", "n");
+  EXPECT_TRUE(generator_->submitted().empty());
+  EXPECT_EQ(post("/v1/completions", prompts(1) + R"(,"c"]})").status, 200);
+}
+
 TEST_F(CompletionRoutes, FullQueueIsTooManyRequests) {
   start();
   generator_->set_capacity(1);

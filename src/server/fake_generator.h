@@ -98,6 +98,7 @@ class FakeGenerator final : public generation::Generator {
     card_.created_unix_seconds = 1'700'000'000;
     card_.context_length = context_length;
     card_.max_batch_size = 4;
+    card_.max_in_flight = 64;
     card_.tokenizer = std::make_shared<FakeTokenizer>();
     card_.chat_template = std::make_shared<FakeTemplate>();
     thread_ = std::thread([this] { run(); });

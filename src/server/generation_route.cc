@@ -61,6 +61,18 @@ ApiResult<void> check_context(const Service& service, const GenerationCall& gene
   return {};
 }
 
+// Sequences that never fit together are refused for good; those that do not fit now are told to come again.
+ApiResult<void> check_sequences(const Service& service, const GenerationCall& generation) {
+  const std::size_t n = generation.parameters.n;
+  const std::size_t prompts = generation.prompts.size();
+  const std::size_t most = service.generator.card().max_in_flight;
+  if (n * prompts <= most) return {};
+  return std::unexpected(Error{Code::kInvalidArgument,
+                               "n times the prompts is " + std::to_string(n * prompts) +
+                                   ", but this server takes at most " + std::to_string(most) + " sequences at once",
+                               n > 1 ? "n" : "prompt"});
+}
+
 // What one request may be answered with is bounded. Who did not say how long an answer may be gets one that keeps the
 // bound.
 ApiResult<void> bound_answer(const Service& service, GenerationCall& generation) {
@@ -189,6 +201,7 @@ ApiResult<std::vector<std::int32_t>> encode_prompt(const Service& service, std::
 }
 
 void generate_answer(Service& service, const Call& call, GenerationCall generation) {
+  if (auto good = check_sequences(service, generation); !good) return call.reply->fail(good.error());
   if (auto good = check_context(service, generation); !good) return call.reply->fail(good.error());
   if (auto good = bound_answer(service, generation); !good) return call.reply->fail(good.error());
   auto grammar = compile_grammar(service, generation.parameters.response_format);
