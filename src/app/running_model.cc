@@ -53,6 +53,13 @@ Result<Opened> open_checkpoint(const ModelChoice& choice, const EngineFlags& fla
   return opened;
 }
 
+// An option of the engine that is refused is a flag that was used wrongly.
+template <typename T>
+Result<T> as_flag(Result<T> made) {
+  if (!made && made.error().where == "context_length") made.error().where = "--context-length";
+  return made;
+}
+
 std::string describe(const Opened& opened, const EngineFlags& flags, const generation::ModelCard& card) {
   const int threads = chosen_threads(flags.threads);
   return fmt::format(
@@ -134,13 +141,15 @@ Result<RunningModel> start_model(CLI::App& verb, EngineFlags& flags) {
   const ModelChoice choice = TRY(choose_model(flags.model, flags.may_pull));
   if (is_terminal(STDERR_FILENO))
     fmt::print(stderr, "{}", dim(fmt::format("loading {} ...\n", choice.name), STDERR_FILENO));
-  Opened opened = TRY(choice.kind == ModelKind::kScript ? open_script(choice) : open_checkpoint(choice, flags));
+  Opened opened =
+      TRY(as_flag(choice.kind == ModelKind::kScript ? open_script(choice) : open_checkpoint(choice, flags)));
   RunningModel running;
   running.clock = std::make_unique<base::SystemClock>();
   running.metrics = std::make_unique<telemetry::Registry>();
   opened.model.card.name = choice.name;
   opened.model.card.created_unix_seconds = running.clock->unix_seconds();
-  running.generator = TRY(engine::start_engine(std::move(opened.model), options, *running.clock, *running.metrics));
+  running.generator =
+      TRY(as_flag(engine::start_engine(std::move(opened.model), options, *running.clock, *running.metrics)));
   running.summary = describe(opened, flags, running.generator->card());
   return running;
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "base/check.h"
@@ -44,6 +45,12 @@ std::size_t taken_prepared(std::size_t rows, std::size_t columns) {
          taken(elements * 2);
 }
 
+// Where every layer stretches its positions, the checkpoint's own figure is that before the stretching.
+std::size_t longest_context(const ModelConfig& config) {
+  const double stretched = config.ropes.size() == 1 ? config.ropes.front().linear_factor : 1;
+  return static_cast<std::size_t>(static_cast<double>(config.context_length) * std::max(stretched, 1.0));
+}
+
 }  // namespace
 
 Transformer::Transformer(Checkpoint checkpoint, Description description, const LoadOptions& options)
@@ -56,6 +63,13 @@ Transformer::Transformer(Checkpoint checkpoint, Description description, const L
 Result<std::unique_ptr<Transformer>> Transformer::make(Checkpoint checkpoint, Description description,
                                                        const LoadOptions& options) {
   if (options.context_length != 0) {
+    const std::size_t longest = longest_context(description.config);
+    if (options.context_length > longest) {
+      return fail(Code::kInvalidArgument,
+                  "a context of " + std::to_string(options.context_length) + " tokens, but the model was made for " +
+                      std::to_string(longest),
+                  "context_length");
+    }
     description.config.context_length = TRY(in_range(options.context_length, ranges::kContext));
   }
   const TensorNames* const names = description.names;

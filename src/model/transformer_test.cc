@@ -189,6 +189,16 @@ TEST(Transformer, ProgressEndsAtTheWhole) {
   EXPECT_EQ(calls, 3u * 7 + 1);
 }
 
+TEST(TransformerContext, OfMoreThanTheModelsOwnIsRefusedWithBothFigures) {
+  EXPECT_EQ((*load_network(golden("tiny/qwen2"), {.context_length = 1024}))->context_length(), 1024u);
+  const auto network = load_network(golden("tiny/qwen2"), {.context_length = 1025});
+  ASSERT_FALSE(network);
+  EXPECT_EQ(network.error().code, Code::kInvalidArgument);
+  EXPECT_EQ(network.error().where, "context_length");
+  for (const char* figure : {"1024", "1025"})
+    EXPECT_NE(network.error().message.find(figure), std::string::npos) << network.error().message;
+}
+
 // A GGUF llama of one layer, with one tensor left out, changed or added.
 class BrokenModel : public testing::Test {
  protected:
@@ -201,7 +211,8 @@ class BrokenModel : public testing::Test {
         .number("llama.block_count", 1)
         .number("llama.attention.head_count", 2)
         .number("llama.feed_forward_length", 64)
-        .real("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+        .real("llama.attention.layer_norm_rms_epsilon", 1e-5f)
+        .real("llama.rope.scale_linear", rope_factor_);
     const std::pair<const char*, std::vector<std::uint64_t>> tensors[] = {
         {"token_embd.weight", {32, 40}},   {"output_norm.weight", {32}},           {"blk.0.attn_norm.weight", {32}},
         {"blk.0.ffn_norm.weight", {32}},   {"blk.0.attn_q.weight", {32, 32}},      {"blk.0.attn_k.weight", {32, 32}},
@@ -225,7 +236,7 @@ class BrokenModel : public testing::Test {
     EXPECT_NE(file, nullptr);
     EXPECT_EQ(std::fwrite(bytes.data(), 1, bytes.size(), file), bytes.size());
     std::fclose(file);
-    auto network = load_network(path, {});
+    auto network = load_network(path, options_);
     std::filesystem::remove(path);
     return network;
   }
@@ -237,9 +248,24 @@ class BrokenModel : public testing::Test {
     EXPECT_EQ(network.error().code, code) << network.error().message;
     EXPECT_NE(network.error().message.find(changed), std::string::npos) << network.error().message;
   }
+
+  float rope_factor_ = 1;
+  LoadOptions options_;
 };
 
 TEST_F(BrokenModel, TheWholeOneLoads) { EXPECT_TRUE(load_with("", {}, 0)); }
+
+// A linear factor in the file says that its 64 positions may be stretched to four times as many.
+TEST_F(BrokenModel, AStretchedContextMayBeAsLongAsItsFactorSays) {
+  rope_factor_ = 4;
+  options_.context_length = 256;
+  EXPECT_TRUE(load_with("", {}, 0));
+  options_.context_length = 257;
+  EXPECT_EQ(load_with("", {}, 0).error().code, Code::kInvalidArgument);
+  rope_factor_ = 1;
+  options_.context_length = 65;
+  EXPECT_EQ(load_with("", {}, 0).error().code, Code::kInvalidArgument);
+}
 
 TEST_F(BrokenModel, AMissingTensorIsNamed) { expect_refusal("blk.0.ffn_up.weight", {}, 0, Code::kCorrupt); }
 
