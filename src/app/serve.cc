@@ -2,22 +2,20 @@
 // openautoglm serve: the OpenAI API over HTTP, until a signal drains it; with --chat also a chat on this terminal, in
 // the same process, so that the weights are in memory once.
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "app/chat.h"
 #include "app/interrupt.h"
+#include "app/key_file.h"
 #include "app/running_model.h"
 #include "app/sampling_flags.h"
 #include "app/terminal.h"
-#include "app/text_file.h"
 #include "app/verb.h"
 #include "base/log.h"
 #include "server/server.h"
@@ -36,24 +34,6 @@ struct ServeFlags {
   int drain_seconds = 30;
   bool chats = false;
 };
-
-// One key a line; blank lines and lines that start with '#' do not count.
-Result<std::vector<std::string>> read_keys(const std::string& path) {
-  std::istringstream file(TRY(read_text_file(path, "the key file", "--api-key-file")));
-  struct stat facts{};
-  if (stat(path.c_str(), &facts) == 0 && (facts.st_mode & 077) != 0) {
-    LOG_WARN("{} can be read by other users; `chmod 600` keeps the keys secret", base::printable(path));
-  }
-  std::vector<std::string> keys;
-  for (std::string line; std::getline(file, line);) {
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t')) line.pop_back();
-    if (!line.empty() && line.front() != '#') keys.push_back(line);
-  }
-  if (keys.empty())
-    return fail(Code::kInvalidArgument, fmt::format("the key file {} holds no key", base::printable(path)),
-                "--api-key-file");
-  return keys;
-}
 
 std::string base_url(const ServeFlags& flags, std::uint16_t port) {
   const bool is_v6 = flags.host.find(':') != std::string::npos;
@@ -119,7 +99,9 @@ void add_serve(CLI::App& app) {
   verb->add_option("--port", flags->port, "Port to bind; 0 = any free one, printed")
       ->check(CLI::Range(0, 65535))
       ->capture_default_str();
-  verb->add_option("--api-key-file", flags->api_key_file, "File of accepted API keys, one a line")->type_name("FILE");
+  verb->add_option("--api-key-file", flags->api_key_file,
+                   "File of accepted API keys, one a line; lines that start with # are comments")
+      ->type_name("FILE");
   verb->add_option("--allow-origin", flags->origins, "Browser origin that may call the API; may come several times")
       ->type_name("ORIGIN");
   verb->add_option("--allow-host", flags->hosts,

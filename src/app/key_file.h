@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// The file of API keys that `serve --api-key-file` names. Main thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace autoglm::app {
+
+/// One key a line, of visible ASCII characters; white space around it, blank lines and lines that start with '#' do not
+/// count. Errors: kInvalidArgument, with NAME:LINE where a line is no key, and for a file without keys.
+Result<std::vector<std::string>> parse_keys(std::string_view text, std::string_view name);
+
+/// The keys of a file; warns when others may read it. Errors: also kNotFound.
+Result<std::vector<std::string>> read_keys(const std::string& path);
+
+}  // namespace autoglm::app
