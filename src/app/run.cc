@@ -28,7 +28,8 @@ struct RunFlags {
 Status run_chat(CLI::App& verb, RunFlags& flags) {
   // Stdin is read as the conversation only after the model was chosen, so that the offer to pull can ask.
   flags.engine.max_batch_size = 1;
-  const RunningModel running = TRY(start_model(verb, flags.engine));
+  TRY(read_settings(verb, flags.engine));
+  const RunningModel running = TRY(start_model(flags.engine));
   TRY(check_can_chat(running.generator->card()));
   Interrupts interrupts;
   const bool is_person = is_terminal(STDIN_FILENO) && flags.prompt.empty();
@@ -60,7 +61,7 @@ void add_run(CLI::App& app) {
   auto* verb = app.add_subcommand("run", "Chat with a model here; a piped stdin is one prompt");
   auto flags = std::make_shared<RunFlags>();
   add_engine_flags(*verb, flags->engine, false);
-  add_sampling_flags(*verb, flags->sampling);
+  add_sampling_flags(*verb, flags->sampling, "Options");
   verb->add_option("--prompt", flags->prompt, "Answer this once and exit")->type_name("TEXT");
   set_action(*verb, [verb, flags] { return run_chat(*verb, *flags); });
 }

@@ -124,11 +124,15 @@ void add_engine_flags(CLI::App& verb, EngineFlags& flags, bool batch) {
       ->type_name("FILE");
 }
 
-Result<RunningModel> start_model(CLI::App& verb, EngineFlags& flags) {
+Status read_settings(CLI::App& verb, EngineFlags& flags) {
   if (!flags.config.empty()) TRY(apply_settings_file(verb, flags.config));
   if (auto level = base::set_log_level(flags.log_level); !level) {
     return fail(Code::kInvalidArgument, level.error().message, "--log-level");
   }
+  return {};
+}
+
+Result<RunningModel> start_model(const EngineFlags& flags) {
   engine::EngineOptions options;
   options.kv_bytes = flags.kv_memory.empty() ? 0 : TRY(parse_bytes(flags.kv_memory));
   options.context_length = flags.context_length;

@@ -44,8 +44,12 @@ struct RunningModel {
   std::string summary;                               // several lines for people
 };
 
-/// Reads the settings file, chooses (and pulls) the model, loads it and starts its engine.
-Result<RunningModel> start_model(CLI::App& verb, EngineFlags& flags);
+/// Gives the flags what the settings file says, and the log its level. First of all: what is asked of the flags counts
+/// only after it.
+Status read_settings(CLI::App& verb, EngineFlags& flags);
+
+/// Chooses (and pulls) the model, loads it and starts its engine.
+Result<RunningModel> start_model(const EngineFlags& flags);
 
 /// Instruction set and thread count that the flags ask for.
 ///   Errors   kInvalidArgument, kUnavailable (this processor lacks it)

@@ -3,7 +3,8 @@
 
 namespace autoglm::app {
 
-void add_sampling_flags(CLI::App& verb, SamplingFlags& flags) {
+void add_sampling_flags(CLI::App& verb, SamplingFlags& flags, const std::string& group) {
+  verb.option_defaults()->group(group);
   verb.add_option("--system", flags.system, "The system prompt")->type_name("TEXT");
   verb.add_option("--temperature", flags.temperature, "0 = always the most likely token")
       ->check(CLI::Range(0.0, 2.0))
@@ -31,6 +32,7 @@ void add_sampling_flags(CLI::App& verb, SamplingFlags& flags) {
 ChatOptions chat_options(const SamplingFlags& flags) {
   ChatOptions options;
   options.system = flags.system;
+  verb.option_defaults()->group("Options");
   options.max_tokens = flags.max_tokens;
   options.sampling.temperature = flags.temperature;
   options.sampling.top_p = flags.top_p;

@@ -23,7 +23,8 @@ struct SamplingFlags {
   std::size_t max_tokens = 0;
 };
 
-void add_sampling_flags(CLI::App& verb, SamplingFlags& flags);
+/// `group` is the heading that they stand under in --help.
+void add_sampling_flags(CLI::App& verb, SamplingFlags& flags, const std::string& group);
 ChatOptions chat_options(const SamplingFlags& flags);
 
 }  // namespace autoglm::app

@@ -17,11 +17,12 @@
 #include "app/sampling_flags.h"
 #include "app/terminal.h"
 #include "app/verb.h"
-#include "base/log.h"
 #include "server/server.h"
 
 namespace autoglm::app {
 namespace {
+
+constexpr const char* kChatGroup = "Of the chat on this terminal, with --chat only";
 
 struct ServeFlags {
   EngineFlags engine;
@@ -45,7 +46,7 @@ std::pair<const char*, std::string> example_call(const generation::ModelCard& ca
   const std::string model = fmt::format("{{\"model\":\"{}\",", card.name);
   if (!card.tokenizer->has_text()) return {"completions", model + R"("prompt":[1,2,3],"return_token_ids":true})"};
   if (card.chat_template == nullptr) return {"completions", model + R"("prompt":"Once upon a time"})"};
-  return {"chat/completions", model + R"("messages":[{"role":"user","content":"Hello!"}]})"};
+  return {"chat/completions", model + R"("messages":[{"role":"user","content":"Why is the sky blue?"}]})"};
 }
 
 void print_summary(const RunningModel& running, const ServeFlags& flags, std::uint16_t port, bool has_keys) {
@@ -60,9 +61,22 @@ void print_summary(const RunningModel& running, const ServeFlags& flags, std::ui
   std::fflush(stdout);
 }
 
-Status serve(CLI::App& verb, ServeFlags& flags) {
-  const RunningModel running = TRY(start_model(verb, flags.engine));
-  if (flags.chats) TRY(check_can_chat(running.generator->card()));
+// A client of the API says in its requests how to sample; who gives these flags to a server alone would wait in vain
+// for what they do.
+Status check_chat_flags(const CLI::App& verb, bool chats) {
+  if (chats) return {};
+  for (const CLI::Option* option : verb.get_options()) {
+    if (option->get_group() != kChatGroup || option->count() == 0) continue;
+    return fail(Code::kInvalidArgument,
+                option->get_name() +
+                    " is for the chat on this terminal and needs --chat; clients of the API say it in "
+                    "their requests",
+                option->get_name());
+  }
+  return {};
+}
+
+Result<server::ServerOptions> server_options(const ServeFlags& flags) {
   server::ServerOptions options;
   options.host = flags.host;
   options.port = flags.port;
@@ -70,6 +84,17 @@ Status serve(CLI::App& verb, ServeFlags& flags) {
   options.allowed_hosts = flags.hosts;
   options.drain_timeout = std::chrono::seconds(flags.drain_seconds);
   if (!flags.api_key_file.empty()) options.api_keys = TRY(read_keys(flags.api_key_file));
+  return options;
+}
+
+// What can be refused at once is refused before a model is pulled or loaded.
+Status serve(CLI::App& verb, ServeFlags& flags) {
+  TRY(read_settings(verb, flags.engine));
+  TRY(check_chat_flags(verb, flags.chats));
+  const server::ServerOptions options = TRY(server_options(flags));
+  TRY(server::check_options(options));
+  const RunningModel running = TRY(start_model(flags.engine));
+  if (flags.chats) TRY(check_can_chat(running.generator->card()));
   Interrupts interrupts;
   const bool has_keys = !options.api_keys.empty();
   const auto server = TRY(server::start_server(*running.generator, options, *running.clock, *running.metrics));
@@ -111,7 +136,7 @@ void add_serve(CLI::App& app) {
       ->check(CLI::Range(0, 3600))
       ->capture_default_str();
   verb->add_flag("--chat", flags->chats, "Also chat on this terminal; leaving the chat stops the server");
-  add_sampling_flags(*verb, flags->sampling);
+  add_sampling_flags(*verb, flags->sampling, kChatGroup);
   set_action(*verb, [verb, flags] { return serve(*verb, *flags); });
 }
 

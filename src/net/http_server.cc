@@ -56,22 +56,28 @@ class BeastServer final : public HttpServer {
   std::thread thread_;
 };
 
-Status BeastServer::bind() {
+Status open(tcp::acceptor& acceptor, const HttpServerOptions& options) {
   error_code error;
-  const auto address = asio::ip::make_address(options_.host == "localhost" ? "127.0.0.1" : options_.host, error);
+  const auto address = asio::ip::make_address(options.host == "localhost" ? "127.0.0.1" : options.host, error);
   if (error)
-    return fail(Code::kInvalidArgument, "the host must be an IP address or localhost, not \"" + options_.host + "\"",
+    return fail(Code::kInvalidArgument, "the host must be an IP address or localhost, not \"" + options.host + "\"",
                 "host");
-  const tcp::endpoint endpoint(address, options_.port);
-  acceptor_->open(endpoint.protocol(), error);
-  if (!error) acceptor_->set_option(tcp::acceptor::reuse_address(true), error);
-  if (!error) acceptor_->bind(endpoint, error);
-  const std::string place = options_.host + " port " + std::to_string(options_.port);
+  const tcp::endpoint endpoint(address, options.port);
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  const std::string place = options.host + " port " + std::to_string(options.port);
   if (error == asio::error::address_in_use)
     return fail(Code::kUnavailable, "another program listens on " + place + " already");
   if (error == asio::error::access_denied) return fail(Code::kPermissionDenied, "this user may not listen on " + place);
-  if (!error) acceptor_->listen(1024, error);
+  if (!error) acceptor.listen(1024, error);
   if (error) return fail(Code::kUnavailable, "cannot listen on " + place + ": it is no address of this machine");
+  return {};
+}
+
+Status BeastServer::bind() {
+  TRY(open(*acceptor_, options_));
+  error_code error;
   port_ = acceptor_->local_endpoint(error).port();
   asio::co_spawn(*context_, accept_all(), asio::detached);
   return {};
@@ -126,6 +132,12 @@ void BeastServer::close_idle() {
 }
 
 }  // namespace
+
+Status check_address(const HttpServerOptions& options) {
+  asio::io_context context;
+  tcp::acceptor acceptor(context);
+  return open(acceptor, options);
+}
 
 Result<std::unique_ptr<HttpServer>> bind_http_server(const HttpServerOptions& options, HttpService& service,
                                                      const base::Clock& clock) {

@@ -82,6 +82,9 @@ class HttpServer {
   virtual bool wait_until_none(base::Time until) = 0;
 };
 
+/// Whether bind_http_server() could bind now; leaves the port free. Errors: as there.
+Status check_address(const HttpServerOptions& options);
+
 /// Binds to host and port. `service` and `clock` must outlive the server.
 /// Errors: kUnavailable (port taken), kPermissionDenied (a privileged port), kInvalidArgument (host is not an IP
 /// address).

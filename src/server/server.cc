@@ -72,6 +72,16 @@ bool is_json(std::string_view content_type) {
   return end != std::string::npos && std::string_view(type).substr(0, end + 1) == "application/json";
 }
 
+net::HttpServerOptions http_options(const ServerOptions& options) {
+  net::HttpServerOptions http;
+  http.host = options.host;
+  http.port = options.port;
+  http.head.max_head_bytes = options.max_header_bytes;
+  http.max_body_bytes = options.max_body_bytes;
+  http.max_connections = options.max_connections;
+  return http;
+}
+
 class ApiServer final : public Server, public net::HttpService {
  public:
   ApiServer(generation::Generator& generator, const ServerOptions& options, const base::Clock& clock,
@@ -87,6 +97,7 @@ class ApiServer final : public Server, public net::HttpService {
                  live_,
                  *finishing_,
                  text::control_spellings(*generator.card().tokenizer),
+                 text::most_bytes_of_a_token(*generator.card().tokenizer),
                  fingerprint_of(generator.card())},
         workers_(std::in_place, kWorkers, kMaxWaitingCalls) {}
   ~ApiServer() override;
@@ -97,7 +108,6 @@ class ApiServer final : public Server, public net::HttpService {
   std::uint16_t port() const override { return port_; }
   void drain() override;
 
-                 text::most_bytes_of_a_token(*generator.card().tokenizer),
   std::optional<HttpResponse> refuse(const HttpRequest& head) override;
   void serve(HttpRequest request, std::shared_ptr<net::Exchange> exchange) override;
   HttpResponse explain(const HttpFault& fault) override;
@@ -129,13 +139,7 @@ ApiServer::~ApiServer() {
 }
 
 Status ApiServer::listen() {
-  net::HttpServerOptions http;
-  http.host = options_.host;
-  http.port = options_.port;
-  http.head.max_head_bytes = options_.max_header_bytes;
-  http.max_body_bytes = options_.max_body_bytes;
-  http.max_connections = options_.max_connections;
-  http_ = TRY(net::bind_http_server(http, *this, service_.clock));
+  http_ = TRY(net::bind_http_server(http_options(options_), *this, service_.clock));
   port_ = http_->port();
   http_->start();
   return {};
@@ -260,7 +264,7 @@ void ApiServer::drain() {
   http_->wait_until_none(std::chrono::steady_clock::now() + std::chrono::seconds(5));
 }
 
-Status check_options(const ServerOptions& options) {
+Status check_access(const ServerOptions& options) {
   if (!is_loopback(options.host) && options.api_keys.empty()) {
     return fail(
         Code::kPermissionDenied,
@@ -277,9 +281,14 @@ Status check_options(const ServerOptions& options) {
 
 }  // namespace
 
+Status check_options(const ServerOptions& options) {
+  TRY(check_access(options));
+  return net::check_address(http_options(options));
+}
+
 Result<std::unique_ptr<Server>> start_server(generation::Generator& generator, const ServerOptions& options,
                                              const base::Clock& clock, telemetry::Registry& metrics) {
-  TRY(check_options(options));
+  TRY(check_access(options));
   auto server = std::make_unique<ApiServer>(generator, options, clock, metrics);
   TRY(server->listen());
   return server;

@@ -36,6 +36,10 @@ class Server {
   virtual void drain() = 0;
 };
 
+/// Whether start_server() would refuse these options, or could not bind now: asked before a model is loaded in vain.
+/// Errors: as there.
+Status check_options(const ServerOptions& options);
+
 /// Binds and serves. Errors: kUnavailable (port taken: says which), kPermissionDenied (other than loopback without
 /// keys), kInvalidArgument. `generator`, `clock` and `metrics` must outlive the server.
 Result<std::unique_ptr<Server>> start_server(generation::Generator& generator, const ServerOptions& options,

@@ -68,6 +68,18 @@ TEST_F(ServerTest, WithoutKeysOnlyLoopbackIsBound) {
   EXPECT_FALSE(start_server(generator, {.port = 0, .api_keys = {"two words of a key"}}, clock_, metrics_));
 }
 
+TEST_F(ServerTest, OptionsAreCheckedWithoutAModel) {
+  EXPECT_EQ(check_options({.host = "0.0.0.0", .port = 0}).error().code, Code::kPermissionDenied);
+  EXPECT_EQ(check_options({.host = "nowhere", .port = 0, .api_keys = {std::string(kKey)}}).error().code,
+            Code::kInvalidArgument);
+  start();
+  EXPECT_EQ(check_options({.port = port()}).error().code, Code::kUnavailable);
+  const std::uint16_t port_of_old = port();
+  server_.reset();
+  ASSERT_TRUE(check_options({.port = port_of_old}));
+  EXPECT_TRUE(start_server(*generator_, {.port = port_of_old}, clock_, metrics_));  // the port was left free
+}
+
 TEST_F(ServerTest, HostsAreOnAList) {
   start({.allowed_hosts = {"Models.example"}});
   const auto status = [&](std::string_view host) {
@@ -246,6 +258,7 @@ TEST_F(ServerTest, TextAndTokensAreExchanged) {
 TEST_F(ServerTest, MetricsCountWhatHappened) {
   start();
   post("/v1/chat/completions", chat("x"));
+  post("/v1/completions", completion("[error]", R"("stream":true)"));
   get("/nothing");
   const net::RawResponse response = get("/metrics");
   EXPECT_EQ(response.field("content-type"), "text/plain; version=0.0.4; charset=utf-8");
@@ -259,7 +272,6 @@ TEST_F(ServerTest, PageShowsTheModelAndRunsNothing) {
   start();
   generator_->card_for_test().name = "<script>alert('x')</script>";
   const net::RawResponse page = get("/");
-  post("/v1/completions", completion("[error]", R"("stream":true)"));
   EXPECT_EQ(page.status, 200);
   EXPECT_THAT(page.field("content-security-policy"), HasSubstr("default-src 'none'"));
   EXPECT_THAT(page.body, testing::Not(HasSubstr("<script")));
@@ -324,8 +336,6 @@ TEST_F(ServerTest, ErrorBodiesHoldNoAddressesAndNoPaths) {
   }
 }
 
-}  // namespace
-}  // namespace autoglm::server
 // What the log says while `act` runs, at this level.
 std::string logged_by(const char* level, const std::function<void()>& act) {
   EXPECT_TRUE(base::set_log_level(level));
@@ -369,3 +379,5 @@ TEST_F(ServerTest, EveryRequestIsALineForWhoAsksForThem) {
   EXPECT_EQ(logged_by("info", act), "");
 }
 
+}  // namespace
+}  // namespace autoglm::server
