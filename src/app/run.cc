@@ -13,6 +13,7 @@
 #include "app/sampling_flags.h"
 #include "app/terminal.h"
 #include "app/verb.h"
+#include "base/utf8.h"
 
 namespace autoglm::app {
 namespace {
@@ -47,6 +48,7 @@ Status run_chat(CLI::App& verb, RunFlags& flags) {
     if (!input.rest(prompt, kMaxPipedBytes)) {
       return fail(Code::kExhausted, fmt::format("stdin holds more than {} bytes, or was interrupted", kMaxPipedBytes));
     }
+    if (!base::is_utf8(prompt)) return fail(Code::kInvalidArgument, "stdin is not UTF-8 text");
     while (prompt.ends_with('\n') || prompt.ends_with('\r')) prompt.pop_back();
   }
   if (prompt.empty()) return fail(Code::kInvalidArgument, "nothing to answer: stdin is empty", "--prompt");

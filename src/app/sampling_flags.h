@@ -18,6 +18,7 @@ struct SamplingFlags {
   float temperature = 0.2f;
   float top_p = 0.9f;
   int top_k = 0;
+  float min_p = 0.0f;
   float repetition_penalty = 1.0f;
   std::optional<std::uint64_t> seed;
   std::size_t max_tokens = 0;

@@ -3,9 +3,10 @@
 import array
 import json
 import os
+import subprocess
 import unittest
 
-from support import GOLDEN, CliTest
+from support import BINARY, GOLDEN, TIMEOUT, CliTest
 
 SCRIPT = """== capital
 Paris.
@@ -123,6 +124,10 @@ class Run(CliTest):
         self.assertEqual(self.cli("run", "--model", model, stdin="count\n").stdout, "one two three\n")
         self.assertEqual(self.cli("run", model, "--system", "capital", "--prompt", "x").stdout, "Paris.\n")
         self.assertEqual(self.cli("run", model, "--max-tokens", "3", stdin="count").stdout, "one\n")
+        self.assertEqual(self.cli("run", model, "--min-p", "0.1", "--repetition-penalty", "10", stdin="count").stdout, "one two three\n")
+        bytes_in = subprocess.run([BINARY, "run", model], input=b"caf\xe9", capture_output=True, timeout=TIMEOUT, env=self.environment)
+        self.assertEqual(bytes_in.returncode, 1)
+        self.assertIn(b"not UTF-8", bytes_in.stderr)
         self.assertIn("stdin is empty", self.cli("run", model, stdin="\n", expect=2).stderr)
 
     def test_a_bad_script(self):
