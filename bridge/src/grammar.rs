@@ -144,10 +144,22 @@ fn is_limit(error: &str) -> bool {
         .any(|word| error.contains(word))
 }
 
+/// One line of an error: its first, and where that only announces a picture of a pattern, the reason under it.
+fn line_of(error: &str) -> String {
+    let first = error.lines().next().unwrap_or_default();
+    if first.starts_with("NoExtensionBias") {
+        return "no text keeps to it, as when it refers to nothing but itself".to_string();
+    }
+    match error.lines().rev().find_map(|line| line.strip_prefix("error: ")) {
+        Some(reason) => format!("{first} {reason}"),
+        None => first.to_string(),
+    }
+}
+
 fn refused(error: &str) -> Failure {
-    let line = error.lines().next().unwrap_or_default();
+    let line = line_of(error);
     let message = format!("the schema cannot be honoured: {line}");
-    if is_limit(line) {
+    if is_limit(&line) {
         Failure::exhausted(message)
     } else {
         Failure::invalid(message)
@@ -170,7 +182,7 @@ impl Grammar {
         match vocabulary.compile(&schema) {
             Ok(beginning) => Ok(Grammar { beginning }),
             Err(failure) => {
-                let place = Search { vocabulary, root: &schema, work_left: 2 * MAX_WORK }.place_of_failure();
+                let place = Search { vocabulary, root: &schema, work_left: 2 * MAX_WORK }.place_of(&failure.message);
                 Err(failure.at(place))
             }
         }
@@ -189,7 +201,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn place_of_failure(mut self) -> String {
+    fn place_of(mut self, message: &str) -> String {
         let (mut place, mut part) = (String::new(), self.root);
         while let Some((key, child)) = self.failing_child(part) {
             place = format!("{place}{key}");
@@ -199,11 +211,13 @@ impl Search<'_> {
         // The keyword without which the rest would compile; "type" last, as most others mean nothing without it.
         let mut keys: Vec<&String> = fields.keys().collect();
         keys.sort_by_key(|key| *key == "type");
-        let culprit = keys.into_iter().find(|key| {
+        let culprit = keys.iter().find(|key| {
             let mut rest = fields.clone();
             rest.shift_remove(key.as_str());
             !self.fails(&Value::Object(rest))
         });
+        // Where several are wrong, none is alone to blame: then the one that the message names.
+        let culprit = culprit.or_else(|| keys.iter().find(|key| message.contains(&format!("'{key}'"))));
         culprit.map_or(place.clone(), |key| below(&place, key))
     }
 
@@ -382,6 +396,21 @@ mod tests {
         assert_eq!(failure_of(&grammar, &long(1_000)).map(|failure| failure.code), None);
         let failure = failure_of(&grammar, &long(limits().max_lexer_states)).unwrap();
         assert_eq!(failure.code, Code::Exhausted, "{}", failure.message);
+    }
+
+    #[test]
+    fn refusals_say_why_and_where() {
+        let refusal = |schema: Value| compile(&schema).err().map(|failure| (failure.message, failure.place)).unwrap();
+        let (message, place) = refusal(json!({"type": "string", "pattern": "(?=a)b"}));
+        assert!(message.contains("look-ahead"), "{message}");
+        assert_eq!(place, "/pattern");
+        let (message, place) = refusal(json!({"$ref": "#"}));
+        assert!(message.contains("no text keeps to it") && !message.contains("NoExtensionBias"), "{message}");
+        assert_eq!(place, "/$ref");
+        // Each alone is enough to fail, so that the rest never compiles.
+        let (message, place) = refusal(json!({"type": "number", "minimum": "5", "maximum": "7"}));
+        assert!(message.contains("'minimum'"), "{message}");
+        assert_eq!(place, "/minimum");
     }
 
     #[test]
