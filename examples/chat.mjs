@@ -6,7 +6,7 @@ const answer = await fetch(`${baseUrl}/chat/completions`, {
   headers: {'Content-Type': 'application/json'},
   body: JSON.stringify({
     model: process.env.MODEL ?? 'smollm2',
-    messages: [{role: 'user', content: 'Name three rivers.'}],
+    messages: [{role: 'user', content: 'Why is the sky blue?'}],
     max_tokens: 40,
     stream: true,
   }),

@@ -8,7 +8,7 @@ import urllib.request
 BASE_URL = os.environ.get("BASE_URL", "http://127.0.0.1:8080/v1")
 body = {
     "model": os.environ.get("MODEL", "smollm2"),
-    "messages": [{"role": "user", "content": "Name three rivers."}],
+    "messages": [{"role": "user", "content": "Why is the sky blue?"}],
     "max_tokens": 40,
     "stream": True,
 }

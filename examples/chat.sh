@@ -7,9 +7,9 @@ model=${MODEL:-smollm2}
 
 curl -sS --fail-with-body "$base_url/chat/completions" -H 'Content-Type: application/json' -d "{
   \"model\": \"$model\", \"max_tokens\": 40,
-  \"messages\": [{\"role\": \"user\", \"content\": \"Name three rivers.\"}]}"
+  \"messages\": [{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}]}"
 echo
 
 curl -sS --fail-with-body -N "$base_url/chat/completions" -H 'Content-Type: application/json' -d "{
   \"model\": \"$model\", \"max_tokens\": 40, \"stream\": true,
-  \"messages\": [{\"role\": \"user\", \"content\": \"Name three rivers.\"}]}"
+  \"messages\": [{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}]}"

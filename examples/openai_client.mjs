@@ -8,7 +8,7 @@ const client = new OpenAI({
 });
 const stream = await client.chat.completions.create({
   model: process.env.MODEL ?? 'smollm2',
-  messages: [{role: 'user', content: 'Name three rivers.'}],
+  messages: [{role: 'user', content: 'Why is the sky blue?'}],
   max_tokens: 40,
   stream: true,
 });

@@ -9,7 +9,7 @@ client = OpenAI(base_url=os.environ.get("BASE_URL", "http://127.0.0.1:8080/v1"),
 model = os.environ.get("MODEL", "smollm2")
 
 for chunk in client.chat.completions.create(model=model, max_tokens=40, stream=True,
-                                            messages=[{"role": "user", "content": "Name three rivers."}]):
+                                            messages=[{"role": "user", "content": "Why is the sky blue?"}]):
     for choice in chunk.choices:
         print(choice.delta.content or "", end="", flush=True)
 print()

@@ -12,8 +12,9 @@ import unittest
 import urllib.error
 import urllib.request
 
-from support import TIMEOUT, CliTest, Server
+from support import GOLDEN, TIMEOUT, CliTest, Server
 
+TREE = pathlib.Path(__file__).resolve().parents[3]
 SCRIPT = """== endless
 again <|repeat|>
 
@@ -95,11 +96,22 @@ class Serve(CliTest):
     def test_the_examples_run(self):
         server = Server(self, self.script(SCRIPT), "--port", "0")
         environment = {**self.environment, "BASE_URL": server.url + "/v1", "MODEL": "scripted"}
-        examples = pathlib.Path(__file__).resolve().parents[3] / "examples"
+        examples = TREE / "examples"
         for command in (["sh", "chat.sh"], [sys.executable, "chat.py"], ["node", "chat.mjs"]):
             done = subprocess.run([command[0], examples / command[1]], capture_output=True, text=True, timeout=TIMEOUT, env=environment)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn("Done.", done.stdout)
+
+    def test_the_calls_of_the_pages_run(self):
+        server = Server(self, self.script(SCRIPT), "--port", "0")
+        for page in ("README.md", "README.zh.md", "docs/guides/api.md"):
+            calls = re.findall(r"^```sh\n(curl .*?)^```", (TREE / page).read_text(), re.MULTILINE | re.DOTALL)
+            self.assertTrue(calls, page)
+            for call in calls:
+                call = call.replace("http://127.0.0.1:8080", server.url).replace("smollm2", "scripted")
+                done = subprocess.run(["bash", "-c", call], capture_output=True, text=True, timeout=TIMEOUT, env=self.environment)
+                self.assertIn("[DONE]", done.stdout, f"{page}: {call}: {done.stdout} {done.stderr}")
+                self.assertNotIn('"error"', done.stdout)
 
     def test_settings_of_the_server(self):
         settings = self.folder / "settings.toml"
@@ -118,19 +130,61 @@ class Serve(CliTest):
             "context-length": "512", "kv-memory": '"4M"', "max-batch-size": "3", "max-batch-tokens": "64",
             "batch-timeout-ms": "1", "queue-capacity": "7", "prefix-cache": "false", "log-level": '"warn"',
             "host": '"127.0.0.1"', "port": "0", "api-key-file": f'"{keys}"', "allow-origin": '["http://a"]',
-            "allow-host": '["b"]', "drain-seconds": "5", "chat": "false", "system": '"be brief"', "temperature": "0.5",
-            "top-p": "0.5", "top-k": "5", "repetition-penalty": "1.1", "seed": "7", "max-tokens": "9"}
+            "allow-host": '["b"]', "drain-seconds": "5", "chat": "true", "system": '"be brief"', "temperature": "0.5",
+            "top-p": "0.5", "top-k": "5", "min-p": "0.1", "repetition-penalty": "1.1", "seed": "7", "max-tokens": "9"}
         flags = set(re.findall(r"^ +(?:-\w,)?--([a-z-]+)", self.cli("serve", "--help").stdout, re.MULTILINE))
         self.assertEqual(flags - {"help", "config"}, set(values), "a flag without a setting here, or the other way round")
         settings = self.folder / "settings.toml"
         settings.write_text("".join(f"{flag} = {value}\n" for flag, value in values.items()))
-        server = Server(self, "--config", settings)
+        server = Server(self, "--config", settings, stdin=subprocess.PIPE)
         said = "".join(server.said)
         for word in ("512 tokens", "exact, 1 thread, scalar", "up to 3 sequences, 64 tokens", "required"):
             self.assertIn(word, said)
         with self.assertRaises(urllib.error.HTTPError) as refused:
             post(server.url, chat("x"))
         refused.exception.close()
+        answer, complaints = server.process.communicate("x\n", timeout=TIMEOUT)  # the chat on this terminal
+        self.assertIn("Done.", answer, complaints)
+        self.assertEqual(server.process.returncode, 0)
+
+    def test_flags_of_the_chat_need_the_chat(self):
+        for flag, value in (("--temperature", "0.5"), ("--system", "be brief"), ("--seed", "1"), ("--min-p", "0.1")):
+            complaint = self.cli("serve", self.script(SCRIPT), "--port", "0", flag, value, expect=2).stderr
+            self.assertIn(flag, complaint)
+            self.assertIn("--chat", complaint)
+        settings = self.folder / "settings.toml"
+        settings.write_text("top_p = 0.5\n")
+        self.assertIn("--top-p", self.cli("serve", self.script(SCRIPT), "--config", settings, expect=2).stderr)
+        listed = self.cli("serve", "--help").stdout
+        self.assertLess(listed.index("with --chat only"), listed.index("--temperature"))
+
+    def test_cheap_refusals_come_before_the_model(self):
+        # A model that is not there is what would be told, had it been looked for.
+        keys = self.folder / "keys"
+        keys.write_text("good\n  two words\n")
+        keys.chmod(0o600)
+        missing = self.folder / "missing.gguf"
+        self.assertIn(f"{keys}:2:", self.cli("serve", missing, "--api-key-file", keys, expect=2).stderr)
+        self.assertIn("--api-key-file", self.cli("serve", missing, "--host", "0.0.0.0", expect=1).stderr)
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            self.assertIn(str(port), self.cli("serve", missing, "--port", port, expect=1).stderr)
+        self.assertIn("no file", self.cli("serve", missing, "--port", "0", expect=1).stderr)
+
+    def test_a_context_beyond_the_models_own(self):
+        model = GOLDEN / "tiny" / "qwen2"
+        for verb, more in (("serve", ("--port", "0")), ("run", ("--prompt", "x"))):
+            complaint = self.cli(verb, model, "--context-length", "1025", *more, expect=2).stderr
+            self.assertIn("1025", complaint)
+            self.assertIn("1024", complaint)
+
+    def test_the_settings_file_of_the_examples(self):
+        example = TREE / "examples" / "serve.toml"
+        server = Server(self, self.script(SCRIPT), "--port", "0", "--config", example)
+        self.assertIn("up to 8 sequences", "".join(server.said))
+        self.assertIn("context   4096 tokens", "".join(server.said))
 
 
 if __name__ == "__main__":

@@ -80,9 +80,9 @@ class CliTest(unittest.TestCase):
 class Server:
     """`openautoglm serve` in the background; known by the line that says where it listens."""
 
-    def __init__(self, test, *arguments):
+    def __init__(self, test, *arguments, **options):
         self.process = subprocess.Popen([BINARY, "serve", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        env=test.environment, cwd=test.folder)
+                                        env=test.environment, cwd=test.folder, **options)
         test.addCleanup(self.kill)
         self.said = []
         self.url = None

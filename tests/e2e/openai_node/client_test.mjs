@@ -45,6 +45,18 @@ async function metric(wanted) {
 }
 
 const tests = {
+  async example() {
+    const run = spawn(process.execPath, ['openai_client.mjs'], {
+      env: {...process.env, BASE_URL: url + '/v1', MODEL: name},
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let said = '';
+    run.stdout.on('data', (bytes) => (said += bytes));
+    const [code] = await once(run, 'close');
+    assert.equal(code, 0);
+    assert.ok(said.trim());
+    if (isScripted) assert.equal(said, 'Because of Rayleigh scattering.\n');
+  },
   async models() {
     assert.equal((await client.models.retrieve(name)).id, name);
     await assert.rejects(client.models.retrieve('no-such-model'), OpenAI.NotFoundError);

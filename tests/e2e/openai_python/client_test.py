@@ -8,6 +8,8 @@ is checked on the script alone.
 import asyncio
 import json
 import os
+import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 BINARY, MODEL = sys.argv[1], sys.argv[2]
 IS_SCRIPTED = MODEL.startswith("scripted:")
+TREE = pathlib.Path(__file__).resolve().parents[3]
 KEY = "a-key-for-the-tests-of-clients"
 
 
@@ -237,6 +240,24 @@ class ClientTest(unittest.TestCase):
         with self.assertRaises(openai.NotFoundError) as refused:
             self.client.chat.completions.create(model="no-such-model", messages=user("x"))
         self.assertEqual(refused.exception.code, "model_not_found")
+
+    def test_the_example_runs(self):
+        example = TREE / "examples" / "openai_client.py"
+        done = subprocess.run([sys.executable, example], capture_output=True, text=True, timeout=120,
+                              env={**os.environ, "BASE_URL": self.server.url + "/v1", "MODEL": self.model})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        streamed, _, schema = done.stdout.rstrip("\n").rpartition("\n")
+        self.assertTrue(streamed)
+        if IS_SCRIPTED:
+            self.assertEqual(streamed, "Because of Rayleigh scattering.")
+            self.assertEqual(json.loads(schema), {"river": "Rhine", "country": "Germany"})
+
+    def test_the_readme_runs(self):
+        code, = re.findall(r"^```python\n(.*?)^```", (TREE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+        code = code.replace("http://127.0.0.1:8080", self.server.url).replace("smollm2", self.model)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(done.stdout.strip())
 
     def test_many_at_once(self):
         async def ask_all():
