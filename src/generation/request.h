@@ -32,8 +32,9 @@ struct Request {
   std::string id;               // for logs and tracing; chosen by the caller
   std::vector<TokenId> prompt;  // at least one token
   Sampling sampling;
-  std::size_t max_tokens = 0;        // of the answer; 0 = as many as the context leaves
-  std::size_t min_tokens = 0;        // end-of-generation tokens are masked before that
+  std::size_t max_tokens = 0;  // of the answer; 0 = as many as the context leaves
+  std::size_t min_tokens =
+      0;  // end-of-generation tokens are masked before that; a grammar that is complete ends it all the same
   std::vector<std::string> stop;     // text that ends the answer and is not part of it
   std::vector<TokenId> stop_tokens;  // besides the model's own
   bool ignore_eos = false;

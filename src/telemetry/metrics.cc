@@ -52,7 +52,8 @@ constexpr MetricSpec kMetrics[] = {
     // The server.
     {"openautoglm_http_requests_total", kCounter, "HTTP requests by route.", "route"},
     {"openautoglm_http_responses_total", kCounter, "HTTP responses by status.", "status"},
-    {"openautoglm_http_request_seconds", kHistogram, "From a request's head to the end of its response, by route.",
+    {"openautoglm_http_request_seconds", kHistogram,
+     "From a request read whole to the end of its response, by route; those refused by their head are not among them.",
      "route"},
     {"openautoglm_errors_total", kCounter, "Errors returned to clients by code.", "code"},
     {"openautoglm_connections", kGauge, "Open client connections.", ""},
