@@ -10,5 +10,6 @@ find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(tomlplusplus REQUIRED)
 find_package(simdjson REQUIRED)
+find_package(SQLite3 3.40 REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)  # tools and end-to-end tests

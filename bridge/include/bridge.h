@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// C face of the one Rust crate: tokenizers, chat templates and constrained decoding. Only src/text includes it.
-// Every call returns a bridge_code and never unwinds into the caller; what a call yields goes to a sink that the caller
-// owns, and the error message to another. All handles are immutable and shared by threads, but for bridge_matcher,
-// which belongs to one thread at a time.
+// C face of the one Rust crate: tokenizers, chat templates, constrained decoding and JSON Schema. Only src/text
+// includes it. Every call returns a bridge_code and never unwinds into the caller; what a call yields goes to a sink
+// that the caller owns, and the error message to another. All handles are immutable and shared by threads, but for
+// bridge_matcher, which belongs to one thread at a time.
 #ifndef OPENAUTOGLM_BRIDGE_H
 #define OPENAUTOGLM_BRIDGE_H
 
@@ -112,6 +112,11 @@ void bridge_vocabulary_free(struct bridge_vocabulary* vocabulary);
 int32_t bridge_grammar_from_json_schema(const struct bridge_vocabulary* vocabulary, struct bridge_bytes schema,
                                         struct bridge_sink where, struct bridge_sink error,
                                         struct bridge_grammar** grammar);
+// From a grammar in llguidance's Lark, which is ours, around JSON schemas, which are strangers': schema number i is the
+// rule @si. `where` gets "/i" and the JSON pointer into that schema.
+int32_t bridge_grammar_from_lark(const struct bridge_vocabulary* vocabulary, struct bridge_bytes lark,
+                                 struct bridge_strings schemas, struct bridge_sink where, struct bridge_sink error,
+                                 struct bridge_grammar** grammar);
 void bridge_grammar_free(struct bridge_grammar* grammar);
 
 int32_t bridge_matcher_start(const struct bridge_grammar* grammar, struct bridge_sink error,
@@ -120,8 +125,24 @@ void bridge_matcher_free(struct bridge_matcher* matcher);
 // Writes `count` words; bit i of word i / 32 says that token i may come next.
 int32_t bridge_matcher_mask(struct bridge_matcher* matcher, uint32_t* words, size_t count, struct bridge_sink error);
 int32_t bridge_matcher_accept(struct bridge_matcher* matcher, uint32_t token, struct bridge_sink error);
+// The tokens that must follow, as native uint32_t; they are not accepted yet. `tokenizer` spells them as the model is
+// used to see them; null: the longest tokens that fit.
+int32_t bridge_matcher_forced(struct bridge_matcher* matcher, const struct bridge_tokenizer* tokenizer,
+                              struct bridge_sink tokens, struct bridge_sink error);
 // 1 when nothing may follow but the end.
 int32_t bridge_matcher_is_finished(const struct bridge_matcher* matcher);
+
+// --- JSON Schema ---------------------------------------------------------------------------------------------------
+
+struct bridge_schema;
+
+// `where` gets the JSON pointer of what was refused, if known.
+int32_t bridge_schema_parse(struct bridge_bytes text, struct bridge_sink where, struct bridge_sink error,
+                            struct bridge_schema** schema);
+void bridge_schema_free(struct bridge_schema* schema);
+// BRIDGE_INVALID when the JSON text `value` does not satisfy the schema; `where` then gets a pointer into the value.
+int32_t bridge_schema_check(const struct bridge_schema* schema, struct bridge_bytes value, struct bridge_sink where,
+                            struct bridge_sink error);
 
 #ifdef __cplusplus
 }

@@ -10,11 +10,13 @@ use llguidance::toktrie::{InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, T
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{json, Value};
 
+use crate::forced;
 use crate::guard::{catch, Code, Failure, Outcome};
+use crate::schema_rewrite::wordings;
 use crate::schema_work::{below, check_schema, work_of, MAX_WORK, OWN_OPTIONS};
 
 /// The largest schemas in public collections have about 100 KiB; those of tools have under 10.
-const MAX_SCHEMA_BYTES: usize = 256 << 10;
+pub const MAX_SCHEMA_BYTES: usize = 256 << 10;
 /// Where white space may stand, at most this: nothing, one space, or a new line with its indentation. A model that is free
 /// to write more may never end.
 const WHITE_SPACE: &str = r"( |\n[ \t]{0,32})";
@@ -49,10 +51,10 @@ impl TokenizerEnv for Tokens {
         &self.trie
     }
     fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
-        self.trie.greedy_tokenize(bytes)
+        forced::spell(&self.trie, bytes)
     }
     fn tokenize_is_canonical(&self) -> bool {
-        false
+        forced::is_asked()
     }
 }
 
@@ -80,31 +82,52 @@ impl Vocabulary {
         Ok(Vocabulary { factory })
     }
 
-    /// A matcher at the beginning of a text that the schema allows.
+    /// A matcher at the beginning of a text that the schema allows. Where the crate cannot compile it, other wordings of the
+    /// same schema are tried; the failure is that of the first.
     fn compile(&self, schema: &Value) -> Outcome<Matcher> {
         catch(|| {
-            let mut schema = match schema {
-                Value::Object(_) => schema.clone(),
-                other => json!({"allOf": [other]}),
-            };
-            if let Some(fields) = schema.as_object_mut() {
-                fields.insert(OWN_OPTIONS.to_string(), json!({"whitespace_pattern": WHITE_SPACE}));
-            }
-            let mut matcher = Matcher::new(self.factory.create_parser(TopLevelGrammar::from_json_schema(schema)));
-            match matcher.get_error() {
-                Some(error) => Err(refused(&error)),
-                // The first mask stays with the matcher, so that the engine finds it made.
-                None => {
-                    matcher.compute_mask_or_eos().map_err(|error| refused(&error.to_string()))?;
-                    try_out(matcher.deep_clone()).map(|()| matcher)
+            let mut failure = Failure::internal("a schema without words");
+            for (attempt, wording) in wordings(schema)?.into_iter().enumerate() {
+                match catch(|| self.beginning_of_schema(wording)) {
+                    Ok(matcher) => return Ok(matcher),
+                    Err(other) if attempt == 0 => failure = other,
+                    Err(_) => {}
                 }
             }
+            Err(failure)
         })
         .map_err(|failure| match failure.code {
             Code::Internal => Failure::invalid("the schema cannot be compiled"),
             _ => failure,
         })
     }
+
+    /// Other words may be more words: what is compiled is bounded, and not what was asked for alone.
+    fn beginning_of_schema(&self, wording: Value) -> Outcome<Matcher> {
+        check_schema(&wording)?;
+        self.beginning(TopLevelGrammar::from_json_schema(with_own_options(wording)))
+    }
+
+    pub fn beginning(&self, grammar: TopLevelGrammar) -> Outcome<Matcher> {
+        let mut matcher = Matcher::new(self.factory.create_parser(grammar));
+        match matcher.get_error() {
+            Some(error) => Err(refused(&error)),
+            // The first mask stays with the matcher, so that the engine finds it made.
+            None => {
+                matcher.compute_mask_or_eos().map_err(|error| refused(&error.to_string()))?;
+                try_out(matcher.deep_clone()).map(|()| matcher)
+            }
+        }
+    }
+}
+
+/// Without escapes by number no key can be spelled in two ways, one of which would pass for another key. A schema that names
+/// control characters needs them.
+pub fn with_own_options(schema: Value) -> Value {
+    let escapes = if schema.to_string().contains(r"\u00") { r#"nrbtf\"u"# } else { r#"nrbtf\""# };
+    let mut schema = if schema.is_object() { schema } else { json!({"allOf": [schema]}) };
+    schema[OWN_OPTIONS] = json!({"whitespace_pattern": WHITE_SPACE, "json_allowed_escapes": escapes});
+    schema
 }
 
 /// Goes the first steps of an answer. Its tokens come from all over the vocabulary: a path of one kind, such as of single
@@ -171,14 +194,24 @@ pub struct Grammar {
 }
 
 impl Grammar {
-    /// A failure's place is a JSON pointer into the schema.
-    pub fn from_json_schema(vocabulary: &Vocabulary, text: &[u8]) -> Outcome<Self> {
+    pub fn new(beginning: Matcher) -> Self {
+        Grammar { beginning }
+    }
+
+    /// A schema within its bounds.
+    pub fn read_schema(text: &[u8]) -> Outcome<Value> {
         if text.len() > MAX_SCHEMA_BYTES {
             return Err(Failure::exhausted(format!("a schema of {} bytes; at most {MAX_SCHEMA_BYTES}", text.len())));
         }
         let schema: Value =
             serde_json::from_slice(text).map_err(|error| Failure::invalid(format!("the schema is not JSON: {error}")))?;
         check_schema(&schema)?;
+        Ok(schema)
+    }
+
+    /// A failure's place is a JSON pointer into the schema.
+    pub fn from_json_schema(vocabulary: &Vocabulary, text: &[u8]) -> Outcome<Self> {
+        let schema = Self::read_schema(text)?;
         match vocabulary.compile(&schema) {
             Ok(beginning) => Ok(Grammar { beginning }),
             Err(failure) => {
@@ -276,7 +309,7 @@ fn children(schema: &Value) -> Vec<(String, &Value)> {
 
 /// One sequence's place in a grammar.
 pub struct GrammarMatcher {
-    matcher: Matcher,
+    pub(crate) matcher: Matcher,
 }
 
 impl GrammarMatcher {
@@ -313,7 +346,7 @@ impl GrammarMatcher {
         !self.matcher.is_error() && self.matcher.is_stopped()
     }
 
-    fn failed(&self, error: &str) -> Failure {
+    pub(crate) fn failed(&self, error: &str) -> Failure {
         let line = error.lines().next().unwrap_or_default();
         if is_limit(line) {
             Failure::exhausted(format!("the schema costs too much at this place of the answer: {line}"))
@@ -418,15 +451,12 @@ mod tests {
         // Each of many parts is dear, and so is finding out that it is not the culprit.
         let part = json!({"type": "string", "pattern": r"^\p{L}{1,64}( \p{L}{1,64}){0,9}$"});
         let mut parts: Vec<Value> = vec![part; 60];
-        parts.push(json!({"not": {}}));
+        parts.push(json!({"uniqueItems": true}));
         let failure = compile(&json!({"anyOf": parts})).err().unwrap();
         assert_eq!(failure.code, Code::Invalid);
         let mut search = Search { vocabulary: &bytes(), root: &json!({}), work_left: 10 };
-        assert!(
-            !search.fails(&json!({"not": {"type": "array", "items": {"enum": [1, 2, 3, 4, 5, 6, 7, 8]}}})),
-            "no work is left"
-        );
-        assert!(search.fails(&json!({"not": {}})), "but some is");
+        assert!(!search.fails(&json!({"uniqueItems": true, "items": {"enum": [1, 2, 3, 4, 5, 6, 7, 8]}})), "no work is left");
+        assert!(search.fails(&json!({"uniqueItems": true})), "but some is");
         assert_eq!(search.work_left, 8);
     }
 }

@@ -2,7 +2,8 @@
 //! Constrained decoding's part of the C header.
 
 use crate::grammar::{Grammar, GrammarMatcher, Vocabulary};
-use crate::guard::{catch, enter, slice, Bytes, Failure, Sink, Strings};
+use crate::guard::{catch, enter, slice, utf8, Bytes, Failure, Sink, Strings};
+use crate::tokenizer::BridgeTokenizer;
 
 /// # Safety
 /// Pointers are valid for the call, as the header says; `is_special` holds one byte a token.
@@ -42,6 +43,29 @@ pub unsafe extern "C" fn bridge_grammar_from_json_schema(
     grammar: *mut *mut Grammar,
 ) -> i32 {
     enter(error, || match Grammar::from_json_schema(&*vocabulary, schema.as_slice()) {
+        Ok(made) => {
+            *grammar = Box::into_raw(Box::new(made));
+            Ok(())
+        }
+        Err(failure) => {
+            place.write(failure.place.as_bytes());
+            Err(failure)
+        }
+    })
+}
+
+/// # Safety
+/// Pointers are valid for the call, as the header says.
+#[no_mangle]
+pub unsafe extern "C" fn bridge_grammar_from_lark(
+    vocabulary: *const Vocabulary,
+    lark: Bytes,
+    schemas: Strings,
+    place: Sink,
+    error: Sink,
+    grammar: *mut *mut Grammar,
+) -> i32 {
+    enter(error, || match Grammar::from_lark(&*vocabulary, utf8(lark, "the grammar")?, &schemas.read()?) {
         Ok(made) => {
             *grammar = Box::into_raw(Box::new(made));
             Ok(())
@@ -98,6 +122,22 @@ pub unsafe extern "C" fn bridge_matcher_mask(matcher: *mut GrammarMatcher, words
 #[no_mangle]
 pub unsafe extern "C" fn bridge_matcher_accept(matcher: *mut GrammarMatcher, token: u32, error: Sink) -> i32 {
     enter(error, || (*matcher).accept(token))
+}
+
+/// # Safety
+/// `tokenizer` is null or alive; no other thread uses `matcher`.
+#[no_mangle]
+pub unsafe extern "C" fn bridge_matcher_forced(
+    matcher: *mut GrammarMatcher,
+    tokenizer: *const BridgeTokenizer,
+    tokens: Sink,
+    error: Sink,
+) -> i32 {
+    enter(error, || {
+        let forced = (*matcher).forced(tokenizer)?;
+        tokens.write(slice(forced.as_ptr().cast::<u8>(), std::mem::size_of_val(forced.as_slice())));
+        Ok(())
+    })
 }
 
 /// # Safety

@@ -130,6 +130,8 @@ class BridgeChatTemplate final : public ChatTemplate {
     return marks.remove(text);
   }
 
+  std::string_view source() const override { return source_; }
+
  private:
   // A mark that nothing the template sees contains: whatever carries one in the output got it from us.
   Result<std::string> choose_mark(const Inputs& inputs) const {

@@ -38,6 +38,8 @@ class ChatTemplate {
   };
   /// Errors: kInvalidArgument (raise_exception, or a template error), kExhausted (fuel, depth, output).
   virtual Result<RenderedPrompt> render(const Inputs& inputs) const = 0;
+  /// The template's own text, by which tool_format_of() knows how its model writes calls. Empty: it has none.
+  virtual std::string_view source() const { return {}; }
 };
 
 }  // namespace autoglm::text

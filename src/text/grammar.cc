@@ -63,7 +63,8 @@ Vocabularies& vocabularies() {
 
 class BridgeMatcher final : public Matcher {
  public:
-  explicit BridgeMatcher(bridge_matcher* matcher) : matcher_(matcher) {}
+  BridgeMatcher(bridge_matcher* matcher, std::shared_ptr<const Tokenizer> tokenizer)
+      : matcher_(matcher), tokenizer_(std::move(tokenizer)) {}
 
   Status mask(std::span<std::uint32_t> words) override {
     return call_bridge(
@@ -77,44 +78,70 @@ class BridgeMatcher final : public Matcher {
     });
   }
 
+  Result<std::vector<TokenId>> forced() override {
+    std::vector<TokenId> tokens;
+    const auto* speller = static_cast<const bridge_tokenizer*>(tokenizer_->bridge_handle());
+    TRY(call_bridge(
+        [&](bridge_sink error) { return bridge_matcher_forced(matcher_.get(), speller, sink_into(tokens), error); }));
+    return tokens;
+  }
+
   bool is_finished() const override { return bridge_matcher_is_finished(matcher_.get()) != 0; }
 
  private:
   std::unique_ptr<bridge_matcher, Free> matcher_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
 };
 
 class BridgeGrammar final : public Grammar {
  public:
-  explicit BridgeGrammar(bridge_grammar* grammar) : grammar_(grammar) {}
+  BridgeGrammar(bridge_grammar* grammar, std::shared_ptr<const Tokenizer> tokenizer)
+      : grammar_(grammar), tokenizer_(std::move(tokenizer)) {}
 
   Result<std::unique_ptr<Matcher>> start() const override {
     bridge_matcher* matcher = nullptr;
     TRY(call_bridge([&](bridge_sink error) { return bridge_matcher_start(grammar_.get(), error, &matcher); }));
-    return std::make_unique<BridgeMatcher>(matcher);
+    return std::make_unique<BridgeMatcher>(matcher, tokenizer_);
   }
 
  private:
   std::unique_ptr<bridge_grammar, Free> grammar_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
 };
+
+// Runs `compile(vocabulary, where, error, grammar)`.
+template <typename Compile>
+Result<std::shared_ptr<const Grammar>> compiled(std::shared_ptr<const Tokenizer> tokenizer, Compile compile) {
+  if (!tokenizer->has_text()) {
+    return fail(Code::kInvalidArgument, "this model has no tokenizer: a grammar says nothing of token ids");
+  }
+  const Vocabulary vocabulary = TRY(vocabularies().of(tokenizer));
+  bridge_grammar* grammar = nullptr;
+  std::string where;
+  Status made =
+      call_bridge([&](bridge_sink error) { return compile(vocabulary.get(), sink_into(where), error, &grammar); });
+  if (!made) {
+    made.error().where = std::move(where);
+    return std::unexpected(std::move(made).error());
+  }
+  return std::make_shared<BridgeGrammar>(grammar, std::move(tokenizer));
+}
 
 }  // namespace
 
 Result<std::shared_ptr<const Grammar>> Grammar::from_json_schema(std::string_view schema,
                                                                  std::shared_ptr<const Tokenizer> tokenizer) {
-  if (!tokenizer->has_text()) {
-    return fail(Code::kInvalidArgument, "this model has no tokenizer: a schema says nothing of token ids");
-  }
-  const Vocabulary vocabulary = TRY(vocabularies().of(tokenizer));
-  bridge_grammar* grammar = nullptr;
-  std::string where;
-  Status made = call_bridge([&](bridge_sink error) {
-    return bridge_grammar_from_json_schema(vocabulary.get(), bytes_of(schema), sink_into(where), error, &grammar);
+  return compiled(std::move(tokenizer), [&](auto* vocabulary, bridge_sink where, bridge_sink error, auto** grammar) {
+    return bridge_grammar_from_json_schema(vocabulary, bytes_of(schema), where, error, grammar);
   });
-  if (!made) {
-    made.error().where = std::move(where);
-    return std::unexpected(std::move(made).error());
-  }
-  return std::make_shared<BridgeGrammar>(grammar);
+}
+
+Result<std::shared_ptr<const Grammar>> Grammar::from_lark(std::string_view lark, std::span<const std::string> schemas,
+                                                          std::shared_ptr<const Tokenizer> tokenizer) {
+  const StringTable table(schemas);
+  return compiled(std::move(tokenizer), [&](auto* vocabulary, bridge_sink where, bridge_sink error, auto** grammar) {
+    return bridge_grammar_from_lark(vocabulary, bytes_of(lark), table.view(), where, error, grammar);
+  });
 }
 
 Result<std::shared_ptr<const Grammar>> Grammar::any_json_object(std::shared_ptr<const Tokenizer> tokenizer) {

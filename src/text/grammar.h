@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "text/tokenizer.h"
@@ -21,11 +23,15 @@ class Matcher {
   virtual Status mask(std::span<std::uint32_t> words) = 0;
   /// Moves on by a token. kInvalidArgument when the grammar forbids it.
   virtual Status accept(TokenId token) = 0;
+  /// The tokens that must follow because the grammar leaves no choice, spelled as the tokenizer would; often none. They
+  /// are allowed, and to be accepted one by one. The last of what is forced is left out where a longer token could take
+  /// it in. Errors: kExhausted, kInternal.
+  virtual Result<std::vector<TokenId>> forced() { return std::vector<TokenId>(); }
   /// True when the text so far is complete and nothing may follow but the end.
   virtual bool is_finished() const = 0;
 };
 
-// Compiled and immutable; any thread. Keeps the tokenizer's bridge alive through the handle it was given.
+// Compiled and immutable; any thread. Keeps its tokenizer alive.
 class Grammar {
  public:
   virtual ~Grammar() = default;
@@ -33,6 +39,11 @@ class Grammar {
   /// pointer into it; kExhausted when it is too large.
   static Result<std::shared_ptr<const Grammar>> from_json_schema(std::string_view schema,
                                                                  std::shared_ptr<const Tokenizer> tokenizer);
+  /// From a grammar of our own in llguidance's Lark, in which the rule @si stands for schemas[i]. Errors as above,
+  /// where =
+  /// "/i" and the pointer into that schema.
+  static Result<std::shared_ptr<const Grammar>> from_lark(std::string_view lark, std::span<const std::string> schemas,
+                                                          std::shared_ptr<const Tokenizer> tokenizer);
   /// Any JSON object (response_format json_object).
   static Result<std::shared_ptr<const Grammar>> any_json_object(std::shared_ptr<const Tokenizer> tokenizer);
   virtual Result<std::unique_ptr<Matcher>> start() const = 0;

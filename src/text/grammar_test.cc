@@ -7,39 +7,10 @@
 #include <random>
 
 #include "base/json.h"
+#include "text/byte_tokenizer.h"
 
 namespace autoglm::text {
 namespace {
-
-// A vocabulary of all bytes, a few longer tokens, and an end: what a grammar needs of a tokenizer, and nothing else.
-class ByteTokenizer final : public Tokenizer {
- public:
-  ByteTokenizer() {
-    for (int byte = 0; byte < 256; ++byte) tokens_.emplace_back(1, static_cast<char>(byte));
-    for (const char* text : {"{\"", "\":", "true", "  ", "    ", "\n  ", "null"}) tokens_.emplace_back(text);
-    tokens_.emplace_back("<end>");
-    tokens_.emplace_back();  // an unused id
-    eos_ = {static_cast<TokenId>(tokens_.size()) - 2};
-  }
-  Result<std::vector<TokenId>> encode(std::string_view text, const EncodeOptions&) const override {
-    std::vector<TokenId> ids;
-    for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
-    return ids;
-  }
-  Result<std::string> decode(std::span<const TokenId>, bool) const override { return ""; }
-  std::size_t vocab() const override { return tokens_.size(); }
-  std::string_view token_bytes(TokenId id) const override { return tokens_.at(static_cast<std::size_t>(id)); }
-  bool is_special(TokenId id) const override { return id == eos_[0]; }
-  TokenId id_of(std::string_view) const override { return -1; }
-  TokenId bos() const override { return -1; }
-  std::span<const TokenId> eos() const override { return eos_; }
-  bool adds_bos() const override { return false; }
-  bool strips_leading_space() const override { return false; }
-
- private:
-  std::vector<std::string> tokens_;
-  std::vector<TokenId> eos_;
-};
 
 class GrammarTest : public testing::Test {
  protected:
@@ -83,7 +54,8 @@ class GrammarTest : public testing::Test {
 
   TokenId end() const { return tokenizer_->eos()[0]; }
 
-  std::shared_ptr<const Tokenizer> tokenizer_ = std::make_shared<ByteTokenizer>();
+  std::shared_ptr<const Tokenizer> tokenizer_ = std::make_shared<ByteTokenizer>(
+      std::vector<std::string_view>{"{\"", "\":", "true", "  ", "    ", "\n  ", "null"});
 };
 
 constexpr std::string_view kPerson =
@@ -198,12 +170,12 @@ TEST_F(GrammarTest, RandomChoicesGiveJson) {
 TEST_F(GrammarTest, ARefusalPointsAtTheKeyword) {
   const std::pair<std::string_view, std::string_view> cases[] = {
       {R"({"type":"object","properties":{"a":{"type":"array","uniqueItems":true}}})", "/properties/a/uniqueItems"},
-      {R"({"not":{"type":"string"}})", "/not"},
+      {R"({"not":{}})", "/not"},
       {R"({"type":"object","properties":{"x/y":{"anyOf":[{"type":"null"},{"type":"string","pattern":"("}]}}})",
        "/properties/x~1y/anyOf/1/pattern"},
-      {R"({"type":"array","items":{"if":{"type":"null"}}})", "/items/if"},
-      {R"({"$defs":{"bad":{"dependentRequired":{}}},"type":"array","items":{"$ref":"#/$defs/bad"}})",
-       "/$defs/bad/dependentRequired"},
+      {R"({"type":"array","items":{"propertyNames":{"pattern":"a","minLength":2}}})", "/items/propertyNames"},
+      {R"({"$defs":{"bad":{"patternProperties":{"a":{},"b":{}}}},"type":"array","items":{"$ref":"#/$defs/bad"}})",
+       "/$defs/bad/patternProperties"},
       {R"({"type":"object","x-guidance":{"lenient":true}})", "/x-guidance"},
       {R"({"type":"object","properties":{"x-guidance":{"lenient":true}}})", "/properties/x-guidance"},
   };
@@ -213,6 +185,65 @@ TEST_F(GrammarTest, ARefusalPointsAtTheKeyword) {
     EXPECT_EQ(grammar.error().code, Code::kInvalidArgument) << schema << ": " << grammar.error().message;
     EXPECT_EQ(grammar.error().where, where) << grammar.error().message;
   }
+}
+
+struct Wording {
+  std::string_view schema;
+  std::vector<std::string_view> right;
+  std::vector<std::string_view> wrong;
+};
+
+// Keywords that the compiler does not know; what it cannot be told is left out of what is allowed.
+TEST_F(GrammarTest, TakesKeywordsInOtherWords) {
+  const Wording cases[] = {
+      {R"({"not":{"type":["string","null"]}})", {"1", "[]", "true"}, {R"("a")", "null"}},
+      {R"({"type":"string","not":{"enum":["ab","b"]}})",
+       {R"("a")", R"("abc")", R"("")", R"("c")"},
+       {R"("ab")", R"("b")"}},
+      {R"({"type":"integer","not":{"minimum":3,"maximum":5}})", {"2", "6"}, {"3", "5"}},
+      {R"({"type":"object","properties":{"a":{}},"dependentRequired":{"a":["b"]}})",
+       {"{}", R"({"a":1,"b":2})", R"({"b":2})"},
+       {R"({"a":1})"}},
+      {R"({"dependentSchemas":{"a":{"properties":{"b":{"type":"null"}}}}})",
+       {R"({"b":1})", R"({"b":null,"a":1})", "3"},
+       {R"({"b":2,"a":1})"}},
+      {R"({"if":{"properties":{"kind":{"const":"n"}},"required":["kind"]},
+           "then":{"properties":{"v":{"type":"number"}}},"else":{"properties":{"v":{"type":"string"}}}})",
+       {R"({"kind":"n","v":1})", R"({"kind":"s","v":"x"})"},
+       {R"({"kind":"n","v":"x"})", R"({"v":1})"}},
+      {R"({"oneOf":[{"required":["a"]},{"required":["b"]}],"type":"object"})",
+       {R"({"a":1})", R"({"b":1})"},
+       {R"({"a":1,"b":1})", "{}"}},
+      {R"({"oneOf":[{"not":{"type":"integer"}},{"type":"number"}]})", {"1", R"("a")"}, {"2.5"}},
+      {R"({"type":"array","contains":{"const":1},"maxContains":1})", {"[1]", "[2,1,3]"}, {"[]", "[2]", "[1,1]"}},
+      {R"({"propertyNames":{"maxLength":2},"type":"object"})", {"{}", R"({"ab":1})"}, {R"({"abc":1})"}},
+      {R"({"$defs":{"n":{"$anchor":"here","type":"null"}},"items":{"$ref":"#here"}})", {"[null]", "1"}, {"[1]"}},
+      {R"({"$id":"http://host/a/b","$defs":{"n":{"$id":"c","type":"null"}},"items":{"$ref":"c"}})",
+       {"[null]"},
+       {"[1]"}},
+      {R"({"allOf":[{"properties":{"a":{}}}],"anyOf":[{"properties":{"b":{"const":1}}},{}],"unevaluatedProperties":false})",
+       {R"({"a":1,"b":1})", R"({"a":1})"},
+       {R"({"c":1})", R"({"b":2})"}},
+      {R"({"prefixItems":[{}],"unevaluatedItems":{"type":"null"}})", {"[1,null]"}, {"[1,2]"}},
+      {R"({"maxItems":1.0,"type":"array"})", {"[1]"}, {"[1,1]"}},
+      {R"({"type":"array","items":[{"type":"null"}],"additionalItems":false})", {"[null]"}, {"[1]", "[null,1]"}},
+      {R"({"type":"string","format":"no-such-format"})", {R"("x")"}, {"1"}},
+  };
+  for (const Wording& test : cases) {
+    for (const std::string_view text : test.right)
+      EXPECT_TRUE(accepts(test.schema, text)) << test.schema << ": " << text;
+    for (const std::string_view text : test.wrong)
+      EXPECT_FALSE(accepts(test.schema, text)) << test.schema << ": " << text;
+  }
+}
+
+// A key that can be written with an escape would slip past the schema of the property that it names.
+TEST_F(GrammarTest, KeysHaveOneSpelling) {
+  constexpr std::string_view kSchema = R"({"type":"object","properties":{"foo":{"type":"integer"}}})";
+  EXPECT_TRUE(accepts(kSchema, R"({"foo":1,"bar":"x"})"));
+  EXPECT_FALSE(accepts(kSchema, R"({"foo":"x"})"));
+  EXPECT_FALSE(accepts(kSchema, R"({"f\u006fo":"x"})"));
+  EXPECT_TRUE(accepts(R"({"const":"a\u0000b"})", R"("a\u0000b")"));
 }
 
 TEST_F(GrammarTest, WhatIsNotASchemaIsRefused) {
@@ -234,8 +265,20 @@ TEST_F(GrammarTest, HostileSchemasAreBounded) {
   const std::string deep_array = std::string(1'000'000, '[') + std::string(1'000'000, ']');
   const std::string deep_pattern =
       R"({"type":"string","pattern":")" + std::string(100'000, '(') + std::string(100'000, ')') + "\"}";
+  const auto repeated = [](int times, std::string_view begin, std::string_view middle, std::string_view end) {
+    std::string text;
+    for (int i = 0; i < times; ++i) text += begin;
+    text += middle;
+    for (int i = 0; i < times; ++i) text += end;
+    return text;
+  };
+  std::string needs = R"({"dependentRequired":{"x":["y"])";
+  for (int i = 0; i < 40; ++i) needs += ",\"a" + std::to_string(i) + "\":[\"b" + std::to_string(i) + "\"]";
   for (const std::string& schema :
-       {nested + nested, wide, deep_array, deep_pattern, std::string(R"({"type":"string","pattern":"*a"})"),
+       {needs + "}}", repeated(30, R"({"contains":)", R"({"type":"null"})", R"(,"minContains":2})"),
+        repeated(15, R"({"oneOf":[{"minimum":1},{"maximum":2},)", "{}", "]}"),
+        repeated(15, R"({"unevaluatedProperties":false,"anyOf":[{"properties":{"a":{}}},{},)", "{}", "]}"),
+        nested + nested, wide, deep_array, deep_pattern, std::string(R"({"type":"string","pattern":"*a"})"),
         std::string(300'000, ' ') + "{}"}) {
     const auto grammar = compile(schema);
     ASSERT_FALSE(grammar) << schema.substr(0, 80);
@@ -306,6 +349,70 @@ TEST_F(GrammarTest, UniqueSchemasLeaveNothingBehind) {
   compile_many(100, 300);
   // One grammar alone holds some 100 KiB.
   EXPECT_LT(mallinfo2().uordblks, before + (1u << 20));
+}
+
+TEST_F(GrammarTest, LarkStandsAroundSchemas) {
+  const std::vector<std::string> schemas = {R"({"type":"integer"})", R"({"type":"null"})"};
+  const auto grammar = Grammar::from_lark("start: \"a\" @s0 | \"b\" @s1 \"!\"\n", schemas, tokenizer_);
+  ASSERT_TRUE(grammar) << grammar.error().message;
+  for (const auto& [text, is_right] : std::vector<std::pair<std::string_view, bool>>{
+           {"a12", true}, {"bnull!", true}, {"anull", false}, {"b1", false}, {"bnull", false}}) {
+    const auto matcher = (*grammar)->start().value();
+    EXPECT_EQ(feed(*matcher, text) == text.size() && allows(mask(*matcher), end()), is_right) << text;
+  }
+}
+
+TEST_F(GrammarTest, LarkSaysWhichSchemaCannotBeHonoured) {
+  const std::vector<std::string> schemas = {"true", R"({"type":"array","items":{"uniqueItems":true}})"};
+  const auto grammar = Grammar::from_lark("start: @s0 @s1\n", schemas, tokenizer_);
+  ASSERT_FALSE(grammar);
+  EXPECT_EQ(grammar.error().code, Code::kInvalidArgument) << grammar.error().message;
+  EXPECT_EQ(grammar.error().where, "/1/items/uniqueItems");
+  const std::vector<std::string> large = {std::string(200'000, ' ') + "{}", std::string(200'000, ' ') + "{}"};
+  EXPECT_EQ(Grammar::from_lark("start: @s0 @s1\n", large, tokenizer_).error().code, Code::kExhausted);
+  EXPECT_EQ(Grammar::from_lark(std::string(600'000, ' '), {}, tokenizer_).error().code, Code::kExhausted);
+  for (const std::string_view lark : {"", "start: @s0\n", "start: unknown\n", "start: /(/\n", "\xff"}) {
+    const auto broken = Grammar::from_lark(lark, {}, tokenizer_);
+    ASSERT_FALSE(broken) << lark;
+    EXPECT_EQ(broken.error().code, Code::kInvalidArgument) << lark << ": " << broken.error().message;
+  }
+}
+
+// What is forced is allowed token by token, and masks do not change by being asked for it.
+TEST_F(GrammarTest, ForcedTokensAreAllowed) {
+  const auto grammar =
+      Grammar::from_lark(R"(start: "{\"name\": " ("true" | "null") ", and so on" /[0-9]+/)", {}, tokenizer_);
+  ASSERT_TRUE(grammar) << grammar.error().message;
+  const auto asked = (*grammar)->start().value();
+  const auto silent = (*grammar)->start().value();
+  std::string text;
+  std::size_t forced = 0;
+  while (text.size() < 30) {
+    const std::vector<TokenId> tokens = asked->forced().value();
+    EXPECT_EQ(mask(*asked), mask(*silent)) << text;
+    forced += tokens.size();
+    for (const TokenId token : tokens) {
+      EXPECT_TRUE(allows(mask(*silent), token)) << text;
+      ASSERT_TRUE(asked->accept(token) && silent->accept(token)) << text;
+      text += tokenizer_->token_bytes(token);
+    }
+    const auto words = mask(*silent);
+    TokenId choice = 0;
+    while (!allows(words, choice)) ++choice;
+    ASSERT_TRUE(asked->accept(choice) && silent->accept(choice)) << text;
+    text += tokenizer_->token_bytes(choice);
+  }
+  EXPECT_TRUE(text.starts_with("{\"name\": null, and so on")) << text;
+  EXPECT_GE(forced, 15u);
+}
+
+TEST_F(GrammarTest, NothingIsForcedWhereThereIsAChoice) {
+  const auto matcher = start(R"({"type":"integer"})");
+  EXPECT_EQ(matcher->forced().value(), std::vector<TokenId>());
+  const auto finished = start(R"({"const":"a"})");
+  feed(*finished, R"("a")");
+  EXPECT_TRUE(finished->is_finished());
+  EXPECT_EQ(finished->forced().value(), std::vector<TokenId>());
 }
 
 TEST_F(GrammarTest, ATokenizerWithoutAnEndIsRefused) {

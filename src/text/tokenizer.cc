@@ -69,6 +69,8 @@ class BridgeTokenizer final : public Tokenizer {
     return text;
   }
 
+  const void* bridge_handle() const override { return handle_.get(); }
+
   std::size_t vocab() const override { return bridge_tokenizer_vocab(handle_.get()); }
 
   std::string_view token_bytes(TokenId id) const override {

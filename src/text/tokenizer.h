@@ -79,6 +79,8 @@ class Tokenizer {
   virtual bool adds_bos() const = 0;
   /// True when the first space of a decoded text is an artefact (SentencePiece with a dummy prefix).
   virtual bool strips_leading_space() const = 0;
+  /// The bridge's own tokenizer, by which a grammar spells what it forces; null where there is none.
+  virtual const void* bridge_handle() const { return nullptr; }
 };
 
 /// The spellings of all control tokens, for ChatTemplate::Inputs::special. Build once per model.

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+// The grammar of a whole answer: reasoning, free text and calls in the order that the choice allows. Free text holds no
+// beginning of a call, so what the parser reads as one has always been held to the grammar of calls.
+#include <utility>
+
+#include "text/tool_format.h"
+#include "text/tool_grammar/call_rules.h"
+#include "text/tool_grammar/lark_grammar.h"
+
+namespace autoglm::text {
+namespace {
+
+constexpr std::size_t kMaxNameBytes = 128;
+constexpr std::string_view kBlanks = " \\t\\r";
+constexpr std::string_view kSpaces = " \\t\\r\\n";
+constexpr std::size_t kMaxFenceTag = 12;
+
+Pattern object_with_name() { return sequence({literal("{"), any_number(kSpaces), literal("\"name\"")}); }
+
+Pattern opening_fence() {
+  return sequence(
+      {literal("```"), up_to("a-z_", kMaxFenceTag), any_number(kBlanks), literal("\n"), any_number(kSpaces)});
+}
+
+Pattern behind_list(const Pattern& object) { return sequence({literal("["), any_number(kSpaces), object}); }
+
+class AnswerGrammar {
+ public:
+  AnswerGrammar(std::span<const ToolSignature> tools, const ToolGrammarOptions& options,
+                std::shared_ptr<const Tokenizer> tokenizer)
+      : options_(options),
+        callables_{tools, options.any_name && options.choice != ToolChoice::kAuto},
+        grammar_(std::move(tokenizer)),
+        has_json_(options.format == ToolFormat::kJson || options.format == ToolFormat::kLlama3 ||
+                  (options.reads_json && options.format != ToolFormat::kAutoGlm)) {}
+
+  Result<std::shared_ptr<const Grammar>> compile() {
+    const bool has_calls = !callables_.tools.empty() || callables_.any_name || options_.format == ToolFormat::kAutoGlm;
+    add_calls(has_calls);
+    add_reasoning();
+    switch (options_.choice) {
+      case ToolChoice::kAuto:
+        add_auto(has_calls);
+        break;
+      case ToolChoice::kRequired:
+        if (!has_calls) return fail(Code::kInvalidArgument, "a call is required, and there are no tools", "/tools");
+        grammar_.rule("start", reasoning() + " BLANK? required_calls");
+        break;
+      case ToolChoice::kDecide:
+        add_decide(has_calls);
+        break;
+    }
+    return grammar_.compile();
+  }
+
+ private:
+  std::string times(std::string_view separator, std::string_view call) const {
+    const std::size_t more = options_.is_parallel && options_.max_calls > 1 ? options_.max_calls - 1 : 0;
+    if (more == 0) return "";
+    return " (" + std::string(separator) + " " + std::string(call) + "){0," + std::to_string(more) + "}";
+  }
+
+  void add_calls(bool has_calls) {
+    grammar_.rule("BLANK", "/[ \\n]{1,4}/");
+    grammar_.rule("SPACE", "/ |\\n[ \\t]{0,32}/");
+    if (!has_calls) return;
+    switch (options_.format) {
+      case ToolFormat::kHermes:
+        add_hermes_call(grammar_, callables_);
+        break;
+      case ToolFormat::kLlama3:
+        add_llama_call(grammar_, callables_);
+        break;
+      case ToolFormat::kGlmXml:
+        add_glm_call(grammar_, callables_);
+        break;
+      case ToolFormat::kJson:
+        add_json_call(grammar_, callables_);
+        break;
+      case ToolFormat::kAutoGlm:
+        add_autoglm_call(grammar_, callables_);
+        break;
+    }
+    if (options_.format == ToolFormat::kAutoGlm) {
+      // One action an answer, framed or not.
+      grammar_.rule("own_calls", grammar_.marker("<answer>") + "? own " + grammar_.marker("</answer>") + "?");
+      grammar_.rule("required_calls", "own_calls");
+    } else if (options_.format == ToolFormat::kLlama3 || options_.format == ToolFormat::kJson) {
+      const std::string more = times(options_.format == ToolFormat::kLlama3 ? "\"; \"" : "\"\\n\"", "own_object");
+      grammar_.rule("own_calls", "own" + more);
+      grammar_.rule("required_calls", "own_calls | own_object" + more);
+    } else {
+      grammar_.rule("own_calls", "own" + times("\"\\n\"?", "own"));
+      grammar_.rule("required_calls", "own_calls");
+    }
+    if (has_json_) {
+      grammar_.rule("json_again", "\"{\" SPACE? \"\\\"name\\\"\" json_tail");
+      grammar_.rule("json_tail", "SPACE? \":\" SPACE? json_named SPACE? \"}\"");
+      grammar_.rule("json_named", json_named());
+      grammar_.rule("json_more",
+                    times("/,?\\n{1,2}/", "json_again").empty() ? "\"\"" : times("/,?\\n{1,2}/", "json_again"));
+    }
+  }
+
+  std::string json_named() {
+    const std::string between =
+        " SPACE? \",\" SPACE? (\"\\\"arguments\\\"\" | \"\\\"parameters\\\"\") SPACE? \":\" SPACE? ";
+    if (callables_.any_name) {
+      grammar_.rule("JSON_NAME", "/\"[A-Za-z_][A-Za-z0-9_.\\-]{0,63}\"/");
+      return "JSON_NAME" + between + arguments_rule(grammar_, callables_, 0);
+    }
+    std::string named;
+    for (std::size_t i = 0; i < callables_.tools.size(); ++i) {
+      named += (i == 0 ? "" : " | ") + LarkGrammar::quoted("\"" + between_quotes(callables_.tools[i].name) + "\"") +
+               between + arguments_rule(grammar_, callables_, i);
+    }
+    return named;
+  }
+
+  void add_reasoning() {
+    FreeText text = {.anywhere = {literal("</think>")}, .firsts = "<", .max_bytes = options_.max_thinking_bytes};
+    grammar_.free_text("thought", text);
+    grammar_.rule("think_rest", "thought? " + grammar_.marker("</think>"));
+    grammar_.rule("think", "\"\\n\"? " + grammar_.marker("<think>") + " think_rest");
+  }
+
+  // Whether a marker, and not only JSON, begins a call in the middle of text.
+  bool has_marker() const { return options_.format != ToolFormat::kJson; }
+
+  // Before what has to come.
+  std::string reasoning() const {
+    if (options_.begins_in_reasoning) return "think_rest";
+    return options_.max_thinking_bytes > 0 ? "think?" : "";
+  }
+
+  // Free text of an answer; `line`: what begins a call at the beginning of a line.
+  FreeText text_without(std::optional<Pattern> line) const {
+    FreeText text = {.firsts = "<", .line = std::move(line), .beginning = literal("<think>")};
+    switch (options_.format) {
+      case ToolFormat::kHermes:
+      case ToolFormat::kGlmXml:
+        text.anywhere = {literal("<tool_call>")};
+        break;
+      case ToolFormat::kLlama3:
+        text.anywhere = {literal("<|python_tag|>")};
+        break;
+      case ToolFormat::kJson:
+        text.firsts.clear();
+        text.beginning.reset();
+        break;
+      case ToolFormat::kAutoGlm:
+        text.firsts = "<df";
+        text.anywhere = {literal("do(action="), literal("finish(message="), literal("<answer>")};
+        break;
+    }
+    return text;
+  }
+
+  // What the model wants to be a call is one by its first key.
+  void add_decide(bool has_calls) {
+    std::string answer = "text";
+    std::optional<Pattern> line;
+    if (has_calls) {
+      if (has_marker()) answer += " | BLANK? own_calls";
+      if (has_json_) {
+        const Pattern bare = sequence({any_number(kBlanks), object_with_name()});
+        const Pattern fenced = sequence({any_number(kBlanks), opening_fence(), object_with_name()});
+        line = line_of({bare, fenced}, object_with_name());
+        grammar_.rule("JSON_BEGIN", "/\\n?" + bare.all + "/");
+        grammar_.rule("JSON_LATER", "/\\n" + bare.all + "/");
+        grammar_.rule("FENCE_BEGIN", "/\\n?" + fenced.all + "/");
+        grammar_.rule("FENCE_LATER", "/\\n" + fenced.all + "/");
+        for (const std::string_view where : {"begin", "later"}) {
+          const std::string upper = where == "begin" ? "BEGIN" : "LATER";
+          grammar_.rule("json_" + std::string(where), "JSON_" + upper + " json_tail json_more | FENCE_" + upper +
+                                                          " json_tail json_more SPACE? \"```\"");
+        }
+        answer += " | json_begin";
+      }
+      // Words may come before a call; how many, a turn's tokens bound.
+      answer += " | text (" + std::string(has_marker() ? "own_calls" : "") + (has_marker() && has_json_ ? " | " : "") +
+                (has_json_ ? "json_later)" : ")");
+    }
+    grammar_.free_text("text", text_without(line));
+    grammar_.rule("start", reasoning() + " (" + answer + ")");
+  }
+
+  // Only what names a tool, and gives it arguments, is a call.
+  void add_auto(bool has_calls) {
+    std::string tail = "text?";
+    std::optional<Pattern> line;
+    if (has_calls) {
+      if (has_marker()) tail += " | text? own_calls";
+      if (has_json_) {
+        std::vector<Pattern> marks;
+        std::string begin, later;
+        for (std::size_t i = 0; i < callables_.tools.size(); ++i) add_auto_json(i, marks, begin, later);
+        line = line_of(marks, named_object(std::nullopt));
+        grammar_.rule("json_begin", begin);
+        grammar_.rule("json_later", later);
+        tail += " | json_begin | text json_later";
+      }
+    }
+    grammar_.free_text("text", text_without(line));
+    grammar_.rule("tail", tail);
+    grammar_.rule(
+        "start", options_.begins_in_reasoning ? "thought? (" + grammar_.marker("</think>") + " tail)?" : "think? tail");
+  }
+
+  // {"name": "weather", "arguments": of one tool, or of any.
+  Pattern named_object(std::optional<std::size_t> tool) const {
+    std::vector<Pattern> names;
+    for (std::size_t i = 0; i < callables_.tools.size(); ++i) {
+      if (!tool || *tool == i) names.push_back(literal("\"" + between_quotes(callables_.tools[i].name) + "\""));
+    }
+    const Pattern spaces = any_number(kSpaces);
+    return sequence({object_with_name(), spaces, literal(":"), spaces, either(names), spaces, literal(","), spaces,
+                     either({literal("\"arguments\""), literal("\"parameters\"")}), spaces, literal(":")});
+  }
+
+  void add_auto_json(std::size_t tool, std::vector<Pattern>& marks, std::string& begin, std::string& later) {
+    const Pattern object = named_object(tool);
+    const Pattern bare = sequence({any_number(kBlanks), object});
+    const Pattern fenced = sequence({any_number(kBlanks), opening_fence(), object});
+    const std::string number = std::to_string(tool);
+    const std::string rest = " SPACE? " + arguments_rule(grammar_, callables_, tool) + " SPACE? \"}\" json_more";
+    const auto add = [&](const std::string& name, const std::string& newline, std::string& options) {
+      grammar_.rule("JSON_" + name + number, "/" + newline + bare.all + "/");
+      grammar_.rule("FENCE_" + name + number, "/" + newline + fenced.all + "/");
+      options += (options.empty() ? "" : " | ") + ("JSON_" + name + number) + rest + " | FENCE_" + name + number +
+                 rest + " SPACE? \"```\"";
+    };
+    add("BEGIN", "\\n?", begin);
+    add("LATER", "\\n", later);
+    marks.push_back(bare);
+    marks.push_back(fenced);
+  }
+
+  // Those marks, and lists of such objects, which are no way to begin.
+  static Pattern line_of(std::vector<Pattern> marks, const Pattern& object) {
+    marks.push_back(sequence({any_number(kBlanks), behind_list(object)}));
+    marks.push_back(sequence({any_number(kBlanks), opening_fence(), behind_list(object)}));
+    return either(marks);
+  }
+
+  const ToolGrammarOptions& options_;
+  Callables callables_;
+  LarkGrammar grammar_;
+  bool has_json_;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<const Grammar>> tool_grammar(std::span<const ToolSignature> tools,
+                                                    const ToolGrammarOptions& options,
+                                                    std::shared_ptr<const Tokenizer> tokenizer) {
+  for (std::size_t i = 0; i < tools.size(); ++i) {
+    const std::string place = "/tools/" + std::to_string(i) + "/function";
+    if (tools[i].name.empty() || tools[i].name.size() > kMaxNameBytes)
+      return fail(Code::kInvalidArgument, "a tool's name has 1 to 128 bytes", place + "/name");
+    const json::Value* type = tools[i].parameters.if_contains("type");
+    if (type != nullptr && !(type->is_string() && type->get_string() == "object"))
+      return fail(Code::kInvalidArgument, "a tool's arguments are an object", place + "/parameters/type");
+  }
+  return AnswerGrammar(tools, options, std::move(tokenizer)).compile();
+}
+
+}  // namespace autoglm::text
