@@ -130,6 +130,7 @@ Result<EngineModel> load_script(std::string_view script_text) {
   EngineModel model;
   model.card.tokenizer = TRY(text::Tokenizer::from_json(tokenizer_json(), R"({"eos_token": "<|end|>"})", budget));
   model.card.chat_template = std::make_shared<ScriptTemplate>();
+  model.card.template_shows_tools = true;
   model.card.name = "scripted";
   model.network = std::make_unique<ScriptedModel>(std::move(script));
   model.eos = {kEndToken};

@@ -6,12 +6,14 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "generation/event.h"
 #include "generation/request.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
+#include "text/tool_format.h"
 
 namespace autoglm::generation {
 
@@ -26,6 +28,10 @@ struct ModelCard {
   std::size_t kv_tokens = 0;      // tokens that it holds
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // null = a base model without one
+  // How the model writes tool calls, and whether its template shows it tools: else the prompt does, in words.
+  text::ToolFormat tool_format = text::ToolFormat::kHermes;
+  bool template_shows_tools = false;
+  std::vector<std::string> control_spellings;  // text::control_spellings() of the tokenizer; filled in by the engine
 };
 
 using Ticket = std::uint64_t;  // names a submitted request; never reused within a process

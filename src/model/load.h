@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/result.h"
@@ -14,6 +15,7 @@
 #include "model/language_model.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
+#include "text/tool_format.h"
 
 namespace autoglm::model {
 
@@ -29,6 +31,7 @@ struct LoadedModel {
   std::unique_ptr<LanguageModel> network;
   std::shared_ptr<const text::Tokenizer> tokenizer;         // ids_only() for a folder without tokenizer.json
   std::shared_ptr<const text::ChatTemplate> chat_template;  // null for a base model
+  std::optional<text::ToolFormat> tool_format;              // nothing when the template knows no tools
   std::vector<TokenId> eos;  // every id that ends an answer (config, generation_config, tokenizer)
 };
 
@@ -43,6 +46,7 @@ Result<std::unique_ptr<LanguageModel>> load_network(const std::filesystem::path&
 struct LoadedText {
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // null when there is none
+  std::optional<text::ToolFormat> tool_format;              // as in LoadedModel
   std::vector<TokenId> eos;                                 // as in LoadedModel; rising
 };
 

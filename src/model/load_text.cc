@@ -95,6 +95,7 @@ Result<LoadedText> text_of_gguf(const GgufFile& file) {
   loaded.tokenizer = TRY(text::Tokenizer::from_gguf(vocabulary, budget));
   if (const auto source = TRY(file.find_string("tokenizer.chat_template")); source) {
     if (source->size() > kMaxTemplateBytes) return fail(Code::kExhausted, "the chat template is too large");
+    loaded.tool_format = text::tool_format_of(*source);
     loaded.chat_template = TRY(text::ChatTemplate::parse(*source, spelling(*loaded.tokenizer, vocabulary.bos),
                                                          spelling(*loaded.tokenizer, vocabulary.eos)));
   }
@@ -149,6 +150,7 @@ Result<LoadedText> text_of_folder(const path& folder, std::string_view tokenizer
   auto source = TRY(read_small_file(folder / "chat_template.jinja", kMaxTemplateBytes));
   if (!source) source = template_of(config);
   if (source) {
+    loaded.tool_format = text::tool_format_of(*source);
     loaded.chat_template =
         TRY(text::ChatTemplate::parse(*source, token_text(config, "bos_token"), token_text(config, "eos_token")));
   }
@@ -203,6 +205,7 @@ Result<LoadedModel> load_model(const path& where, const LoadOptions& options) {
   model.tokenizer = std::move(words.tokenizer);
   if (model.tokenizer == nullptr) model.tokenizer = text::Tokenizer::ids_only(model.network->vocab());
   model.chat_template = std::move(words.chat_template);
+  model.tool_format = words.tool_format;
   model.eos = std::move(words.eos);
   std::erase_if(model.eos, [&](TokenId id) { return static_cast<std::size_t>(id) >= model.network->vocab(); });
   return model;

@@ -90,6 +90,14 @@ Result<int> connect_host(const Url& url, const SocketOptions& options) {
   std::unique_ptr<addrinfo, SslFree> list(found);
   Result<int> last = fail(Code::kUnavailable, fmt::format("the host {} has no address", url.host));
   for (const addrinfo* address = list.get(); address != nullptr; address = address->ai_next) {
+    if (options.admits) {
+      const auto ip = address_of(*address->ai_addr);
+      if (const Status admitted = ip ? options.admits(*ip) : Status(fail(Code::kPermissionDenied, "no IP address"));
+          !admitted) {
+        last = std::unexpected(admitted.error());
+        continue;
+      }
+    }
     last = connect_address(*address, options, authority(url));
     if (last || last.error().code == Code::kCancelled) return last;
   }

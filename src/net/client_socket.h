@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "net/address.h"
 #include "net/url.h"
 
 namespace autoglm::net {
@@ -20,12 +21,15 @@ struct SocketOptions {
   std::chrono::milliseconds idle_timeout{30'000};     // longest silence within a read or write
   std::string ca_file;                                // PEM bundle to trust; empty = the system's
   std::function<bool()> is_cancelled;                 // asked several times a second; may be empty
+  // Asked for each address that the host's name stands for, and for the very one that is connected to: a name cannot
+  // mean one thing when it is checked and another when it is used. May be empty.
+  std::function<Status(const IpAddress&)> admits;
 };
 
 class ClientSocket final {
  public:
   /// Errors: kUnavailable (no such host, refused, timeout), kPermissionDenied (a certificate that does not hold),
-  /// kCancelled.
+  /// kCancelled, and what `admits` says when it admits no address.
   static Result<ClientSocket> connect(const Url& url, const SocketOptions& options);
   ClientSocket(ClientSocket&&) noexcept;
   ClientSocket& operator=(ClientSocket&&) noexcept;

@@ -26,8 +26,9 @@ std::string_view find_field(const HttpFields& fields, std::string_view name) {
 // One exchange on one connection: bytes come in through a window that the parser eats from.
 class Exchange final {
  public:
-  Exchange(ClientSocket socket, std::size_t max_header_bytes)
+  Exchange(ClientSocket socket, std::size_t max_header_bytes, bool has_no_body)
       : socket_(std::move(socket)), window_(std::max<std::size_t>(max_header_bytes, 64u << 10)) {
+    parser_.skip(has_no_body);
     parser_.header_limit(static_cast<std::uint32_t>(max_header_bytes));
     parser_.body_limit(boost::none);
   }
@@ -117,26 +118,94 @@ class Exchange final {
   std::uint64_t received_ = 0;
 };
 
-Result<std::string> request_text(const HttpGet& get, const Url& url, bool is_first_host) {
-  std::string text = fmt::format(
-      "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: openautoglm\r\nAccept: */*\r\n"
-      "Accept-Encoding: identity\r\nConnection: close\r\n",
-      url.target, authority(url));
-  for (const auto& [name, value] : get.fields) {
-    if ((name + value).find_first_of("\r\n") != std::string::npos) {
-      return fail(Code::kInvalidArgument, fmt::format("the header {} holds a line break", name.substr(0, 40)));
+bool is_token(std::string_view text) {
+  constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";
+  return !text.empty() && std::ranges::all_of(text, [kOthers](unsigned char c) {
+    return std::isalnum(c) != 0 || kOthers.find(static_cast<char>(c)) != std::string_view::npos;
+  });
+}
+
+// What says nothing about who asks.
+bool is_for_any_host(std::string_view name) {
+  constexpr std::string_view kNames[] = {"accept",   "accept-language", "content-type",
+                                         "if-range", "range",           "user-agent"};
+  return std::ranges::count(kNames, name) > 0;
+}
+
+Result<std::string> request_text(const HttpCall& call, const Url& url, bool is_first_host) {
+  if (!is_token(call.method)) {
+    return fail(Code::kInvalidArgument, fmt::format("'{}' is not an HTTP method", call.method.substr(0, 40)));
+  }
+  std::string text = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nAccept-Encoding: identity\r\nConnection: close\r\n",
+                                 call.method, url.target, authority(url));
+  if (find_field(call.fields, "user-agent").empty()) text += "User-Agent: openautoglm\r\n";
+  if (find_field(call.fields, "accept").empty()) text += "Accept: */*\r\n";
+  for (const auto& [name, value] : call.fields) {
+    if (!is_token(name) || value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) {
+      return fail(Code::kInvalidArgument, fmt::format("the header {} cannot be sent: it holds a line break or its name "
+                                                      "is none",
+                                                      name.substr(0, 40)));
     }
-    if (name != "authorization" || is_first_host) text += fmt::format("{}: {}\r\n", name, value);
+    if (is_first_host || is_for_any_host(name)) text += fmt::format("{}: {}\r\n", name, value);
   }
-  if (get.offset > 0) {
-    text += fmt::format("Range: bytes={}-\r\n", get.offset);
-    if (!get.etag.empty()) text += fmt::format("If-Range: {}\r\n", get.etag);
-  }
-  return text + "\r\n";
+  const bool has_body = !call.body.empty() || call.method == "POST" || call.method == "PUT" || call.method == "PATCH";
+  if (has_body) text += fmt::format("Content-Length: {}\r\n", call.body.size());
+  return text + "\r\n" + call.body;
 }
 
 bool is_redirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+// RFC 9110, 15.4: what a redirect makes of a request that is no plain question.
+void redirect(HttpCall& call, int status) {
+  const bool is_question = call.method == "GET" || call.method == "HEAD";
+  if (status == 307 || status == 308 || is_question) return;
+  if (status != 303 && call.method != "POST") return;
+  call.method = "GET";
+  call.body.clear();
+  std::erase_if(call.fields, [](const auto& field) { return field.first == "content-type"; });
+}
+
+// As http_call(); with `only_success` the bodies of other statuses than 200 and 206 are not read.
+Result<HttpReply> transfer(HttpCall call, const HeadSink& on_head, const BodySink& on_body, bool only_success) {
+  const Url first = TRY(parse_url(call.url));
+  Url url = first;
+  HttpReply reply;
+  bool is_first_host = true;
+  for (int redirects = 0;; ++redirects) {
+    if (call.admits) TRY(call.admits(url));
+    const std::string request = TRY(request_text(call, url, is_first_host));
+    Exchange exchange(TRY(ClientSocket::connect(url, call.socket)), call.max_header_bytes, call.method == "HEAD");
+    TRY(exchange.send(request));
+    reply.status = TRY(exchange.read_head());
+    reply.fields = exchange.fields();
+    reply.url = format_url(url);
+    const std::string_view location = reply.field("location");
+    if (!is_redirect(reply.status) || location.empty()) {
+      TRY(on_head(reply));
+      if (only_success && reply.status != 200 && reply.status != 206) return reply;
+      if (const auto coding = reply.field("content-encoding"); !coding.empty() && coding != "identity") {
+        return fail(Code::kCorrupt, "the server compressed the answer although it was asked not to");
+      }
+      TRY(exchange.read_body(on_body));
+      return reply;
+    }
+    if (redirects >= call.max_redirects) {
+      return fail(Code::kExhausted,
+                  fmt::format("{} redirects to more than {} places in a row", call.url, call.max_redirects));
+    }
+    Url next = TRY(resolve_location(url, location));
+    if (url.is_tls && !next.is_tls) {
+      return fail(Code::kPermissionDenied,
+                  fmt::format("{} redirects from https to plain http; refused", authority(url)));
+    }
+    // Once another host was asked, the secret stays home, even if that host sends us back.
+    is_first_host = is_first_host && next.host == first.host && next.port == first.port && next.is_tls == first.is_tls;
+    reply.earlier_fields.insert(reply.earlier_fields.end(), reply.fields.begin(), reply.fields.end());
+    redirect(call, reply.status);
+    url = std::move(next);
+  }
 }
 
 }  // namespace
@@ -150,42 +219,21 @@ std::string_view HttpReply::first_field(std::string_view lower_case_name) const 
   return earlier.empty() ? field(lower_case_name) : earlier;
 }
 
+Result<HttpReply> http_call(const HttpCall& call, const HeadSink& on_head, const BodySink& on_body) {
+  return transfer(call, on_head, on_body, false);
+}
+
 Result<HttpReply> http_get(const HttpGet& get, const HeadSink& on_head, const BodySink& on_body) {
-  const Url first = TRY(parse_url(get.url));
-  Url url = first;
-  HttpReply reply;
-  bool is_first_host = true;
-  for (int redirects = 0;; ++redirects) {
-    const std::string request = TRY(request_text(get, url, is_first_host));
-    Exchange exchange(TRY(ClientSocket::connect(url, get.socket)), get.max_header_bytes);
-    TRY(exchange.send(request));
-    reply.status = TRY(exchange.read_head());
-    reply.fields = exchange.fields();
-    reply.url = format_url(url);
-    const std::string_view location = reply.field("location");
-    if (!is_redirect(reply.status) || location.empty()) {
-      TRY(on_head(reply));
-      if (reply.status != 200 && reply.status != 206) return reply;
-      if (const auto coding = reply.field("content-encoding"); !coding.empty() && coding != "identity") {
-        return fail(Code::kCorrupt, "the server compressed the answer although it was asked not to");
-      }
-      TRY(exchange.read_body(on_body));
-      return reply;
-    }
-    if (redirects >= get.max_redirects) {
-      return fail(Code::kExhausted,
-                  fmt::format("{} redirects to more than {} places in a row", get.url, get.max_redirects));
-    }
-    Url next = TRY(resolve_location(url, location));
-    if (url.is_tls && !next.is_tls) {
-      return fail(Code::kPermissionDenied,
-                  fmt::format("{} redirects from https to plain http; refused", authority(url)));
-    }
-    // Once another host was asked, the secret stays home, even if that host sends us back.
-    is_first_host = is_first_host && next.host == first.host && next.port == first.port && next.is_tls == first.is_tls;
-    reply.earlier_fields.insert(reply.earlier_fields.end(), reply.fields.begin(), reply.fields.end());
-    url = std::move(next);
+  HttpCall call{.url = get.url,
+                .fields = get.fields,
+                .max_header_bytes = get.max_header_bytes,
+                .max_redirects = get.max_redirects,
+                .socket = get.socket};
+  if (get.offset > 0) {
+    call.fields.emplace_back("range", fmt::format("bytes={}-", get.offset));
+    if (!get.etag.empty()) call.fields.emplace_back("if-range", get.etag);
   }
+  return transfer(std::move(call), on_head, on_body, true);
 }
 
 }  // namespace autoglm::net

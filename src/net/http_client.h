@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A GET that streams: plain or TLS, redirects, ranges. For downloads of the model hub; it blocks its thread. It never
-// buffers a body, never follows https to http, and gives the Authorization header to nobody but the first host.
+// HTTP/1.1 requests whose answers stream: plain or TLS, redirects, ranges. For downloads of the model hub and for the
+// agent's tools; they block their thread. It never buffers a body, never follows https to http, and gives what the
+// caller's fields hold to nobody but the first host.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +28,17 @@ struct HttpGet {
   SocketOptions socket;
 };
 
+struct HttpCall {
+  std::string method = "GET";
+  std::string url;
+  HttpFields fields;  // besides Host, Connection and Content-Length; values without line breaks
+  std::string body;
+  std::size_t max_header_bytes = 64u << 10;  // of each response
+  int max_redirects = 5;
+  std::function<Status(const Url&)> admits;  // asked for the URL and for each that it redirects to; may be empty
+  SocketOptions socket;
+};
+
 struct HttpReply {
   int status = 0;
   HttpFields fields;          // of the last response
@@ -42,11 +54,17 @@ struct HttpReply {
 using HeadSink = std::function<Status(const HttpReply&)>;
 using BodySink = std::function<Status(std::string_view)>;
 
-/// Calls on_head once for the last response and, when its status is 200 or 206, on_body with its bytes as they come.
-/// Other statuses are a reply, not an error; their bodies are not read.
-///   Errors   kInvalidArgument (URL), kUnavailable (network; cut short), kPermissionDenied (certificate, https ->
-///   http),
-///            kExhausted (headers, redirects), kCorrupt (not HTTP), kCancelled, and what the sinks return
+/// Calls on_head once for the last response, whatever its status, then on_body with its body's bytes as they come.
+/// After a redirect that is not to be repeated as it was (303; 301 and 302 of a POST) it goes on with a GET without a
+/// body.
+///   Errors   kInvalidArgument (URL, method, fields), kUnavailable (network; cut short), kPermissionDenied
+///            (certificate, https -> http), kExhausted (headers, redirects), kCorrupt (not HTTP, compressed),
+///            kCancelled, and what the sinks and `admits` return
+Result<HttpReply> http_call(const HttpCall& call, const HeadSink& on_head, const BodySink& on_body);
+
+/// A GET. Calls on_head once for the last response and, when its status is 200 or 206, on_body with its bytes as they
+/// come. Other statuses are a reply, not an error; their bodies are not read.
+///   Errors   as http_call()
 Result<HttpReply> http_get(const HttpGet& get, const HeadSink& on_head, const BodySink& on_body);
 
 }  // namespace autoglm::net

@@ -177,7 +177,7 @@ TEST(HttpClient, AsksForTheRestOfAFile) {
   ASSERT_TRUE(outcome.reply);
   EXPECT_EQ(outcome.reply->status, 206);
   EXPECT_EQ(outcome.reply->field("etag"), "\"e\"");
-  EXPECT_NE(server.requests().at(0).find("\r\nRange: bytes=7-\r\nIf-Range: \"e\"\r\n"), std::string::npos);
+  EXPECT_NE(server.requests().at(0).find("\r\nrange: bytes=7-\r\nif-range: \"e\"\r\n"), std::string::npos);
 }
 
 TEST(HttpClient, OtherStatusesAreAReplyWithoutBody) {
@@ -327,6 +327,102 @@ TEST(HttpClient, TlsNeverFallsBackToPlain) {
   const Outcome outcome = fetch_from(server, get);
   ASSERT_FALSE(outcome.reply);
   EXPECT_EQ(outcome.reply.error().code, Code::kPermissionDenied);
+}
+
+Outcome call(HttpCall call) {
+  Outcome outcome;
+  outcome.reply = http_call(
+      call, [](const HttpReply&) { return Status(); },
+      [&](std::string_view bytes) {
+        outcome.body += bytes;
+        return Status();
+      });
+  return outcome;
+}
+
+TEST(HttpCall, SendsMethodFieldsAndBodyAndReadsBodiesOfErrors) {
+  CannedServer server({"HTTP/1.1 422 No\r\nContent-Length: 7\r\n\r\nbecause"});
+  server.start();
+  const Outcome outcome = call({.method = "POST",
+                                .url = server.url("/x"),
+                                .fields = {{"content-type", "application/json"}, {"accept", "text/plain"}},
+                                .body = R"({"a":1})"});
+  server.stop();
+  ASSERT_TRUE(outcome.reply) << outcome.reply.error().message;
+  EXPECT_EQ(outcome.reply->status, 422);
+  EXPECT_EQ(outcome.body, "because");
+  const std::string& request = server.requests().at(0);
+  EXPECT_TRUE(request.starts_with("POST /x HTTP/1.1\r\n")) << request;
+  EXPECT_TRUE(request.ends_with("Content-Length: 7\r\n\r\n{\"a\":1}")) << request;
+  EXPECT_NE(request.find("accept: text/plain\r\n"), std::string::npos);
+  EXPECT_EQ(request.find("Accept: */*"), std::string::npos);
+}
+
+TEST(HttpCall, AnswersWithoutABody) {
+  CannedServer head({"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"});
+  head.start();
+  EXPECT_TRUE(call({.method = "HEAD", .url = head.url("/")}).reply);
+  head.stop();
+  CannedServer accepted({"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"});
+  accepted.start();
+  EXPECT_EQ(call({.method = "POST", .url = accepted.url("/")}).reply->status, 202);
+  accepted.stop();
+  EXPECT_NE(accepted.requests().at(0).find("Content-Length: 0\r\n"), std::string::npos);
+}
+
+TEST(HttpCall, RedirectsOfAPostAndSecrets) {
+  for (const auto& [status, method] : {std::pair("307", "POST"), std::pair("303", "GET"), std::pair("302", "GET")}) {
+    CannedServer target({"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"});
+    CannedServer source({std::string("HTTP/1.1 ") + status + " Moved\r\nLocation: " + target.url("/y") +
+                         "\r\nContent-Length: 0\r\n\r\n"});
+    source.start();
+    target.start();
+    const Outcome outcome =
+        call({.method = "POST", .url = source.url("/x"), .fields = {{"x-api-key", "s"}}, .body = "b"});
+    source.stop();
+    target.stop();
+    ASSERT_TRUE(outcome.reply) << outcome.reply.error().message;
+    EXPECT_NE(source.requests().at(0).find("x-api-key: s"), std::string::npos);
+    const std::string& second = target.requests().at(0);
+    EXPECT_TRUE(second.starts_with(std::string(method) + " /y ")) << second;
+    EXPECT_EQ(second.ends_with("\r\n\r\nb"), std::string_view(method) == "POST") << second;
+    EXPECT_EQ(second.find("x-api-key"), std::string::npos) << "another host got the secret";
+  }
+}
+
+TEST(HttpCall, OnlyAdmittedAddressesAreConnectedTo) {
+  CannedServer server({"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"});
+  server.start();
+  std::vector<std::string> asked;
+  HttpCall refused{.url = server.url("/", "localhost")};
+  refused.socket.admits = [&asked](const IpAddress& address) -> Status {
+    asked.push_back(format_address(address));
+    return fail(Code::kPermissionDenied, "not there");
+  };
+  EXPECT_EQ(call(refused).reply.error().code, Code::kPermissionDenied);
+  EXPECT_FALSE(asked.empty());
+  // The looser spellings of an address are seen as what they resolve to.
+  for (const char* host : {"127.1", "2130706433", "0x7f000001", "017700000001", "[::ffff:127.0.0.1]", "[::1]"}) {
+    asked.clear();
+    refused.url = server.url("/", host);
+    const auto code = call(refused).reply.error().code;
+    EXPECT_TRUE(code == Code::kPermissionDenied || code == Code::kUnavailable) << host;
+    for (const std::string& address : asked) EXPECT_TRUE(address == "127.0.0.1" || address == "::1") << host;
+  }
+  HttpCall url_refused{.url = server.url("/")};
+  url_refused.admits = [](const Url&) -> Status { return fail(Code::kPermissionDenied, "not this host"); };
+  EXPECT_EQ(call(url_refused).reply.error().code, Code::kPermissionDenied);
+  server.stop();
+  EXPECT_TRUE(server.requests().empty()) << "a refused request was sent";
+}
+
+TEST(HttpCall, WhatWouldBreakTheRequestIsRefused) {
+  EXPECT_EQ(call({.method = "GET /x", .url = "http://127.0.0.1:1/"}).reply.error().code, Code::kInvalidArgument);
+  EXPECT_EQ(call({.url = "http://127.0.0.1:1/", .fields = {{"a", "b\r\nc: d"}}}).reply.error().code,
+            Code::kInvalidArgument);
+  EXPECT_EQ(call({.url = "http://127.0.0.1:1/", .fields = {{"a b", "c"}}}).reply.error().code, Code::kInvalidArgument);
+  EXPECT_EQ(call({.url = "http://127.0.0.1:1/", .fields = {{"a", std::string("b\0c", 3)}}}).reply.error().code,
+            Code::kInvalidArgument);
 }
 
 }  // namespace

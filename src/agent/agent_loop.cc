@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/agent_loop.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <set>
+#include <utility>
+
+#include "agent/message.h"
+#include "agent/tool_mapping.h"
+#include "agent/turn_reader.h"
+#include "base/mutex.h"
+#include "generation/chat_prompt.h"
+
+namespace autoglm::agent {
+namespace {
+
+double seconds(base::Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+// One model answer on its way: parsed as it comes on the engine's thread, waited for on the run's.
+class TurnSink final : public generation::Sink {
+ public:
+  TurnSink(TurnReader reader, RunObserver& observer) : reader_(std::move(reader)), observer_(observer) {}
+
+  void on_token(generation::TokenEvent event) override { read(event.text); }
+  void on_finish(generation::Finish finish) override EXCLUDES(mutex_) {
+    read(finish.text);
+    base::MutexLock lock(mutex_);
+    finish_ = std::move(finish);
+    changed_.notify_all();
+  }
+  /// Waits for the end.
+  generation::Finish wait() EXCLUDES(mutex_) {
+    base::MutexLock lock(mutex_);
+    while (!finish_) lock.wait(changed_);
+    return *finish_;
+  }
+  /// After the end only.
+  TurnReader& reader() { return reader_; }
+
+ private:
+  void read(std::string_view text) {
+    const std::string shown = reader_.push(text);
+    if (!shown.empty()) observer_.on_text(shown);
+  }
+
+  TurnReader reader_;
+  RunObserver& observer_;
+  base::Mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<generation::Finish> finish_ GUARDED_BY(mutex_);
+};
+
+bool has_answer_call(const ToolRegistry& tools, text::ToolFormat format) {
+  const auto is_shown = [](const auto& tool) { return !tool->description().is_quiet; };
+  return format != text::ToolFormat::kAutoGlm && std::ranges::any_of(tools.tools(), is_shown);
+}
+
+std::string answer_name(const ToolRegistry& tools) {
+  return tools.find("answer") == nullptr ? "answer" : "final_answer";
+}
+
+json::Object answer_parameters() {
+  const json::Object text = {{"type", "string"}, {"minLength", 1}};
+  return {{"type", "object"},
+          {"properties", json::Object{{"text", text}}},
+          {"required", json::Array{"text"}},
+          {"additionalProperties", false}};
+}
+
+enum class Quiet : std::uint8_t { kLeftOut, kIncluded };
+
+// What the grammar allows.
+std::vector<text::ToolSignature> signatures_of(const ToolRegistry& tools, text::ToolFormat format, Quiet quiet) {
+  std::vector<text::ToolSignature> signatures;
+  for (const auto& tool : tools.tools()) {
+    const ToolDescription& description = tool->description();
+    if (quiet == Quiet::kLeftOut && description.is_quiet) continue;
+    signatures.push_back({description.name, description.parameters});
+  }
+  if (has_answer_call(tools, format)) signatures.push_back({answer_name(tools), answer_parameters()});
+  return signatures;
+}
+
+// Whether a result in the window tells of a quiet tool.
+bool tells_of_quiet(const ToolRegistry& tools, const json::Array& messages) {
+  for (const auto& tool : tools.tools()) {
+    if (!tool->description().is_quiet) continue;
+    for (const json::Value& message : messages) {
+      if (content_of(message.get_object()).contains(tool->description().name)) return true;
+    }
+  }
+  return false;
+}
+
+class Run final {
+ public:
+  Run(const RunParts& parts, const RunOptions& options, std::stop_token stop)
+      : parts_(parts),
+        options_(options),
+        stop_(std::move(stop)),
+        signatures_(signatures_of(parts.tools, options.format, Quiet::kIncluded)),
+        for_template_(shown_tools(parts.tools, options.format)),
+        has_answer_call_(has_answer_call(parts.tools, options.format)),
+        answer_name_(answer_name(parts.tools)),
+        began_(parts.clock.now()) {}
+
+  Result<RunReport> run() {
+    grammar_ = TRY(compile(Quiet::kLeftOut));
+    if (parts_.context.answer()) TRY(end(RunState::kDone, *parts_.context.answer()));
+    if (auto calls = parts_.context.unbegun_calls(); !has_ended_ && !calls.empty()) TRY(act(std::move(calls)));
+    while (!has_ended_) {
+      if (Status status = take_turn(); !status) {
+        if (report_.turns == 0) return std::unexpected(std::move(status).error());
+        TRY(end(status.error().code == Code::kCancelled ? RunState::kCancelled : RunState::kFailed,
+                status.error().message));
+      }
+    }
+    report_.seconds = seconds(parts_.clock.now() - began_);
+    TRY(parts_.context.end(run_state_name(report_.state), report_.answer));
+    return std::move(report_);
+  }
+
+ private:
+  Result<std::shared_ptr<const text::Grammar>> compile(Quiet quiet, const std::set<std::string>& without = {}) const {
+    std::vector<text::ToolSignature> allowed = signatures_of(parts_.tools, options_.format, quiet);
+    std::erase_if(allowed, [&](const text::ToolSignature& tool) { return without.contains(tool.name); });
+    text::ToolGrammarOptions grammar;
+    grammar.format = options_.format;
+    grammar.choice = has_answer_call_ ? text::ToolChoice::kRequired : text::ToolChoice::kDecide;
+    grammar.any_name = options_.names == NameRule::kMap;
+    grammar.max_thinking_bytes = options_.max_thinking_bytes;
+    return text::tool_grammar(allowed, grammar, parts_.generator.card().tokenizer);
+  }
+
+  Status take_turn() {
+    if (const auto limit = reached_limit()) return end(RunState::kLimit, *limit);
+    TurnReport turn;
+    turn.turn = report_.turns + 1;
+    ReadTurn read = TRY(decide(turn, grammar_));
+    if (const auto repeated = repetitions(read.calls); !repeated.empty()) {
+      // A small model asks again for what it has just been given, and again. Asked anew without that tool, it goes on.
+      ++report_.refused_repetitions;
+      auto others = TRY(compile(Quiet::kIncluded, repeated));
+      read = TRY(decide(turn, std::move(others)));
+    }
+    ++report_.turns;
+    report_.invalid_calls += read.invalid_calls;
+    std::optional<std::string> final = take_answer(read.calls);
+    turn.text = final && read.calls.empty() ? std::move(*final) : std::move(read.text);
+    turn.calls = name_calls(std::move(read.calls), turn.renamed);
+    parts_.observer.on_turn(turn);
+    TRY(parts_.context.add_turn(turn.text, turn.calls));
+    if (!turn.calls.empty()) return act(std::move(turn.calls));
+    if (read.is_cut) return ask_for_less();
+    return answer(std::move(turn.text));
+  }
+
+  // One answer of the model.
+  Result<ReadTurn> decide(TurnReport& turn, std::shared_ptr<const text::Grammar> grammar) {
+    const base::Time began = parts_.clock.now();
+    const auto sink = TRY(ask(std::move(grammar)));
+    const generation::Finish finish = sink->wait();
+    turn.seconds += seconds(parts_.clock.now() - began);
+    report_.model_seconds += seconds(parts_.clock.now() - began);
+    add(turn.usage, finish.usage);
+    add(report_.usage, finish.usage);
+    if (finish.error) return std::unexpected(*finish.error);
+    return sink->reader().finish(finish.reason == generation::FinishReason::kLength);
+  }
+
+  // Takes the calls that give the answer out. One beside calls whose results it does not know is of no use.
+  std::optional<std::string> take_answer(std::vector<ActionCall>& calls) const {
+    std::optional<std::string> text;
+    if (!has_answer_call_) return text;
+    std::erase_if(calls, [&](const ActionCall& call) {
+      if (call.tool != answer_name_ || call.unusable) return false;
+      const json::Value* given = call.arguments.if_contains("text");
+      text = given != nullptr && given->is_string() ? std::string(given->get_string()) : std::string();
+      return true;
+    });
+    return text;
+  }
+
+  // The prompt of this turn, submitted.
+  Result<std::shared_ptr<TurnSink>> ask(std::shared_ptr<const text::Grammar> grammar) {
+    const json::Array messages = TRY(parts_.context.window());
+    generation::Request request;
+    request.id = "run-" + std::to_string(parts_.context.run());
+    request.session = parts_.context.session();
+    request.prompt = TRY(generation::encode(parts_.generator.card(), {.messages = &messages, .tools = &for_template_}));
+    request.sampling = options_.sampling;
+    if (grammar == grammar_ && tells_of_quiet(parts_.tools, messages)) {
+      if (grammar_with_quiet_ == nullptr) grammar_with_quiet_ = TRY(compile(Quiet::kIncluded));
+      grammar = grammar_with_quiet_;
+    }
+    request.grammar = std::move(grammar);
+    request.max_tokens = std::min(options_.limits.max_turn_tokens, parts_.generator.card().context_length);
+    if (request.prompt.size() < parts_.generator.card().context_length) {
+      request.max_tokens = std::min(request.max_tokens, parts_.generator.card().context_length - request.prompt.size());
+    }
+    request.deadline = began_ + options_.limits.max_seconds;
+    auto sink = std::make_shared<TurnSink>(TurnReader(options_.format, signatures_), parts_.observer);
+    const generation::Ticket ticket = TRY(parts_.generator.submit(std::move(request), sink));
+    const std::stop_callback cancel(stop_, [&] { parts_.generator.cancel(ticket); });
+    sink->wait();  // the callback must outlive the answer
+    return sink;
+  }
+
+  // Names and numbers the calls; maps what was invented.
+  std::vector<ActionCall> name_calls(std::vector<ActionCall> calls, std::vector<std::string>& renamed) {
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      calls[i].id = "call_" + std::to_string(parts_.context.actions().size() + i + 1);
+      if (calls[i].unusable || options_.names == NameRule::kMask) continue;
+      const std::string invented = calls[i].tool;
+      Mapping mapped = map_call(std::move(calls[i]), parts_.tools);
+      if (mapped.is_renamed) renamed.push_back(invented + " -> " + mapped.call.tool);
+      calls[i] = std::move(mapped.call);
+    }
+    return calls;
+  }
+
+  // The tools of the calls, if each of them was carried out already and nothing but reads since: their results stand in
+  // the conversation.
+  std::set<std::string> repetitions(const std::vector<ActionCall>& calls) const {
+    std::set<std::string> tools;
+    for (const ActionCall& call : calls) {
+      if (!is_repetition(call)) return {};
+      tools.insert(call.tool);
+    }
+    return tools;
+  }
+
+  bool is_repetition(const ActionCall& call) const {
+    const std::vector<Action>& actions = parts_.context.actions();
+    for (auto action = actions.rbegin(); action != actions.rend(); ++action) {
+      const Tool* tool = parts_.tools.find(action->call.tool);
+      if (tool == nullptr || tool->description().tool_class != ToolClass::kRead) return false;
+      const bool is_same = action->call.tool == call.tool && action->call.arguments == call.arguments;
+      if (is_same && action->result.state == ActionState::kDone) return true;
+    }
+    return false;
+  }
+
+  Status act(std::vector<ActionCall> calls) {
+    const base::Time began = parts_.clock.now();
+    const std::vector<Action> actions = parts_.runner.run_turn(std::move(calls), parts_.context.actions(), stop_);
+    report_.tool_seconds += seconds(parts_.clock.now() - began);
+    report_.actions += actions.size();
+    last_turn_failed_ = std::ranges::any_of(actions, [](const Action& action) { return action.result.is_error(); });
+    was_asked_again_ = false;
+    TRY(parts_.context.add_results(actions));
+    if (stop_.stop_requested()) return end(RunState::kCancelled, "the run was cancelled");
+    return {};
+  }
+
+  Status ask_for_less() {
+    return parts_.context.add_remark("That was cut at its length limit. Call a tool now, or answer in one sentence.");
+  }
+
+  Status answer(std::string text) {
+    // A small model likes to claim success after an error: it is asked once whether that is so.
+    if (last_turn_failed_ && options_.asks_again_after_failure && !was_asked_again_) {
+      was_asked_again_ = true;
+      return parts_.context.add_remark(
+          "The last tool call failed, so its part of the task is not done. Correct the call and try again, or, if it "
+          "cannot be done, say so.");
+    }
+    return end(RunState::kDone, std::move(text));
+  }
+
+  std::optional<std::string> reached_limit() const {
+    const RunLimits& limits = options_.limits;
+    if (report_.turns >= limits.max_turns) return "the limit of " + std::to_string(limits.max_turns) + " turns";
+    if (report_.actions >= limits.max_actions) return "the limit of " + std::to_string(limits.max_actions) + " actions";
+    if (report_.usage.completion_tokens >= limits.max_completion_tokens) {
+      return "the limit of " + std::to_string(limits.max_completion_tokens) + " tokens";
+    }
+    if (parts_.clock.now() - began_ >= limits.max_seconds) {
+      return "the limit of " + std::to_string(limits.max_seconds.count()) + " seconds";
+    }
+    return std::nullopt;
+  }
+
+  static void add(generation::Usage& all, const generation::Usage& usage) {
+    all.prompt_tokens += usage.prompt_tokens;
+    all.cached_tokens += usage.cached_tokens;
+    all.completion_tokens += usage.completion_tokens;
+  }
+
+  Status end(RunState state, std::string answer) {
+    has_ended_ = true;
+    report_.state = state;
+    report_.answer = state == RunState::kLimit ? "stopped at " + answer : std::move(answer);
+    return {};
+  }
+
+  const RunParts& parts_;
+  const RunOptions& options_;
+  const std::stop_token stop_;
+  const std::vector<text::ToolSignature> signatures_;
+  const json::Array for_template_;
+  const bool has_answer_call_;
+  const std::string answer_name_;
+  const base::Time began_;
+  std::shared_ptr<const text::Grammar> grammar_;
+  std::shared_ptr<const text::Grammar> grammar_with_quiet_;
+  RunReport report_;
+  bool has_ended_ = false;
+  bool last_turn_failed_ = false;
+  bool was_asked_again_ = false;
+};
+
+}  // namespace
+
+std::string_view run_state_name(RunState state) {
+  switch (state) {
+    case RunState::kDone:
+      return "done";
+    case RunState::kFailed:
+      return "failed";
+    case RunState::kLimit:
+      return "limit";
+    case RunState::kCancelled:
+      return "cancelled";
+  }
+  return "unknown";
+}
+
+std::string agent_instructions() {
+  return "You are an agent that completes tasks with tools. Each of your turns is a call. Work step by step: call a "
+         "tool, "
+         "read its result, go on until every part of the task is done. Never invent contents or results: get them with "
+         "a "
+         "tool. If a call fails, correct it and try again. When everything is done, call answer with one short "
+         "sentence "
+         "that holds what was asked for.";
+}
+
+json::Array shown_tools(const ToolRegistry& tools, text::ToolFormat format) {
+  json::Array shown = tools.for_template();
+  if (!has_answer_call(tools, format)) return shown;
+  json::Object function;
+  function["name"] = answer_name(tools);
+  function["description"] = "Gives the answer to the user and ends the task. Only when every part of it is done.";
+  function["parameters"] = answer_parameters();
+  shown.push_back(json::Object{{"type", "function"}, {"function", std::move(function)}});
+  return shown;
+}
+
+Result<RunReport> run_agent(const RunParts& parts, const RunOptions& options, std::stop_token stop) {
+  return Run(parts, options, std::move(stop)).run();
+}
+
+}  // namespace autoglm::agent

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent's loop: load the context, let the engine propose actions, let the scheduler check and run them, put the
+// results back into the context, until the task is done. Each turn is a decision under grammar: act, or answer. One run
+// at a time on its caller's thread; tokens arrive from the engine's thread through a sink.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/action_runner.h"
+#include "agent/context_manager.h"
+#include "agent/tool_registry.h"
+#include "base/clock.h"
+#include "generation/generator.h"
+#include "text/tool_format.h"
+
+namespace autoglm::agent {
+
+// How an invented tool name is met.
+enum class NameRule : std::uint8_t {
+  kMask,  // the grammar allows the registry's names and argument schemas only
+  kMap,   // any name is allowed and mapped afterwards (agent/tool_mapping.h)
+};
+
+struct RunLimits {
+  std::size_t max_turns = 16;
+  std::size_t max_actions = 64;
+  std::size_t max_completion_tokens = 16384;
+  std::size_t max_turn_tokens = 1024;
+  std::chrono::seconds max_seconds{600};
+};
+
+struct RunOptions {
+  RunLimits limits;
+  NameRule names = NameRule::kMask;
+  std::size_t max_thinking_bytes = 4000;  // of a <think> block before the decision
+  bool asks_again_after_failure = true;   // an answer right after a failed action is questioned once
+  generation::Sampling sampling{.temperature = 0};
+  text::ToolFormat format = text::ToolFormat::kHermes;
+};
+
+enum class RunState : std::uint8_t { kDone, kFailed, kLimit, kCancelled };
+std::string_view run_state_name(RunState state);
+
+struct TurnReport {
+  std::size_t turn = 0;
+  std::string text;
+  std::vector<ActionCall> calls;
+  std::vector<std::string> renamed;  // invented names that were mapped
+  generation::Usage usage;
+  double seconds = 0;
+};
+
+// Hears of a run as it goes. Text comes on the engine's thread, the rest on the run's.
+class RunObserver {
+ public:
+  virtual ~RunObserver() = default;
+  virtual void on_text(std::string_view delta) = 0;
+  virtual void on_turn(const TurnReport& report) = 0;
+  virtual void on_action(const Action& action) = 0;  // whenever its state changes
+};
+
+struct RunReport {
+  RunState state = RunState::kFailed;
+  std::string answer;  // or why there is none
+  std::size_t turns = 0;
+  std::size_t actions = 0;
+  std::size_t invalid_calls = 0;        // texts that began a call and were none
+  std::size_t refused_repetitions = 0;  // turns asked anew, because they asked for a result that was there
+  generation::Usage usage;
+  double seconds = 0;
+  double model_seconds = 0;
+  double tool_seconds = 0;  // during which at least one tool ran
+  double both_seconds = 0;  // of them, while the model wrote
+};
+
+// What a run works with; all of it outlives the run.
+struct RunParts {
+  generation::Generator& generator;
+  ContextManager& context;
+  const ToolRegistry& tools;
+  ActionRunner& runner;
+  RunObserver& observer;
+  const base::Clock& clock;
+};
+
+/// The system text that begins every window of an agent's run.
+std::string agent_instructions();
+/// The tools that a chat template shows for a run: the registry's, and the call that gives the answer. Each turn of a
+/// run is a call, of which one ends it: so the model's own likelihood decides between acting and answering, and it need
+/// not remember a marker. A phone agent's language has its own end, and a run without tools is plain text.
+json::Array shown_tools(const ToolRegistry& tools, text::ToolFormat format);
+
+/// Runs a task that the context has begun (or taken up again) to its end, which is recorded in the context.
+///   Errors   of the first window only: kInvalidArgument (no chat template, tools whose schema cannot be honoured; task
+///            and tools do not fit the context). What happens later is a state of the report.
+Result<RunReport> run_agent(const RunParts& parts, const RunOptions& options, std::stop_token stop);
+
+}  // namespace autoglm::agent

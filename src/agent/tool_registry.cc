@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/tool_registry.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+
+namespace autoglm::agent {
+namespace {
+
+constexpr std::size_t kMaxNameBytes = 64;
+
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+// The schema to check against: what says nothing about its type is meant for an object.
+Result<std::unique_ptr<const text::JsonSchema>> schema_of(const ToolDescription& tool) {
+  json::Object parameters = tool.parameters;
+  if (!parameters.contains("type")) parameters["type"] = "object";
+  if (parameters["type"] != "object") {
+    return fail(Code::kInvalidArgument,
+                fmt::format("the parameters of {} must be of type object, not {}", tool.name,
+                            base::printable(json::format(parameters["type"]), 60)),
+                "/type");
+  }
+  auto schema = text::JsonSchema::parse(json::format(parameters));
+  if (!schema) return fail_in(fmt::format("the parameters of {}", tool.name), std::move(schema).error());
+  return schema;
+}
+
+}  // namespace
+
+bool is_tool_name(std::string_view name) {
+  const auto is_plain = [](char c) { return is_letter(c) || (c >= '0' && c <= '9') || c == '_' || c == '-'; };
+  return !name.empty() && name.size() <= kMaxNameBytes && std::ranges::all_of(name, is_plain);
+}
+
+Status ToolRegistry::add(std::unique_ptr<Tool> tool) {
+  const ToolDescription& description = tool->description();
+  if (!is_tool_name(description.name)) {
+    return fail(Code::kInvalidArgument, fmt::format("'{}' is not a tool's name: 1 to 64 letters, digits, '_' and '-'",
+                                                    base::printable(description.name, 80)));
+  }
+  if (find(description.name) != nullptr) {
+    return fail(Code::kInvalidArgument, fmt::format("there are two tools named {}", description.name));
+  }
+  schemas_.push_back(TRY(schema_of(description)));
+  tools_.push_back(std::move(tool));
+  return {};
+}
+
+Tool* ToolRegistry::find(std::string_view name) const {
+  const auto has_name = [name](const auto& tool) { return tool->description().name == name; };
+  const auto found = std::ranges::find_if(tools_, has_name);
+  return found == tools_.end() ? nullptr : found->get();
+}
+
+Status ToolRegistry::check(const Tool& tool, const json::Object& arguments) const {
+  const auto is_it = [&tool](const auto& other) { return other.get() == &tool; };
+  const auto found = std::ranges::find_if(tools_, is_it);
+  CHECK(found != tools_.end()) << tool.description().name;
+  return schemas_[static_cast<std::size_t>(found - tools_.begin())]->validate(arguments);
+}
+
+json::Array ToolRegistry::for_template() const {
+  json::Array all;
+  for (const auto& tool : tools_) {
+    const ToolDescription& description = tool->description();
+    if (description.is_quiet) continue;
+    json::Object function;
+    function["name"] = description.name;
+    function["description"] = description.description;
+    function["parameters"] = description.parameters;
+    all.push_back(json::Object{{"type", "function"}, {"function", std::move(function)}});
+  }
+  return all;
+}
+
+}  // namespace autoglm::agent

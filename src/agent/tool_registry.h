@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tools of a run, by name. Deny by default: only what was added exists. Filled before the run starts, then
+// immutable; any thread.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/tool.h"
+#include "text/json_schema.h"
+
+namespace autoglm::agent {
+
+class ToolRegistry final {
+ public:
+  /// Errors: kInvalidArgument (a name that is taken or ill-formed, a schema that is not one of an object).
+  Status add(std::unique_ptr<Tool> tool);
+
+  Tool* find(std::string_view name) const;
+  /// Do `arguments` satisfy the tool's schema? Errors: as text::JsonSchema::validate().
+  Status check(const Tool& tool, const json::Object& arguments) const;
+
+  const std::vector<std::unique_ptr<Tool>>& tools() const { return tools_; }
+  /// [{"type":"function","function":{"name","description","parameters"}}, ...] in the order of adding: what a chat
+  /// template renders, without quiet ones. Byte-stable, so that a prompt's prefix stays reusable.
+  json::Array for_template() const;
+
+ private:
+  std::vector<std::unique_ptr<Tool>> tools_;
+  std::vector<std::unique_ptr<const text::JsonSchema>> schemas_;  // one a tool, in the same order
+};
+
+/// [A-Za-z0-9_-]{1,64}: what every client, template and server agrees on.
+bool is_tool_name(std::string_view name);
+
+}  // namespace autoglm::agent

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "generation/chat_prompt.h"
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace autoglm::generation {
+namespace {
+
+std::string_view text_of(const json::Object& message, std::string_view key) {
+  const json::Value* value = message.if_contains(key);
+  if (value == nullptr || !value->is_string()) return {};
+  return {value->get_string().data(), value->get_string().size()};
+}
+
+std::string describe_tools(const json::Array& tools) {
+  std::string text = "You can call these functions:\n";
+  for (const json::Value& tool : tools) {
+    text += json::format(tool);
+    text += '\n';
+  }
+  text +=
+      "To call one, write a line <tool_call>{\"name\": \"NAME\", \"arguments\": {...}}</tool_call> and nothing after "
+      "the "
+      "calls. The results come back as <tool_response>.";
+  return text;
+}
+
+// A call as it would have been written.
+std::string call_in_words(const json::Value& call) {
+  const json::Object* function = nullptr;
+  if (call.is_object()) {
+    const json::Value* inner = call.get_object().if_contains("function");
+    function = inner != nullptr && inner->is_object() ? &inner->get_object() : &call.get_object();
+  }
+  if (function == nullptr) return {};
+  json::Object written = {{"name", text_of(*function, "name")}};
+  const json::Value* arguments = function->if_contains("arguments");
+  written["arguments"] = arguments == nullptr ? json::Value(json::Object()) : *arguments;
+  return "<tool_call>" + json::format(written) + "</tool_call>";
+}
+
+json::Object in_words(const json::Object& message) {
+  const std::string_view role = text_of(message, "role");
+  if (role == "tool") {
+    return {{"role", "user"},
+            {"content", "<tool_response>" + std::string(text_of(message, "content")) + "</tool_response>"}};
+  }
+  const json::Value* calls = message.if_contains("tool_calls");
+  if (calls == nullptr || !calls->is_array()) return message;
+  std::string content(text_of(message, "content"));
+  for (const json::Value& call : calls->get_array()) {
+    if (!content.empty()) content += '\n';
+    content += call_in_words(call);
+  }
+  return {{"role", role}, {"content", content}};
+}
+
+bool has_tool_words(const json::Array& messages) {
+  return std::ranges::any_of(messages, [](const json::Value& message) {
+    return message.is_object() &&
+           (message.get_object().contains("tool_calls") || text_of(message.get_object(), "role") == "tool");
+  });
+}
+
+}  // namespace
+
+json::Array with_tools_in_words(const json::Array& messages, const json::Array& tools) {
+  json::Array result;
+  if (!tools.empty()) result.push_back(json::Object{{"role", "system"}, {"content", describe_tools(tools)}});
+  for (const json::Value& message : messages) {
+    json::Object written = message.is_object() ? in_words(message.get_object()) : json::Object();
+    // Templates take one system message, at the beginning.
+    if (!result.empty() && result.size() == 1 && !tools.empty() && text_of(written, "role") == "system") {
+      const std::string joined = std::string(text_of(written, "content")) + "\n\n" + describe_tools(tools);
+      result[0] = json::Object{{"role", "system"}, {"content", joined}};
+      continue;
+    }
+    result.push_back(std::move(written));
+  }
+  return result;
+}
+
+Result<text::RenderedPrompt> render(const ModelCard& card, const ChatPrompt& prompt) {
+  if (card.chat_template == nullptr) {
+    return fail(Code::kInvalidArgument, "this model has no chat template; use /v1/completions", "messages");
+  }
+  static const json::Array kNoTools;
+  const json::Array& tools = prompt.tools == nullptr ? kNoTools : *prompt.tools;
+  json::Array in_words;
+  text::ChatTemplate::Inputs inputs;
+  inputs.messages = prompt.messages;
+  if (card.template_shows_tools) {
+    if (!tools.empty()) inputs.tools = &tools;
+  } else if (!tools.empty() || has_tool_words(*prompt.messages)) {
+    in_words = with_tools_in_words(*prompt.messages, tools);
+    inputs.messages = &in_words;
+  }
+  inputs.kwargs = prompt.template_fields;
+  inputs.add_generation_prompt = prompt.add_generation_prompt;
+  inputs.special = card.control_spellings;
+  return card.chat_template->render(inputs);
+}
+
+Result<std::vector<text::TokenId>> encode(const ModelCard& card, const ChatPrompt& prompt) {
+  const text::RenderedPrompt rendered = TRY(render(card, prompt));
+  return card.tokenizer->encode(rendered.text, {.add_special = false, .parse_special = true, .plain = rendered.plain});
+}
+
+}  // namespace autoglm::generation

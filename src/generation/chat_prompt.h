@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// From messages to a prompt's tokens with the model's own chat template: what server, agent and terminal chat share.
+// Control tokens that a caller spelled stay text. A template that knows no tools is told of them in words. Any thread.
+#pragma once
+
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "generation/generator.h"
+
+namespace autoglm::generation {
+
+struct ChatPrompt {
+  // {"role","content"}; of an assistant also "tool_calls"
+  // [{"id","type":"function","function":{"name","arguments":{}}}], of a tool "tool_call_id" and "name".
+  const json::Array* messages = nullptr;
+  const json::Array* tools = nullptr;             // [{"type":"function","function":{...}}]; may be null or empty
+  const json::Object* template_fields = nullptr;  // chat_template_kwargs; may be null
+  bool add_generation_prompt = true;
+};
+
+/// Errors: kInvalidArgument (no chat template; the template refuses the messages), kExhausted (template budget).
+Result<text::RenderedPrompt> render(const ModelCard& card, const ChatPrompt& prompt);
+Result<std::vector<text::TokenId>> encode(const ModelCard& card, const ChatPrompt& prompt);
+
+/// The same conversation for a template without tools: they stand in the system text, calls and results in the text of
+/// their messages.
+json::Array with_tools_in_words(const json::Array& messages, const json::Array& tools);
+
+}  // namespace autoglm::generation
