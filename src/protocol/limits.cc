@@ -14,6 +14,7 @@ std::span<const Limit> all_limits() {
       {"n * prompts", kMaxSequences},
       {"max_tokens", kMaxTokens},
       {"n * prompts * max_tokens * (1 + top_logprobs)", kMaxAnswerValues},
+      {"tools", kMaxTools},
       {"stop", kMaxStops},
       {"stop[]", kMaxStopBytes},
       {"stop_token_ids", kMaxStopTokens},

@@ -13,15 +13,8 @@ namespace autoglm::protocol {
 namespace {
 
 // What OpenAI's API knows and what cannot change a word of the answer.
-constexpr std::array<std::string_view, 8> kHarmless = {
-    "user",
-    "metadata",
-    "store",
-    "service_tier",
-    "safety_identifier",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "parallel_tool_calls",
+constexpr std::array<std::string_view, 7> kHarmless = {
+    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
 };
 
 // Text parts, joined as other servers join them: with a line break.
@@ -83,10 +76,14 @@ Result<json::Object> read_message(const json::Value& value, std::size_t index) {
     if (!id) return message.wrong("tool_call_id", "a string");
     out["tool_call_id"] = *id;
   }
-  // An answer of ours, sent back as history by the official clients, carries these, empty.
-  for (std::string_view empty : {"tool_calls", "annotations"}) {
-    const json::Array* list = TRY(message.array(empty, kMaxContentParts));
-    if (list != nullptr && !list->empty()) return message.wrong(empty, "absent: tools are not supported here");
+  auto calls = TRY(read_tool_calls(message));
+  if (calls && role != "assistant") return message.wrong("tool_calls", "absent but in an assistant's message");
+  if (calls) out["tool_calls"] = std::move(*calls);
+  // An answer of ours, sent back as history by the official clients, carries these.
+  const json::Array* annotations = TRY(message.array("annotations", kMaxContentParts));
+  if (annotations != nullptr && !annotations->empty()) return message.wrong("annotations", "absent or empty");
+  if (auto reasoning = TRY(message.string("reasoning_content", kMaxTextBytes)); reasoning && role == "assistant") {
+    out["reasoning_content"] = *reasoning;
   }
   TRY(message.refuse_rest());
   return out;
@@ -99,27 +96,14 @@ Status read_messages(FieldReader& reader, ChatRequest& out) {
   return {};
 }
 
-// Tools are refused by name; the forms that say "no tools" are not.
-Status read_tools(FieldReader& reader) {
-  for (std::string_view name : {"tools", "functions"}) {
-    const json::Value* tools = reader.take(name);
-    if (tools != nullptr && !(tools->is_array() && tools->get_array().empty())) {
-      return reader.wrong(name, "absent or empty: tool calls are not supported");
-    }
-  }
-  const json::Value* choice = reader.take("tool_choice");
-  if (choice != nullptr &&
-      !(choice->is_string() && (choice->get_string() == "none" || choice->get_string() == "auto"))) {
-    return reader.wrong("tool_choice", "none or auto, as there are no tools");
-  }
-  return {};
-}
-
 Result<ChatRequest> read_chat(FieldReader& reader) {
   ChatRequest out;
   out.parameters = TRY(read_parameters(reader, true));
   TRY(read_messages(reader, out));
-  TRY(read_tools(reader));
+  out.tools = TRY(read_tools(reader));
+  if (out.tools.use != ToolUse::kNone && out.parameters.response_format.kind != FormatKind::kText) {
+    return reader.wrong("response_format", "text when there are tools, unless tool_choice is none");
+  }
   const json::Array* modalities = TRY(reader.array("modalities", 1));
   if (modalities != nullptr && *modalities != json::Array{"text"}) return reader.wrong("modalities", "[\"text\"]");
   const json::Object* fields = TRY(reader.object("chat_template_kwargs"));

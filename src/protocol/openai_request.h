@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "protocol/limits.h"
+#include "protocol/openai_tools.h"
 
 namespace autoglm::protocol {
 
@@ -56,8 +57,10 @@ struct Parameters {
 
 struct ChatRequest {
   Parameters parameters;
-  json::Array messages;  // role and content as strings: text parts joined by line breaks, developer as system
+  // role and content as strings: text parts joined by line breaks, developer as system; tool_calls and tool_call_id
+  json::Array messages;
   json::Object template_fields;
+  ToolRequest tools;
   bool add_generation_prompt = true;
 };
 

@@ -175,8 +175,9 @@ TEST(ChatFields, StreamOptionsNeedAStream) {
             "stream_options.include_obfuscation");
 }
 
-TEST(ChatFields, ToolsAreRefusedByNameAndTheirAbsenceIsNot) {
-  EXPECT_EQ(chat_refusal(R"("tools":[{"type":"function","function":{"name":"f"}}])"), "tools");
+TEST(ChatFields, WrongToolsAreRefusedByNameAndTheirAbsenceIsNot) {
+  EXPECT_EQ(chat_refusal(R"("tools":[{"type":"function","function":{"name":"f"}}])"), "");
+  EXPECT_EQ(chat_refusal(R"("tools":[{"type":"function","function":{"name":1}}])"), "tools[0].function.name");
   EXPECT_EQ(chat_refusal(R"("functions":[{"name":"f"}])"), "functions");
   EXPECT_EQ(chat_refusal(R"("tools":{})"), "tools");
   EXPECT_EQ(chat_refusal(R"("tool_choice":"required")"), "tool_choice");
@@ -231,7 +232,8 @@ TEST(Messages, ContentIsTextOrTextParts) {
   EXPECT_EQ(where(R"({"role":null,"content":"x"})"), "messages[0].role");
   EXPECT_EQ(where(R"({"content":"x"})"), "messages[0].role");
   EXPECT_EQ(where(R"({"role":"tool","content":"x"})"), "messages[0].tool_call_id");
-  EXPECT_EQ(where(R"({"role":"assistant","content":"x","tool_calls":[{"id":"1"}]})"), "messages[0].tool_calls");
+  EXPECT_EQ(where(R"({"role":"assistant","content":"x","tool_calls":[{"id":"1"}]})"),
+            "messages[0].tool_calls[0].function");
   EXPECT_EQ(where(R"({"role":"user","content":"x","other":1})"), "messages[0].other");
   EXPECT_EQ(where("1"), "messages[0]");
   EXPECT_EQ(refusal(parse_chat_request(R"({"model":"m","messages":[]})")), "messages");

@@ -107,6 +107,42 @@ void append_logprobs(std::string& out, AnswerKind kind, const Piece& piece) {
   }
 }
 
+// [{"index":0,"id":...,"type":"function","function":{"name":...,"arguments":...}}]; in a stream with their indices, and
+// without id and name after the first part.
+void append_tool_calls(std::string& out, std::span<const ToolCallPiece> calls, bool is_streamed) {
+  out += R"("tool_calls":[)";
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    const ToolCallPiece& call = calls[i];
+    out += i > 0 ? ",{" : "{";
+    if (is_streamed) out += R"("index":)" + std::to_string(call.index) + ",";
+    if (!call.id.empty()) {
+      json::append_string(out += R"("id":)", call.id);
+      out += R"(,"type":"function",)";
+    }
+    out += R"("function":{)";
+    if (!call.id.empty()) {
+      json::append_string(out += R"("name":)", call.name);
+      out += ",";
+    }
+    json::append_string(out += R"("arguments":)", call.arguments);
+    out += "}}";
+  }
+  out += "]";
+}
+
+void append_message(std::string& out, const Piece& choice) {
+  out += R"(,"message":{"role":"assistant","content":)";
+  if (choice.text.empty() && !choice.tool_calls.empty()) {
+    out += "null";
+  } else {
+    json::append_string(out, choice.text);
+  }
+  out += R"(,"refusal":null)";
+  if (!choice.reasoning.empty()) json::append_string(out += R"(,"reasoning_content":)", choice.reasoning);
+  if (!choice.tool_calls.empty()) append_tool_calls(out += ",", choice.tool_calls, false);
+  out += "}";
+}
+
 // What follows the text of a choice, up to its closing brace.
 void append_tail(std::string& out, AnswerKind kind, const Piece& piece) {
   append_logprobs(out, kind, piece);
@@ -159,9 +195,11 @@ std::string format_answer(const AnswerHead& head, std::span<const Piece> choices
   for (std::size_t i = 0; i < choices.size(); ++i) {
     if (i > 0) out.push_back(',');
     out += R"({"index":)" + std::to_string(choices[i].index);
-    out += is_chat ? R"(,"message":{"role":"assistant","content":)" : R"(,"text":)";
-    json::append_string(out, choices[i].text);
-    if (is_chat) out += R"(,"refusal":null})";
+    if (is_chat) {
+      append_message(out, choices[i]);
+    } else {
+      json::append_string(out += R"(,"text":)", choices[i].text);
+    }
     append_tail(out, head.kind, choices[i]);
   }
   out += R"(],"usage":)";
@@ -194,6 +232,12 @@ void ChunkWriter::append_piece(std::string& out, const Piece& piece) const {
     json::append_string(delta = R"(,"text":)", piece.text);
   } else if (piece.text.empty() && !piece.finish_reason.empty()) {
     delta = R"(,"delta":{})";
+  } else if (!piece.tool_calls.empty()) {
+    append_tool_calls(delta = R"(,"delta":{)", piece.tool_calls, true);
+    delta.push_back('}');
+  } else if (!piece.reasoning.empty()) {
+    json::append_string(delta = R"(,"delta":{"reasoning_content":)", piece.reasoning);
+    delta.push_back('}');
   } else {
     json::append_string(delta = R"(,"delta":{"content":)", piece.text);
     delta.push_back('}');

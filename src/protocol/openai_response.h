@@ -45,11 +45,21 @@ struct TokenRecord {
   std::vector<TokenLogprob> top;
 };
 
+// A tool call of an answer, or in a stream a part of one.
+struct ToolCallPiece {
+  std::size_t index = 0;  // of the call in its choice
+  std::string id;         // a stream's first part has it, and the name; later ones are empty
+  std::string name;
+  std::string arguments;  // JSON text, or the next of it
+};
+
 // A piece of a choice, or all of it.
 struct Piece {
   std::size_t index = 0;  // of the choice
   std::string_view text;
-  std::span<const TokenRecord> records;  // with logprobs
+  std::string_view reasoning;                 // chat only
+  std::span<const ToolCallPiece> tool_calls;  // chat only
+  std::span<const TokenRecord> records;       // with logprobs
   bool has_logprobs = false;
   std::span<const std::int32_t> token_ids;  // with return_token_ids
   bool has_token_ids = false;

@@ -12,8 +12,9 @@ std::string name_of(generation::TokenId token, const text::Tokenizer& tokenizer)
 
 }  // namespace
 
-std::string_view finish_word(generation::FinishReason reason) {
-  return reason == generation::FinishReason::kLength ? "length" : "stop";
+std::string_view finish_word(generation::FinishReason reason, bool has_calls) {
+  if (reason == generation::FinishReason::kLength) return "length";
+  return has_calls ? "tool_calls" : "stop";
 }
 
 protocol::TokenRecord token_record(const generation::TokenEvent& event, const AnswerPlan& plan) {

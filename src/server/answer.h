@@ -10,6 +10,7 @@
 
 #include "protocol/openai_request.h"
 #include "protocol/openai_response.h"
+#include "server/call_reader.h"
 #include "server/reply.h"
 #include "server/submission.h"
 #include "server/workers.h"
@@ -30,6 +31,7 @@ struct AnswerPlan {
   bool shows_special_tokens = false;  // in the text
   bool include_usage = false;
   std::shared_ptr<const text::Tokenizer> tokenizer;
+  std::shared_ptr<const ToolPlan> tools;  // null = text is text
 
   std::size_t choices() const { return prompts.size() * choices_per_prompt; }
   std::size_t prompt_of(std::size_t choice) const { return choice / choices_per_prompt; }
@@ -57,7 +59,7 @@ std::shared_ptr<Answer> make_whole_answer(AnswerPlan plan, AnswerParts parts);
 std::shared_ptr<Answer> make_streamed_answer(AnswerPlan plan, AnswerParts parts);
 
 // Shared by both kinds.
-std::string_view finish_word(generation::FinishReason reason);
+std::string_view finish_word(generation::FinishReason reason, bool has_calls = false);
 protocol::TokenRecord token_record(const generation::TokenEvent& event, const AnswerPlan& plan);
 /// Why a request ended without its answer, in the client's words.
 protocol::ApiError finish_error(const generation::Finish& finish, const AnswerPlan& plan);

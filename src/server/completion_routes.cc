@@ -24,6 +24,12 @@ ApiResult<std::string> echo_of(const text::Tokenizer& tokenizer, const protocol:
   return std::move(*text);
 }
 
+// Whether the prompt ends where thinking begins.
+bool ends_in_reasoning(std::string_view prompt) {
+  while (prompt.ends_with('\n')) prompt.remove_suffix(1);
+  return prompt.ends_with("<think>");
+}
+
 }  // namespace
 
 void serve_chat(Service& service, const Call& call) {
@@ -37,6 +43,8 @@ void serve_chat(Service& service, const Call& call) {
   GenerationCall generation;
   generation.kind = protocol::AnswerKind::kChat;
   generation.parameters = std::move(chat->parameters);
+  generation.tools = std::move(chat->tools);
+  generation.begins_in_reasoning = ends_in_reasoning(rendered->text);
   generation.prompts.push_back(std::move(*prompt));
   generate_answer(service, call, std::move(generation));
 }

@@ -296,7 +296,7 @@ TEST_F(CompletionRoutes, T_E_PromptsThatCannotFitAreNotTokenized) {
 TEST_F(CompletionRoutes, RefusalsNameTheParameter) {
   start();
   expect_error(post("/v1/chat/completions", chat("x", R"("tools":[{"type":"function"}])")), 400, "invalid_argument",
-               "tools");
+               "tools[0].function");
   expect_error(post("/v1/chat/completions", chat("x", R"("frobnicate":1)")), 400, "invalid_argument", "frobnicate");
   expect_error(post("/v1/chat/completions", "{"), 400, "invalid_argument");
   expect_error(post("/v1/chat/completions", "[]"), 400, "invalid_argument");

@@ -101,6 +101,7 @@ class FakeGenerator final : public generation::Generator {
     card_.max_in_flight = 64;
     card_.tokenizer = std::make_shared<FakeTokenizer>();
     card_.chat_template = std::make_shared<FakeTemplate>();
+    card_.control_spellings = text::control_spellings(*card_.tokenizer);
     thread_ = std::thread([this] { run(); });
   }
   ~FakeGenerator() override {

@@ -3,8 +3,10 @@
 #include "server/generation_route.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 
+#include "generation/chat_prompt.h"
 #include "server/answer.h"
 #include "text/grammar.h"
 
@@ -35,6 +37,30 @@ ApiResult<std::shared_ptr<const text::Grammar>> compile_grammar(const Service& s
   error.where = format.pointer + error.where;  // the schema's own pointer, seen from the request
   if (error.message.find(error.where) == std::string::npos) error.message += " (at " + error.where + ")";
   return std::unexpected(callers_fault(std::move(error), format.pointer));
+}
+
+// A call is held to the tools from its first token on.
+ApiResult<std::shared_ptr<const text::Grammar>> compile_tools(const Service& service,
+                                                              const protocol::ToolRequest& tools) {
+  const generation::ModelCard& card = service.generator.card();
+  text::ToolGrammarOptions options;
+  options.format = card.tool_format;
+  options.choice = tools.use == protocol::ToolUse::kRequired ? text::ToolChoice::kRequired : text::ToolChoice::kAuto;
+  options.is_parallel = tools.is_parallel;
+  auto grammar = text::tool_grammar(tools.callable, options, card.tokenizer);
+  if (grammar) return std::move(*grammar);
+  Error error = std::move(grammar).error();
+  // "/tools/I/...": I counts the tools that may be called, which may be one of several.
+  constexpr std::string_view kList = "/tools/";
+  if (error.where.starts_with(kList)) {
+    const std::size_t end = std::min(error.where.find('/', kList.size()), error.where.size());
+    const std::size_t index = std::strtoull(error.where.c_str() + kList.size(), nullptr, 10);
+    if (index < tools.places.size()) {
+      error.where = std::string(kList) + std::to_string(tools.places[index]) + error.where.substr(end);
+    }
+  }
+  if (error.message.find(error.where) == std::string::npos) error.message += " (at " + error.where + ")";
+  return std::unexpected(callers_fault(std::move(error), "/tools"));
 }
 
 ApiError too_long(const generation::ModelCard& card, const std::string& tokens, const std::string& more,
@@ -127,7 +153,8 @@ std::vector<generation::Request> requests_of(const Call& call, const GenerationC
       request.want_logprobs = parameters.logprobs;
       request.top_logprobs = parameters.top_logprobs;
       request.want_prompt_logprobs = generation.is_echoed && parameters.logprobs;
-      request.keep_special_text = !parameters.skip_special_tokens;
+      // Some vocabularies have the markers of calls among their special tokens.
+      request.keep_special_text = !parameters.skip_special_tokens || generation.tools.use != protocol::ToolUse::kNone;
       request.tenant = call.tenant;
       requests.push_back(std::move(request));
     }
@@ -153,6 +180,11 @@ AnswerPlan plan_of(const Service& service, const Call& call, const GenerationCal
   plan.shows_special_tokens = !parameters.skip_special_tokens;
   plan.include_usage = parameters.include_usage;
   plan.tokenizer = service.generator.card().tokenizer;
+  if (generation.tools.use != protocol::ToolUse::kNone) {
+    plan.tools = std::make_shared<ToolPlan>(ToolPlan{.format = service.generator.card().tool_format,
+                                                     .callable = generation.tools.callable,
+                                                     .begins_in_reasoning = generation.begins_in_reasoning});
+  }
   return plan;
 }
 
@@ -166,16 +198,10 @@ ApiError refusal_of(Error error) {
 
 ApiResult<text::RenderedPrompt> render_chat(const Service& service, const protocol::ChatRequest& chat) {
   const generation::ModelCard& card = service.generator.card();
-  if (card.chat_template == nullptr) {
-    return std::unexpected(
-        Error{Code::kInvalidArgument, "this model has no chat template; use /v1/completions", "messages"});
-  }
-  text::ChatTemplate::Inputs inputs;
-  inputs.messages = &chat.messages;
-  inputs.kwargs = &chat.template_fields;
-  inputs.add_generation_prompt = chat.add_generation_prompt;
-  inputs.special = service.special_tokens;
-  auto prompt = card.chat_template->render(inputs);
+  auto prompt = generation::render(card, {.messages = &chat.messages,
+                                          .tools = &chat.tools.tools,
+                                          .template_fields = &chat.template_fields,
+                                          .add_generation_prompt = chat.add_generation_prompt});
   if (!prompt) return std::unexpected(callers_fault(std::move(prompt).error(), "messages"));
   return std::move(*prompt);
 }
@@ -204,7 +230,9 @@ void generate_answer(Service& service, const Call& call, GenerationCall generati
   if (auto good = check_sequences(service, generation); !good) return call.reply->fail(good.error());
   if (auto good = check_context(service, generation); !good) return call.reply->fail(good.error());
   if (auto good = bound_answer(service, generation); !good) return call.reply->fail(good.error());
-  auto grammar = compile_grammar(service, generation.parameters.response_format);
+  const bool has_tools = generation.tools.use != protocol::ToolUse::kNone;
+  auto grammar = has_tools ? compile_tools(service, generation.tools)
+                           : compile_grammar(service, generation.parameters.response_format);
   if (!grammar) return call.reply->fail(grammar.error());
 
   auto submission = std::make_shared<Submission>(service.generator);

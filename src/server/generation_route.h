@@ -35,6 +35,8 @@ struct GenerationCall {
   std::vector<std::vector<std::int32_t>> prompts;
   bool is_echoed = false;
   std::vector<std::string> echoes;
+  protocol::ToolRequest tools;
+  bool begins_in_reasoning = false;
 };
 
 /// Checks lengths, compiles the grammar, submits and connects the answer with the reply; errors go to the reply.

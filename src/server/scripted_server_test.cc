@@ -20,6 +20,20 @@ You rolled <|random:8|>.
 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxEsWarEinmalEineMutterGeißDieHatteSiebenJunge"
 == endless
 again <|repeat|>
+== <|tool|>*4<|end|>
+It is 4.
+== add two numbers
+<tool_call>
+{"name": "add", "arguments": {"a": 2, "b": 2}}
+</tool_call>
+== add twice
+Let me see.
+<tool_call>
+{"name": "add", "arguments": {"a": 1, "b": 2}}
+</tool_call>
+<tool_call>
+{"name": "add", "arguments": {"a": 3, "b": 4}}
+</tool_call>
 ==
 Hello from the script.
 )";
@@ -220,6 +234,97 @@ TEST_F(ScriptedServer, BystandersDoNotNoticeThoseWhoLeave) {
     EXPECT_EQ(text_of(at(body, "choices", 0, "message", "content")), expected);
   }
   leaving.join();
+}
+
+constexpr std::string_view kAdd =
+    R"("tools":[{"type":"function","function":{"name":"add","parameters":{"type":"object","properties":)"
+    R"({"a":{"type":"integer"},"b":{"type":"integer"}},"required":["a","b"],"additionalProperties":false}}}])";
+
+TEST_F(ScriptedServer, ACallIsAnsweredAsACall) {
+  for (const std::string_view choice :
+       {R"("auto")", R"("required")", R"({"type":"function","function":{"name":"add"}})"}) {
+    const std::string more = std::string(kAdd) + R"(,"tool_choice":)" + std::string(choice);
+    const json::Value body = parsed(post("/v1/chat/completions", chat("add two numbers", more)).body);
+    EXPECT_EQ(text_of(at(body, "choices", 0, "finish_reason")), "tool_calls") << choice;
+    EXPECT_TRUE(at(body, "choices", 0, "message", "content").is_null());
+    const json::Value& call = at(body, "choices", 0, "message", "tool_calls", 0);
+    EXPECT_EQ(text_of(at(call, "type")), "function");
+    EXPECT_EQ(text_of(at(call, "function", "name")), "add");
+    EXPECT_EQ(text_of(at(call, "function", "arguments")), R"({"a": 2, "b": 2})");
+    EXPECT_TRUE(text_of(at(call, "id")).starts_with("call_"));
+  }
+}
+
+TEST_F(ScriptedServer, SeveralCallsKeepTheTextBeforeThem) {
+  const json::Value body = parsed(post("/v1/chat/completions", chat("add twice", kAdd)).body);
+  EXPECT_EQ(text_of(at(body, "choices", 0, "message", "content")), "Let me see.");
+  const json::Array& calls = at(body, "choices", 0, "message", "tool_calls").as_array();
+  ASSERT_EQ(calls.size(), 2u);
+  EXPECT_NE(text_of(at(calls[0], "id")), text_of(at(calls[1], "id")));
+  EXPECT_EQ(text_of(at(calls[1], "function", "arguments")), R"({"a": 3, "b": 4})");
+}
+
+TEST_F(ScriptedServer, StreamedCallsComeAsDeltas) {
+  const std::string body =
+      post("/v1/chat/completions", chat("add twice", std::string(kAdd) + R"(,"stream":true)")).body;
+  std::vector<std::string> arguments;
+  std::vector<std::string> ids;
+  std::string text;
+  std::string finish;
+  for (const std::string& event : events_of(body)) {
+    if (event == "[DONE]") continue;
+    const json::Value chunk = parsed(event);
+    const json::Value& choice = at(chunk, "choices", 0);
+    if (at(choice, "finish_reason").is_string()) finish = text_of(at(choice, "finish_reason"));
+    const json::Object& delta = at(choice, "delta").as_object();
+    if (const json::Value* content = delta.if_contains("content"); content != nullptr) text += text_of(*content);
+    const json::Value* calls = delta.if_contains("tool_calls");
+    if (calls == nullptr) continue;
+    const json::Object& call = calls->as_array().at(0).as_object();
+    const auto index = static_cast<std::size_t>(call.at("index").to_number<std::int64_t>());
+    if (call.contains("id")) {
+      ASSERT_EQ(index, ids.size()) << "a call begins with its id, once, in order";
+      ids.push_back(text_of(call.at("id")));
+      EXPECT_EQ(text_of(at(call.at("function"), "name")), "add");
+      arguments.emplace_back();
+    }
+    ASSERT_LT(index, arguments.size());
+    arguments[index] += text_of(at(call.at("function"), "arguments"));
+  }
+  EXPECT_EQ(text, "Let me see.");
+  EXPECT_EQ(finish, "tool_calls");
+  EXPECT_THAT(arguments, testing::ElementsAre(R"({"a": 1, "b": 2})", R"({"a": 3, "b": 4})"));
+  EXPECT_TRUE(body.ends_with("data: [DONE]\n\n"));
+}
+
+TEST_F(ScriptedServer, AToolsResultGoesBackIntoTheConversation) {
+  const json::Value body = parsed(
+      post(
+          "/v1/chat/completions",
+          R"({"model":"fake-model","messages":[{"role":"user","content":"add two numbers"},)"
+          R"({"role":"assistant","content":null,"tool_calls":[{"id":"call_1","type":"function","function":)"
+          R"({"name":"add","arguments":"{\"a\":2,\"b\":2}"}}]},{"role":"tool","tool_call_id":"call_1","content":"4"}],)" +
+              std::string(kAdd) + "}")
+          .body);
+  EXPECT_EQ(text_of(at(body, "choices", 0, "message", "content")), "It is 4.");
+  EXPECT_EQ(text_of(at(body, "choices", 0, "finish_reason")), "stop");
+}
+
+TEST_F(ScriptedServer, WithoutToolsACallIsText) {
+  const json::Value body = parsed(
+      post("/v1/chat/completions", chat("add two numbers", std::string(kAdd) + R"(,"tool_choice":"none")")).body);
+  EXPECT_THAT(text_of(at(body, "choices", 0, "message", "content")), HasSubstr("<tool_call>"));
+  EXPECT_EQ(text_of(at(body, "choices", 0, "finish_reason")), "stop");
+}
+
+TEST_F(ScriptedServer, ASchemaThatCannotBeHonouredIsRefusedWithItsPointer) {
+  constexpr std::string_view kTools =
+      R"json("tools":[{"type":"function","function":{"name":"ok"}},{"type":"function","function":{"name":"bad",)json"
+      R"json("parameters":{"type":"object","properties":{"x":{"type":"string","pattern":"(?=a)"}}}}}],)json"
+      R"json("tool_choice":{"type":"function","function":{"name":"bad"}})json";
+  const auto refused = post("/v1/chat/completions", chat("hi", std::string(kTools)));
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_THAT(refused.body, HasSubstr("/tools/1/function/parameters"));
 }
 
 }  // namespace

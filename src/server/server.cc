@@ -96,7 +96,6 @@ class ApiServer final : public Server, public net::HttpService {
                  std::make_shared<Measures>(metrics, clock),
                  live_,
                  *finishing_,
-                 text::control_spellings(*generator.card().tokenizer),
                  text::most_bytes_of_a_token(*generator.card().tokenizer),
                  fingerprint_of(generator.card())},
         workers_(std::in_place, kWorkers, kMaxWaitingCalls) {}

@@ -25,9 +25,8 @@ struct Service {
   std::shared_ptr<Measures> measures;
   LiveSubmissions& live;
   Workers& finishing;
-  std::vector<std::string> special_tokens;  // spellings that must stay text in what a caller wrote
-  std::size_t most_bytes_of_a_token;        // 0 = not known
-  std::string fingerprint;                  // of the model and how it is run
+  std::size_t most_bytes_of_a_token;  // 0 = not known
+  std::string fingerprint;            // of the model and how it is run
   std::atomic<bool> is_draining = false;
 };
 

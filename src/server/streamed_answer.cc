@@ -26,7 +26,8 @@ struct Event {
 struct Written {
   bool is_begun = false;
   bool is_finished = false;
-  std::size_t offset = 0;  // characters, for text_offset
+  std::size_t offset = 0;           // characters, for text_offset
+  std::optional<CallReader> calls;  // with tools
 };
 
 class StreamedAnswer final : public Answer,
@@ -37,7 +38,11 @@ class StreamedAnswer final : public Answer,
       : plan_(std::move(plan)),
         parts_(std::move(parts)),
         chunks_(plan_.head, plan_.include_usage),
-        written_(plan_.choices()) {}
+        written_(plan_.choices()) {
+    for (std::size_t i = 0; plan_.tools != nullptr && i < written_.size(); ++i) {
+      written_[i].calls.emplace(*plan_.tools, plan_.head.id, i);
+    }
+  }
 
   void start() override {
     is_started_ = true;
@@ -64,6 +69,7 @@ class StreamedAnswer final : public Answer,
   void write(std::string& out, std::size_t choice, const std::vector<TokenEvent>& prompt);
   void write(std::string& out, std::size_t choice, const TokenEvent& event);
   void write(std::string& out, std::size_t choice, const Finish& finish);
+  void write_parts(std::string& out, std::size_t choice, const std::vector<AnswerPart>& parts);
   bool fail(std::string& out, const protocol::ApiError& error);
 
   const AnswerPlan plan_;
@@ -130,17 +136,34 @@ void StreamedAnswer::write(std::string& out, std::size_t choice, const std::vect
 
 void StreamedAnswer::write(std::string& out, std::size_t choice, const TokenEvent& event) {
   begin(out, choice, {});
-  if (event.text.empty() && !plan_.has_logprobs && !plan_.has_token_ids) return;
+  std::optional<CallReader>& calls = written_[choice].calls;
+  // With tools the text says later what it is; the token's own facts go ahead.
+  const std::string_view text = calls ? std::string_view() : event.text;
+  if (text.empty() && !plan_.has_logprobs && !plan_.has_token_ids) {
+    if (calls) write_parts(out, choice, calls->push(event.text));
+    return;
+  }
   std::vector<protocol::TokenRecord> records;
   if (plan_.has_logprobs) records.push_back(token_record(event, plan_));
   chunks_.append_piece(out, {.index = choice,
-                             .text = event.text,
+                             .text = text,
                              .records = records,
                              .has_logprobs = plan_.has_logprobs,
                              .token_ids = {&event.token, 1},
                              .has_token_ids = plan_.has_token_ids,
                              .text_offset = written_[choice].offset});
   written_[choice].offset += protocol::count_characters(records);
+  if (calls) write_parts(out, choice, calls->push(event.text));
+}
+
+void StreamedAnswer::write_parts(std::string& out, std::size_t choice, const std::vector<AnswerPart>& parts) {
+  for (const AnswerPart& part : parts) {
+    const bool is_call = part.kind == AnswerPart::Kind::kCall;
+    chunks_.append_piece(out, {.index = choice,
+                               .text = part.kind == AnswerPart::Kind::kText ? part.text : std::string_view(),
+                               .reasoning = part.kind == AnswerPart::Kind::kReasoning ? part.text : std::string_view(),
+                               .tool_calls = {&part.call, is_call ? std::size_t{1} : std::size_t{0}}});
+  }
 }
 
 void StreamedAnswer::write(std::string& out, std::size_t choice, const Finish& finish) {
@@ -150,10 +173,16 @@ void StreamedAnswer::write(std::string& out, std::size_t choice, const Finish& f
     return;
   }
   begin(out, choice, {});
-  if (!finish.text.empty())
+  std::optional<CallReader>& calls = written_[choice].calls;
+  if (calls) {
+    write_parts(out, choice, calls->push(finish.text));
+    write_parts(out, choice, calls->finish());
+  } else if (!finish.text.empty()) {
     chunks_.append_piece(out, {.index = choice, .text = finish.text, .text_offset = written_[choice].offset});
-  chunks_.append_piece(
-      out, {.index = choice, .text_offset = written_[choice].offset, .finish_reason = finish_word(finish.reason)});
+  }
+  chunks_.append_piece(out, {.index = choice,
+                             .text_offset = written_[choice].offset,
+                             .finish_reason = finish_word(finish.reason, calls && calls->has_calls())});
   usage_.completion_tokens += finish.usage.completion_tokens;
   if (choice % plan_.choices_per_prompt == 0) {
     usage_.prompt_tokens += plan_.prompts[plan_.prompt_of(choice)].size();

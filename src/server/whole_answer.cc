@@ -57,11 +57,17 @@ class WholeAnswer final : public Answer, public std::enable_shared_from_this<Who
   void write() {
     protocol::UsageCount usage;
     std::vector<protocol::Piece> pieces;
+    std::vector<ReadAnswer> read(choices_.size());  // what the pieces show of each choice
     for (std::size_t i = 0; i < choices_.size(); ++i) {
       const Gathered& gathered = choices_[i];
       if (gathered.finish.reason == generation::FinishReason::kError ||
           gathered.finish.reason == generation::FinishReason::kCancelled) {
         return parts_.reply->fail(finish_error(gathered.finish, plan_));
+      }
+      if (plan_.tools != nullptr) {
+        read[i] = read_answer(*plan_.tools, plan_.head.id, i, gathered.text);
+      } else {
+        read[i].text = gathered.text;
       }
       const std::vector<std::int32_t>& prompt = plan_.prompts[plan_.prompt_of(i)];
       usage.completion_tokens += gathered.finish.usage.completion_tokens;
@@ -70,7 +76,9 @@ class WholeAnswer final : public Answer, public std::enable_shared_from_this<Who
         usage.cached_tokens += gathered.finish.usage.cached_tokens;
       }
       pieces.push_back({.index = i,
-                        .text = gathered.text,
+                        .text = read[i].text,
+                        .reasoning = read[i].reasoning,
+                        .tool_calls = read[i].calls,
                         .records = gathered.records,
                         .has_logprobs = plan_.has_logprobs,
                         .token_ids = gathered.ids,
@@ -78,7 +86,7 @@ class WholeAnswer final : public Answer, public std::enable_shared_from_this<Who
                         .prompt_ids = prompt,
                         .has_prompt_ids = plan_.has_token_ids,
                         .text_offset = 0,
-                        .finish_reason = finish_word(gathered.finish.reason)});
+                        .finish_reason = finish_word(gathered.finish.reason, read[i].has_calls)});
     }
     parts_.reply->json(protocol::format_answer(plan_.head, pieces, usage));
   }

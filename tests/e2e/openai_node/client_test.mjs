@@ -86,6 +86,25 @@ const tests = {
     assert.equal(answer.choices[0].message.content, plain.slice(0, plain.indexOf(stop)));
     assert.equal(answer.choices[0].finish_reason, 'stop');
   },
+  async toolLoop() {
+    const runner = client.chat.completions.runTools({
+      model: name, messages: user('What is the temperature in Paris?'), max_tokens: 128, temperature: 0,
+      tools: [{
+        type: 'function',
+        function: {
+          name: 'temperature', description: 'The temperature in a city.',
+          parameters: {type: 'object', properties: {city: {type: 'string'}}, required: ['city'], additionalProperties: false},
+          function: ({city}) => `22 degrees in ${city}`, parse: JSON.parse,
+        },
+      }],
+    }, {maxChatCompletions: 3});
+    const calls = [];
+    runner.on('functionToolCall', (call) => calls.push(call));
+    const text = await runner.finalContent().catch((error) => error);
+    if (!isScripted) return;
+    assert.deepEqual(calls.map((call) => [call.name, JSON.parse(call.arguments)]), [['temperature', {city: 'Paris'}]]);
+    assert.equal(text, 'It is 22 degrees in Paris.');
+  },
   async seed() {
     const said = async (seed) => (await chat('Roll the dice.', {seed})).choices[0].message.content;
     assert.equal(await said(7), await said(7));
@@ -152,7 +171,7 @@ const tests = {
     assert.ok((await metric('openautoglm_disconnects_total')) > before);
   },
   async errors() {
-    for (const more of [{temperature: 3}, {n: 0}, {frobnicate: 1}, {tools: [{type: 'function', function: {name: 'f'}}]}]) {
+    for (const more of [{temperature: 3}, {n: 0}, {frobnicate: 1}, {tool_choice: 'required'}]) {
       await assert.rejects(chat('x', more), (error) => {
         assert.ok(error instanceof OpenAI.BadRequestError);
         assert.equal(error.param, Object.keys(more)[0]);

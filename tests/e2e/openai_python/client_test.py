@@ -151,6 +151,48 @@ class ClientTest(unittest.TestCase):
         self.assertEqual(answer.choices[0].finish_reason, "length")
         self.assertEqual(answer.usage.completion_tokens, 3)
 
+    TOOLS = [{"type": "function", "function": {
+        "name": "temperature", "description": "The temperature in a city.", "strict": True,
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"],
+                       "additionalProperties": False}}}]
+
+    def test_tool_loop(self):
+        # Required: what is called does not depend on the model; that it is called, and validly, is ours.
+        messages = user("What is the temperature in Paris?")
+        settings = {"model": self.model, "tools": self.TOOLS, "temperature": 0, "max_tokens": 128}
+        first = self.client.chat.completions.create(messages=messages, tool_choice="required",
+                                                    parallel_tool_calls=False, **settings)
+        self.assertEqual(first.choices[0].finish_reason, "tool_calls")
+        call, = first.choices[0].message.tool_calls
+        self.assertEqual(call.function.name, "temperature")
+        self.assertEqual(list(json.loads(call.function.arguments)), ["city"])
+        messages += [first.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "22 degrees"}]
+        second = self.client.chat.completions.create(messages=messages, **settings)
+        self.assertTrue(second.choices[0].message.content or second.choices[0].message.tool_calls)
+        if IS_SCRIPTED:
+            self.assertEqual(second.choices[0].message.content, "It is 22 degrees in Paris.")
+
+    def test_streamed_tool_call(self):
+        settings = {"model": self.model, "messages": user("What is the temperature in Paris?"), "tools": self.TOOLS,
+                    "tool_choice": {"type": "function", "function": {"name": "temperature"}}, "temperature": 0,
+                    "max_tokens": 128}
+        whole = self.client.chat.completions.create(**settings).choices[0].message.tool_calls[0].function
+        with self.client.chat.completions.stream(**settings) as stream:
+            done = [event for event in stream if event.type == "tool_calls.function.arguments.done"]
+            final = stream.get_final_completion()
+        self.assertEqual([(event.name, event.arguments) for event in done], [(whole.name, whole.arguments)])
+        self.assertEqual(final.choices[0].message.tool_calls[0].function.arguments, whole.arguments)
+
+    def test_tool_choice_none_and_bad_schemas(self):
+        answer = self.client.chat.completions.create(model=self.model, messages=user("hello"), tools=self.TOOLS,
+                                                     tool_choice="none", max_tokens=16)
+        self.assertFalse(answer.choices[0].message.tool_calls)
+        bad = [{"type": "function", "function": {"name": "f", "parameters": {
+            "type": "object", "properties": {"x": {"type": "string", "pattern": "(?=a)"}}}}}]
+        with self.assertRaises(openai.BadRequestError) as refused:
+            self.client.chat.completions.create(model=self.model, messages=user("hello"), tools=bad)
+        self.assertIn("/tools/0/function/parameters", str(refused.exception))
+
     def test_seed(self):
         def said(seed):
             return self.chat("Roll the dice.", seed=seed, temperature=1).choices[0].message.content
@@ -226,7 +268,7 @@ class ClientTest(unittest.TestCase):
 
     def test_errors(self):
         bad = [{"temperature": 3}, {"n": 0}, {"max_tokens": 0}, {"extra_body": {"frobnicate": 1}}, {"top_logprobs": 2},
-               {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}]
+               {"tool_choice": "required"}]
         for more in bad:
             with self.assertRaises(openai.BadRequestError) as refused:
                 self.chat("x", **more)

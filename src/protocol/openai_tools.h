@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// The part of a chat request that is about tools: what may be called, and the calls and results in its messages. Any
+// thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "protocol/field_reader.h"
+#include "text/tool_format.h"
+
+namespace autoglm::protocol {
+
+enum class ToolUse : std::uint8_t {
+  kNone,      // no tools, or tool_choice none
+  kAuto,      // the model may call
+  kRequired,  // it must; with one callable tool when the request named it
+};
+
+struct ToolRequest {
+  ToolUse use = ToolUse::kNone;
+  bool is_parallel = true;                    // more than one call in an answer
+  json::Array tools;                          // for the chat template; empty with kNone
+  std::vector<text::ToolSignature> callable;  // those that may be called
+  std::vector<std::size_t> places;            // of each callable one in the request's `tools`
+};
+
+/// `tools`, `tool_choice`, `parallel_tool_calls`; `functions` and `function_call` (deprecated by OpenAI) are refused
+/// unless empty. Errors: kInvalidArgument with the field's name.
+Result<ToolRequest> read_tools(FieldReader& reader);
+
+/// `tool_calls` of an assistant's message, as templates want them: arguments as an object. Nothing when absent or
+/// empty.
+Result<std::optional<json::Array>> read_tool_calls(FieldReader& message);
+
+}  // namespace autoglm::protocol
