@@ -19,6 +19,7 @@ namespace {
 void add_verbs(CLI::App& app) {
   add_serve(app);
   add_run(app);
+  add_task(app);
   add_pull(app);
   add_list(app);
   add_rm(app);

@@ -62,7 +62,7 @@ Status run_chat(CLI::App& verb, RunFlags& flags) {
 void add_run(CLI::App& app) {
   auto* verb = app.add_subcommand("run", "Chat with a model here; a piped stdin is one prompt");
   auto flags = std::make_shared<RunFlags>();
-  add_engine_flags(*verb, flags->engine, false);
+  add_engine_flags(*verb, flags->engine, EngineUse::kChat);
   add_sampling_flags(*verb, flags->sampling, "Options");
   verb->add_option("--prompt", flags->prompt, "Answer this once and exit")->type_name("TEXT");
   set_action(*verb, [verb, flags] { return run_chat(*verb, *flags); });

@@ -47,6 +47,8 @@ Result<Opened> open_checkpoint(const ModelChoice& choice, const EngineFlags& fla
   opened.model.network = std::move(loaded.network);
   opened.model.card.tokenizer = std::move(loaded.tokenizer);
   opened.model.card.chat_template = std::move(loaded.chat_template);
+  opened.model.card.template_shows_tools = loaded.tool_format.has_value();
+  if (loaded.tool_format) opened.model.card.tool_format = *loaded.tool_format;
   opened.model.eos = std::move(loaded.eos);
   opened.weights = fmt::format("{} of weights ({}, {} parameters), loaded in {:.1f} s",
                                format_bytes(facts.packed_bytes), facts.architecture, facts.parameters, seconds);
@@ -84,9 +86,11 @@ Result<kernels::Isa> chosen_isa(const std::string& name) {
 
 int chosen_threads(int threads) { return threads > 0 ? threads : base::usable_cores(); }
 
-void add_engine_flags(CLI::App& verb, EngineFlags& flags, bool batch) {
-  verb.add_option("--model,MODEL", flags.model,
-                  "A name of `list --all`, a GGUF file, a safetensors folder, hf:ORG/NAME[:FILE] or scripted:FILE");
+void add_engine_flags(CLI::App& verb, EngineFlags& flags, EngineUse use) {
+  auto* model =
+      verb.add_option(use == EngineUse::kAgent ? "--model" : "--model,MODEL", flags.model,
+                      "A name of `list --all`, a GGUF file, a safetensors folder, hf:ORG/NAME[:FILE] or scripted:FILE");
+  if (!flags.model.empty()) model->capture_default_str();
   verb.add_flag("--yes", flags.may_pull, "Pull the model without asking when it is not here");
   verb.add_option("--threads", flags.threads, "Kernel threads; 0 = the physical cores left to this process")
       ->check(CLI::Range(0, 1024))
@@ -100,7 +104,7 @@ void add_engine_flags(CLI::App& verb, EngineFlags& flags, bool batch) {
       ->capture_default_str();
   verb.add_option("--kv-memory", flags.kv_memory,
                   "KV memory reserved at start, as 512M or 2G; default: by the machine's memory");
-  if (batch) {
+  if (use == EngineUse::kServer) {
     verb.add_option("--max-batch-size", flags.max_batch_size, "Sequences that run together")
         ->check(CLI::Range(1, 4096))
         ->capture_default_str();

@@ -33,9 +33,11 @@ struct EngineFlags {
   std::string config;
 };
 
-/// Adds the flags that say which model runs and how. `batch` adds those of batching, which a single chat has no use
-/// for.
-void add_engine_flags(CLI::App& verb, EngineFlags& flags, bool batch);
+// What a verb does with the engine: a server batches; a chat names its model by position, an agent its task.
+enum class EngineUse : std::uint8_t { kChat, kServer, kAgent };
+
+/// Adds the flags that say which model runs and how.
+void add_engine_flags(CLI::App& verb, EngineFlags& flags, EngineUse use);
 
 struct RunningModel {
   std::unique_ptr<base::SystemClock> clock;

@@ -118,7 +118,7 @@ Status serve(CLI::App& verb, ServeFlags& flags) {
 void add_serve(CLI::App& app) {
   auto* verb = app.add_subcommand("serve", "Serve a model over HTTP with the OpenAI API");
   auto flags = std::make_shared<ServeFlags>();
-  add_engine_flags(*verb, flags->engine, true);
+  add_engine_flags(*verb, flags->engine, EngineUse::kServer);
   verb->add_option("--host", flags->host, "Address to bind; other than loopback needs --api-key-file")
       ->capture_default_str();
   verb->add_option("--port", flags->port, "Port to bind; 0 = any free one, printed")

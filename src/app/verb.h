@@ -25,6 +25,7 @@ void print_error(const Error& error);
 // One for each verb, in the order of --help.
 void add_serve(CLI::App& app);
 void add_run(CLI::App& app);
+void add_task(CLI::App& app);
 void add_pull(CLI::App& app);
 void add_list(CLI::App& app);
 void add_rm(CLI::App& app);

@@ -40,7 +40,7 @@ class Usage(CliTest):
         model = GOLDEN / "gguf" / "llama256-Q2_K.gguf"
         script = self.script(SCRIPT)
         (self.folder / "junk.json").write_text("x")
-        for arguments, words in ((("serv", "x"), "no verb 'serv'; did you mean serve?"), (("frobnicate",), "The verbs are serve, run, pull"),
+        for arguments, words in ((("serv", "x"), "no verb 'serv'; did you mean serve?"), (("frobnicate",), "The verbs are serve, run, task, pull"),
                                  (("--nonsense",), "no option --nonsense"), (("pull", "-x"), "`openautoglm pull` has no option -x"),
                                  (("inspect", "tokens"), "Try `openautoglm inspect tokens --help`"), (("list", "extra"), "'extra' was not expected"),
                                  (("run", script, "--model", script), "two models were given"), (("run", "scripted:"), "needs a file"),
