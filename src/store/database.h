@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One connection to one SQLite file that this process alone owns while it is open: how the file is opened and checked,
 // what SQLite's errors mean to us, prepared statements. Under the mutex of the store that holds it; never on two
-// threads at once. See docs/decisions/0006-session-journal.md for why there is one connection.
+// threads at once. See docs/decisions/0007-session-journal.md for why there is one connection.
 #pragma once
 
 #include <chrono>
