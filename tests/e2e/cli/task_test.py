@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""openautoglm task: an agent with a scripted model and programs as tools, as a user runs it."""
+import json
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+from support import BINARY, TIMEOUT, CliTest
+
+COUNT = """import json, sys
+print("lines:", json.load(sys.stdin)["text"].count(chr(10)) + 1)
+"""
+# Writes that it has begun, and waits for ever.
+HANG = """import json, os, signal, sys
+open(sys.argv[1], "w").write(str(os.getpid()))
+signal.pause()
+"""
+TOOLS = """[tools.count]
+kind = "process"
+description = "Counts lines."
+class = "read"
+command = ["python3", "count.py"]
+readable = ["."]
+parameters = {properties = {text = {type = "string"}}, required = ["text"]}
+
+[tools.note]
+kind = "process"
+description = "Writes a note."
+command = ["python3", "-c", "open('note.txt', 'w').write('kept'); print('written')"]
+writable = ["."]
+
+[tools.hang]
+kind = "process"
+description = "Waits."
+approval = "never"
+command = ["python3", "hang.py", "begun"]
+writable = ["."]
+"""
+
+
+def call(name, **arguments):
+    return "<tool_call>\n" + json.dumps({"name": name, "arguments": arguments}) + "\n</tool_call>"
+
+
+def rule(pattern, *calls):
+    return f"== {pattern}\n" + "\n".join(calls) + "\n\n"
+
+
+# The first rule that matches the prompt answers: what comes later in a conversation stands first.
+SCRIPT = (rule("<|tool|>*lines: 3", call("answer", text="It has three lines."))
+          + rule("<|tool|>*not approved", call("answer", text="I may not write."))
+          + rule("<|tool|>*written", call("answer", text="The note is written."))
+          + rule("<|tool|>*Whether it had its effect is not known", call("answer", text="I do not know whether it happened."))
+          + rule("<|tool|>*Exit", call("answer", text="The tool failed."))
+          + rule("count twice", call("count", text="a\nb\nc"), call("count", text="a"))
+          + rule("count these", call("count", text="a\nb\nc"))
+          + rule("write a note", call("note"))
+          + rule("wait", call("hang"))
+          + rule("for ever", call("count", text="x"), call("count", text="<|random:40|>"))
+          + rule("", call("answer", text="Nothing to do.")))
+
+
+class Task(CliTest):
+    def setUp(self):
+        super().setUp()
+        (self.folder / "count.py").write_text(COUNT)
+        (self.folder / "hang.py").write_text(HANG)
+        (self.folder / "tools.toml").write_text(TOOLS)
+        self.words = ("--model", self.script(SCRIPT), "--tools", "tools.toml", "--database", "sessions.db")
+
+    def task(self, text, *more, **options):
+        return self.cli("task", text, *self.words, *more, **options)
+
+    def events(self, text, *more, **options):
+        return [json.loads(line) for line in self.task(text, "--json", *more, **options).stdout.splitlines()]
+
+    def start(self, text, *more):
+        process = subprocess.Popen([BINARY, "task", text, *self.words, *more], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True, env=self.environment, cwd=self.folder, start_new_session=True)
+        self.addCleanup(self.end, process)
+        begun = self.folder / "begun"
+        for _ in range(TIMEOUT * 20):
+            if begun.exists() and begun.read_text():
+                return process
+            self.assertIsNone(process.poll(), process.stderr)
+            time.sleep(0.05)
+        self.fail("the tool did not begin")
+
+    def end(self, process):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+    def test_a_tool_runs_and_the_answer_is_on_stdout(self):
+        done = self.task("count these lines")
+        self.assertEqual(done.stdout, "It has three lines.\n")
+        self.assertRegex(done.stderr, r"count .*done.*lines: 3")
+        self.assertRegex(done.stderr, "done: 2 turns, 1 actions")
+
+    def test_json_lines_tell_the_same(self):
+        events = self.events("count twice")
+        self.assertEqual([event["event"] for event in events], ["run", "turn", "action", "action", "turn", "answer", "summary"])
+        results = sorted((event["step"], event["state"], event["result"].strip()) for event in events if event["event"] == "action")
+        self.assertEqual(results, [(1, "done", "lines: 3"), (2, "done", "lines: 1")])
+        summary = events[-1]
+        self.assertEqual((summary["state"], summary["turns"], summary["actions"], summary["invalid_calls"]), ("done", 2, 2, 0))
+        self.assertGreater(events[4]["cached_tokens"], 0.9 * events[1]["prompt_tokens"])
+
+    def test_writes_are_denied_without_a_terminal(self):
+        done = self.task("write a note")
+        self.assertEqual(done.stdout, "I may not write.\n")
+        self.assertFalse((self.folder / "note.txt").exists())
+        self.assertEqual(self.task("write a note", "--approve", "writes").stdout, "The note is written.\n")
+        self.assertEqual((self.folder / "note.txt").read_text(), "kept")
+
+    def test_a_killed_run_shows_what_it_began_and_is_taken_up(self):
+        process = self.start("wait for it", "--session", "work")
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        shown = self.cli("task", "--show", "work", "--database", "sessions.db").stdout
+        self.assertRegex(shown, "step 1 .*hang")
+        done = self.cli("task", "--resume", "1", *self.words)
+        self.assertEqual(done.stdout, "I do not know whether it happened.\n")
+        self.assertRegex(self.cli("task", "--show", "work", "--database", "sessions.db").stdout, "unknown")
+        self.assertIn("work", self.cli("task", "--list", "--database", "sessions.db").stdout)
+
+    def test_ctrl_c_ends_the_run_and_its_tool(self):
+        process = self.start("wait for it", "--no-sandbox")
+        tool = int((self.folder / "begun").read_text())
+        os.kill(process.pid, signal.SIGINT)
+        _, complaints = process.communicate(timeout=TIMEOUT)
+        self.assertNotEqual(process.returncode, 0)
+        self.assertIn("--resume 1", complaints)
+        self.assertFalse(os.path.exists(f"/proc/{tool}"), complaints)
+
+    def test_a_limit_ends_the_run_by_its_name(self):
+        events = self.events("go on for ever", "--max-turns", "3", expect=1)
+        self.assertEqual(events[-1]["state"], "limit")
+        self.assertIn("3 turns", events[-2]["text"])
+
+    def test_a_session_goes_on(self):
+        self.task("count these lines", "--session", "mine")
+        self.assertEqual(self.task("and now?", "--session", "mine").stdout, "It has three lines.\n")
+        shown = self.cli("task", "--show", "mine", "--database", "sessions.db").stdout
+        self.assertEqual(shown.count("run "), 2)
+
+    def test_what_is_wrong_is_named(self):
+        (self.folder / "bad.toml").write_text("[tools.x]\nkind = \"process\"\ndescription = \"x\"\ncommand = [\"true\"]\ncolour = 1\n")
+        for more, words in ((("--tools", "none.toml"), "none.toml"), (("--tools", "bad.toml"), "colour"), (("--resume", "7"), "there is no run 7"),
+                            (("--mcp-config", "tools.toml"), "tools.toml")):
+            done = subprocess.run([BINARY, "task", "x", "--model", self.words[1], "--database", "sessions.db", *more], stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True, timeout=TIMEOUT, env=self.environment, cwd=self.folder)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(words, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
