@@ -106,22 +106,33 @@ class Run final {
         began_(parts.clock.now()) {}
 
   Result<RunReport> run() {
+    auto report = run_to_end();
+    // The error that is returned matters more than one of its record.
+    if (!report) (void)parts_.context.end(run_state_name(RunState::kFailed), report.error().message);
+    return report;
+  }
+
+ private:
+  Result<RunReport> run_to_end() {
     grammar_ = TRY(compile(Quiet::kLeftOut));
     if (parts_.context.answer()) TRY(end(RunState::kDone, *parts_.context.answer()));
     if (auto calls = parts_.context.unbegun_calls(); !has_ended_ && !calls.empty()) TRY(act(std::move(calls)));
     while (!has_ended_) {
-      if (Status status = take_turn(); !status) {
-        if (report_.turns == 0) return std::unexpected(std::move(status).error());
-        TRY(end(status.error().code == Code::kCancelled ? RunState::kCancelled : RunState::kFailed,
-                status.error().message));
-      }
+      if (Status status = take_turn(); !status) TRY(end_by(std::move(status).error()));
     }
     report_.seconds = seconds(parts_.clock.now() - began_);
     TRY(parts_.context.end(run_state_name(report_.state), report_.answer));
     return std::move(report_);
   }
 
- private:
+  // A cancel and the run's own deadline are ends of the run, not errors, in the first turn too.
+  Status end_by(Error error) {
+    if (stop_.stop_requested() || error.code == Code::kCancelled) return end(RunState::kCancelled, error.message);
+    if (error.code == Code::kDeadline) return end(RunState::kLimit, limit_of_seconds());
+    if (report_.turns == 0) return std::unexpected(std::move(error));
+    return end(RunState::kFailed, error.message);
+  }
+
   Result<std::shared_ptr<const text::Grammar>> compile(Quiet quiet, const std::set<std::string>& without = {}) const {
     std::vector<text::ToolSignature> allowed = signatures_of(parts_.tools, options_.format, quiet);
     std::erase_if(allowed, [&](const text::ToolSignature& tool) { return without.contains(tool.name); });
@@ -134,6 +145,7 @@ class Run final {
   }
 
   Status take_turn() {
+    if (stop_.stop_requested()) return end(RunState::kCancelled, "the run was cancelled");
     if (const auto limit = reached_limit()) return end(RunState::kLimit, *limit);
     TurnReport turn;
     turn.turn = report_.turns + 1;
@@ -276,10 +288,12 @@ class Run final {
     if (report_.usage.completion_tokens >= limits.max_completion_tokens) {
       return "the limit of " + std::to_string(limits.max_completion_tokens) + " tokens";
     }
-    if (parts_.clock.now() - began_ >= limits.max_seconds) {
-      return "the limit of " + std::to_string(limits.max_seconds.count()) + " seconds";
-    }
+    if (parts_.clock.now() - began_ >= limits.max_seconds) return limit_of_seconds();
     return std::nullopt;
+  }
+
+  std::string limit_of_seconds() const {
+    return "the limit of " + std::to_string(options_.limits.max_seconds.count()) + " seconds";
   }
 
   static void add(generation::Usage& all, const generation::Usage& usage) {
