@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "agent/message.h"
@@ -103,7 +104,9 @@ class Run final {
         for_template_(shown_tools(parts.tools, options.format)),
         has_answer_call_(has_answer_call(parts.tools, options.format)),
         answer_name_(answer_name(parts.tools)),
-        began_(parts.clock.now()) {}
+        began_(parts.clock.now()),
+        known_from_(parts.context.actions().size()),
+        compactions_(parts.context.compactions()) {}
 
   Result<RunReport> run() {
     auto report = run_to_end();
@@ -139,7 +142,8 @@ class Run final {
     text::ToolGrammarOptions grammar;
     grammar.format = options_.format;
     grammar.choice = has_answer_call_ ? text::ToolChoice::kRequired : text::ToolChoice::kDecide;
-    grammar.any_name = options_.names == NameRule::kMap;
+    // Where any name goes, only the mask keeps a tool out.
+    grammar.any_name = options_.names == NameRule::kMap && without.empty();
     grammar.max_thinking_bytes = options_.max_thinking_bytes;
     return text::tool_grammar(allowed, grammar, parts_.generator.card().tokenizer);
   }
@@ -149,12 +153,11 @@ class Run final {
     if (const auto limit = reached_limit()) return end(RunState::kLimit, *limit);
     TurnReport turn;
     turn.turn = report_.turns + 1;
-    ReadTurn read = TRY(decide(turn, grammar_));
+    ReadTurn read = TRY(decide(turn, {}));
     if (const auto repeated = repetitions(read.calls); !repeated.empty()) {
       // A small model asks again for what it has just been given, and again. Asked anew without that tool, it goes on.
       ++report_.refused_repetitions;
-      auto others = TRY(compile(Quiet::kIncluded, repeated));
-      read = TRY(decide(turn, std::move(others)));
+      read = TRY(decide(turn, repeated));
     }
     ++report_.turns;
     report_.invalid_calls += read.invalid_calls;
@@ -168,10 +171,10 @@ class Run final {
     return answer(std::move(turn.text));
   }
 
-  // One answer of the model.
-  Result<ReadTurn> decide(TurnReport& turn, std::shared_ptr<const text::Grammar> grammar) {
+  // One answer of the model, which may call any tool but those in `without`.
+  Result<ReadTurn> decide(TurnReport& turn, const std::set<std::string>& without) {
     const base::Time began = parts_.clock.now();
-    const auto sink = TRY(ask(std::move(grammar)));
+    const auto sink = TRY(ask(without));
     const generation::Finish finish = sink->wait();
     turn.seconds += seconds(parts_.clock.now() - began);
     report_.model_seconds += seconds(parts_.clock.now() - began);
@@ -195,19 +198,19 @@ class Run final {
   }
 
   // The prompt of this turn, submitted.
-  Result<std::shared_ptr<TurnSink>> ask(std::shared_ptr<const text::Grammar> grammar) {
+  Result<std::shared_ptr<TurnSink>> ask(const std::set<std::string>& without) {
     const json::Array messages = TRY(parts_.context.window());
+    if (std::exchange(compactions_, parts_.context.compactions()) != parts_.context.compactions()) {
+      known_from_ = parts_.context.actions().size();
+    }
     generation::Request request;
     request.id = "run-" + std::to_string(parts_.context.run());
     request.session = parts_.context.session();
     request.prompt = TRY(generation::encode(parts_.generator.card(), {.messages = &messages, .tools = &for_template_}));
     request.sampling = options_.sampling;
-    if (grammar == grammar_ && tells_of_quiet(parts_.tools, messages)) {
-      if (grammar_with_quiet_ == nullptr) grammar_with_quiet_ = TRY(compile(Quiet::kIncluded));
-      grammar = grammar_with_quiet_;
-    }
-    request.grammar = std::move(grammar);
-    request.max_tokens = std::min(options_.limits.max_turn_tokens, parts_.generator.card().context_length);
+    const bool has_quiet = tells_of_quiet(parts_.tools, messages);
+    request.grammar = TRY(grammar_for(has_quiet ? Quiet::kIncluded : Quiet::kLeftOut, without));
+    request.max_tokens = std::min(most_turn_tokens(), parts_.generator.card().context_length);
     if (request.prompt.size() < parts_.generator.card().context_length) {
       request.max_tokens = std::min(request.max_tokens, parts_.generator.card().context_length - request.prompt.size());
     }
@@ -217,6 +220,20 @@ class Run final {
     const std::stop_callback cancel(stop_, [&] { parts_.generator.cancel(ticket); });
     sink->wait();  // the callback must outlive the answer
     return sink;
+  }
+
+  Result<std::shared_ptr<const text::Grammar>> grammar_for(Quiet quiet, const std::set<std::string>& without) {
+    if (!without.empty()) return compile(quiet, without);
+    if (quiet == Quiet::kLeftOut) return grammar_;
+    if (grammar_with_quiet_ == nullptr) grammar_with_quiet_ = TRY(compile(quiet));
+    return grammar_with_quiet_;
+  }
+
+  // What the run has left, of which a turn may write its share; one token at least, because 0 is no bound.
+  std::size_t most_turn_tokens() const {
+    const std::size_t most = options_.limits.max_completion_tokens;
+    const std::size_t left = most - std::min(most, report_.usage.completion_tokens);
+    return std::max<std::size_t>(std::min(options_.limits.max_turn_tokens, left), 1);
   }
 
   // Names and numbers the calls; maps what was invented.
@@ -233,7 +250,8 @@ class Run final {
   }
 
   // The tools of the calls, if each of them was carried out already and nothing but reads since: their results stand in
-  // the conversation.
+  // the conversation. Not those of earlier runs, since when anything may have changed, nor those that a summary may
+  // stand for by now.
   std::set<std::string> repetitions(const std::vector<ActionCall>& calls) const {
     std::set<std::string> tools;
     for (const ActionCall& call : calls) {
@@ -244,8 +262,9 @@ class Run final {
   }
 
   bool is_repetition(const ActionCall& call) const {
-    const std::vector<Action>& actions = parts_.context.actions();
-    for (auto action = actions.rbegin(); action != actions.rend(); ++action) {
+    if (call.unusable) return false;
+    const auto known = std::span(parts_.context.actions()).subspan(known_from_);
+    for (auto action = known.rbegin(); action != known.rend(); ++action) {
       const Tool* tool = parts_.tools.find(action->call.tool);
       if (tool == nullptr || tool->description().tool_class != ToolClass::kRead) return false;
       const bool is_same = action->call.tool == call.tool && action->call.arguments == call.arguments;
@@ -317,6 +336,8 @@ class Run final {
   const bool has_answer_call_;
   const std::string answer_name_;
   const base::Time began_;
+  std::size_t known_from_;   // actions before that are no longer in the conversation, or of another time
+  std::size_t compactions_;  // of the context, when that was set
   std::shared_ptr<const text::Grammar> grammar_;
   std::shared_ptr<const text::Grammar> grammar_with_quiet_;
   RunReport report_;
