@@ -58,7 +58,10 @@ bool has_answer_call(const ToolRegistry& tools, text::ToolFormat format) {
 }
 
 std::string answer_name(const ToolRegistry& tools) {
-  return tools.find("answer") == nullptr ? "answer" : "final_answer";
+  std::string name = "answer";
+  if (tools.find(name) != nullptr) name = "final_answer";
+  for (int i = 2; tools.find(name) != nullptr; ++i) name = "final_answer_" + std::to_string(i);
+  return name;
 }
 
 json::Object answer_parameters() {
@@ -67,6 +70,12 @@ json::Object answer_parameters() {
           {"properties", json::Object{{"text", text}}},
           {"required", json::Array{"text"}},
           {"additionalProperties", false}};
+}
+
+// finish(message="...") of the phone agent's language.
+constexpr std::string_view kPhoneEnd = "finish";
+bool has_own_end(const ToolRegistry& tools, text::ToolFormat format) {
+  return format == text::ToolFormat::kAutoGlm && tools.find(kPhoneEnd) == nullptr;
 }
 
 enum class Quiet : std::uint8_t { kLeftOut, kIncluded };
@@ -80,6 +89,7 @@ std::vector<text::ToolSignature> signatures_of(const ToolRegistry& tools, text::
     signatures.push_back({description.name, description.parameters});
   }
   if (has_answer_call(tools, format)) signatures.push_back({answer_name(tools), answer_parameters()});
+  if (has_own_end(tools, format)) signatures.push_back({std::string(kPhoneEnd), {}});
   return signatures;
 }
 
@@ -103,7 +113,8 @@ class Run final {
         signatures_(signatures_of(parts.tools, options.format, Quiet::kIncluded)),
         for_template_(shown_tools(parts.tools, options.format)),
         has_answer_call_(has_answer_call(parts.tools, options.format)),
-        answer_name_(answer_name(parts.tools)),
+        has_own_end_(has_own_end(parts.tools, options.format)),
+        answer_name_(has_own_end_ ? kPhoneEnd : answer_name(parts.tools)),
         began_(parts.clock.now()),
         known_from_(parts.context.actions().size()),
         compactions_(parts.context.compactions()) {}
@@ -160,14 +171,15 @@ class Run final {
       read = TRY(decide(turn, repeated));
     }
     ++report_.turns;
+    std::optional<std::string> final = take_answer(read);
+    const bool is_cut = read.is_cut && !final;  // an answer that is whole is one, whatever was to follow
     report_.invalid_calls += read.invalid_calls;
-    std::optional<std::string> final = take_answer(read.calls);
     turn.text = final && read.calls.empty() ? std::move(*final) : std::move(read.text);
     turn.calls = name_calls(std::move(read.calls), turn.renamed);
     parts_.observer.on_turn(turn);
     TRY(parts_.context.add_turn(turn.text, turn.calls));
     if (!turn.calls.empty()) return act(std::move(turn.calls));
-    if (read.is_cut) return ask_for_less();
+    if (is_cut) return ask_for_less();
     return answer(std::move(turn.text));
   }
 
@@ -185,15 +197,22 @@ class Run final {
   }
 
   // Takes the calls that give the answer out. One beside calls whose results it does not know is of no use.
-  std::optional<std::string> take_answer(std::vector<ActionCall>& calls) const {
+  std::optional<std::string> take_answer(ReadTurn& read) const {
     std::optional<std::string> text;
-    if (!has_answer_call_) return text;
-    std::erase_if(calls, [&](const ActionCall& call) {
-      if (call.tool != answer_name_ || call.unusable) return false;
-      const json::Value* given = call.arguments.if_contains("text");
-      text = given != nullptr && given->is_string() ? std::string(given->get_string()) : std::string();
-      return true;
-    });
+    if (!has_answer_call_ && !has_own_end_) return text;
+    const std::string_view key = has_answer_call_ ? "text" : "message";
+    for (ActionCall& call : read.calls) {
+      if (call.tool != answer_name_ || call.unusable) continue;
+      const json::Value* given = call.arguments.if_contains(key);
+      if (given != nullptr && given->is_string() && !given->get_string().empty()) {
+        text = std::string(given->get_string());
+        continue;
+      }
+      call.unusable =
+          Error{Code::kInvalidArgument, answer_name_ + " wants {\"" + std::string(key) + "\": \"...\"}", {}};
+      ++read.invalid_calls;
+    }
+    std::erase_if(read.calls, [&](const ActionCall& call) { return call.tool == answer_name_ && !call.unusable; });
     return text;
   }
 
@@ -334,6 +353,7 @@ class Run final {
   const std::vector<text::ToolSignature> signatures_;
   const json::Array for_template_;
   const bool has_answer_call_;
+  const bool has_own_end_;
   const std::string answer_name_;
   const base::Time began_;
   std::size_t known_from_;   // actions before that are no longer in the conversation, or of another time
