@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "agent/message.h"
@@ -57,7 +58,10 @@ bool has_answer_call(const ToolRegistry& tools, text::ToolFormat format) {
 }
 
 std::string answer_name(const ToolRegistry& tools) {
-  return tools.find("answer") == nullptr ? "answer" : "final_answer";
+  std::string name = "answer";
+  if (tools.find(name) != nullptr) name = "final_answer";
+  for (int i = 2; tools.find(name) != nullptr; ++i) name = "final_answer_" + std::to_string(i);
+  return name;
 }
 
 json::Object answer_parameters() {
@@ -66,6 +70,12 @@ json::Object answer_parameters() {
           {"properties", json::Object{{"text", text}}},
           {"required", json::Array{"text"}},
           {"additionalProperties", false}};
+}
+
+// finish(message="...") of the phone agent's language.
+constexpr std::string_view kPhoneEnd = "finish";
+bool has_own_end(const ToolRegistry& tools, text::ToolFormat format) {
+  return format == text::ToolFormat::kAutoGlm && tools.find(kPhoneEnd) == nullptr;
 }
 
 enum class Quiet : std::uint8_t { kLeftOut, kIncluded };
@@ -79,6 +89,7 @@ std::vector<text::ToolSignature> signatures_of(const ToolRegistry& tools, text::
     signatures.push_back({description.name, description.parameters});
   }
   if (has_answer_call(tools, format)) signatures.push_back({answer_name(tools), answer_parameters()});
+  if (has_own_end(tools, format)) signatures.push_back({std::string(kPhoneEnd), {}});
   return signatures;
 }
 
@@ -102,64 +113,80 @@ class Run final {
         signatures_(signatures_of(parts.tools, options.format, Quiet::kIncluded)),
         for_template_(shown_tools(parts.tools, options.format)),
         has_answer_call_(has_answer_call(parts.tools, options.format)),
-        answer_name_(answer_name(parts.tools)),
-        began_(parts.clock.now()) {}
+        has_own_end_(has_own_end(parts.tools, options.format)),
+        answer_name_(has_own_end_ ? kPhoneEnd : answer_name(parts.tools)),
+        began_(parts.clock.now()),
+        known_from_(parts.context.actions().size()),
+        compactions_(parts.context.compactions()) {}
 
   Result<RunReport> run() {
+    auto report = run_to_end();
+    // The error that is returned matters more than one of its record.
+    if (!report) (void)parts_.context.end(run_state_name(RunState::kFailed), report.error().message);
+    return report;
+  }
+
+ private:
+  Result<RunReport> run_to_end() {
     grammar_ = TRY(compile(Quiet::kLeftOut));
     if (parts_.context.answer()) TRY(end(RunState::kDone, *parts_.context.answer()));
     if (auto calls = parts_.context.unbegun_calls(); !has_ended_ && !calls.empty()) TRY(act(std::move(calls)));
     while (!has_ended_) {
-      if (Status status = take_turn(); !status) {
-        if (report_.turns == 0) return std::unexpected(std::move(status).error());
-        TRY(end(status.error().code == Code::kCancelled ? RunState::kCancelled : RunState::kFailed,
-                status.error().message));
-      }
+      if (Status status = take_turn(); !status) TRY(end_by(std::move(status).error()));
     }
     report_.seconds = seconds(parts_.clock.now() - began_);
     TRY(parts_.context.end(run_state_name(report_.state), report_.answer));
     return std::move(report_);
   }
 
- private:
+  // A cancel and the run's own deadline are ends of the run, not errors, in the first turn too.
+  Status end_by(Error error) {
+    if (stop_.stop_requested() || error.code == Code::kCancelled) return end(RunState::kCancelled, error.message);
+    if (error.code == Code::kDeadline) return end(RunState::kLimit, limit_of_seconds());
+    if (report_.turns == 0) return std::unexpected(std::move(error));
+    return end(RunState::kFailed, error.message);
+  }
+
   Result<std::shared_ptr<const text::Grammar>> compile(Quiet quiet, const std::set<std::string>& without = {}) const {
     std::vector<text::ToolSignature> allowed = signatures_of(parts_.tools, options_.format, quiet);
     std::erase_if(allowed, [&](const text::ToolSignature& tool) { return without.contains(tool.name); });
     text::ToolGrammarOptions grammar;
     grammar.format = options_.format;
     grammar.choice = has_answer_call_ ? text::ToolChoice::kRequired : text::ToolChoice::kDecide;
-    grammar.any_name = options_.names == NameRule::kMap;
+    // Where any name goes, only the mask keeps a tool out.
+    grammar.any_name = options_.names == NameRule::kMap && without.empty();
     grammar.max_thinking_bytes = options_.max_thinking_bytes;
     return text::tool_grammar(allowed, grammar, parts_.generator.card().tokenizer);
   }
 
   Status take_turn() {
+    if (stop_.stop_requested()) return end(RunState::kCancelled, "the run was cancelled");
     if (const auto limit = reached_limit()) return end(RunState::kLimit, *limit);
     TurnReport turn;
     turn.turn = report_.turns + 1;
-    ReadTurn read = TRY(decide(turn, grammar_));
+    ReadTurn read = TRY(decide(turn, {}));
     if (const auto repeated = repetitions(read.calls); !repeated.empty()) {
       // A small model asks again for what it has just been given, and again. Asked anew without that tool, it goes on.
       ++report_.refused_repetitions;
-      auto others = TRY(compile(Quiet::kIncluded, repeated));
-      read = TRY(decide(turn, std::move(others)));
+      read = TRY(decide(turn, repeated));
     }
     ++report_.turns;
+    std::optional<std::string> final = take_answer(read);
+    const bool is_cut = read.is_cut && !final;  // an answer that is whole is one, whatever was to follow
     report_.invalid_calls += read.invalid_calls;
-    std::optional<std::string> final = take_answer(read.calls);
     turn.text = final && read.calls.empty() ? std::move(*final) : std::move(read.text);
     turn.calls = name_calls(std::move(read.calls), turn.renamed);
     parts_.observer.on_turn(turn);
     TRY(parts_.context.add_turn(turn.text, turn.calls));
     if (!turn.calls.empty()) return act(std::move(turn.calls));
-    if (read.is_cut) return ask_for_less();
+    if (is_cut) return ask_for_less();
     return answer(std::move(turn.text));
   }
 
-  // One answer of the model.
-  Result<ReadTurn> decide(TurnReport& turn, std::shared_ptr<const text::Grammar> grammar) {
+  // One answer of the model, which may call any tool but those in `without`.
+  Result<ReadTurn> decide(TurnReport& turn, const std::set<std::string>& without) {
     const base::Time began = parts_.clock.now();
-    const auto sink = TRY(ask(std::move(grammar)));
+    const auto sink = TRY(ask(without));
     const generation::Finish finish = sink->wait();
     turn.seconds += seconds(parts_.clock.now() - began);
     report_.model_seconds += seconds(parts_.clock.now() - began);
@@ -170,32 +197,39 @@ class Run final {
   }
 
   // Takes the calls that give the answer out. One beside calls whose results it does not know is of no use.
-  std::optional<std::string> take_answer(std::vector<ActionCall>& calls) const {
+  std::optional<std::string> take_answer(ReadTurn& read) const {
     std::optional<std::string> text;
-    if (!has_answer_call_) return text;
-    std::erase_if(calls, [&](const ActionCall& call) {
-      if (call.tool != answer_name_ || call.unusable) return false;
-      const json::Value* given = call.arguments.if_contains("text");
-      text = given != nullptr && given->is_string() ? std::string(given->get_string()) : std::string();
-      return true;
-    });
+    if (!has_answer_call_ && !has_own_end_) return text;
+    const std::string_view key = has_answer_call_ ? "text" : "message";
+    for (ActionCall& call : read.calls) {
+      if (call.tool != answer_name_ || call.unusable) continue;
+      const json::Value* given = call.arguments.if_contains(key);
+      if (given != nullptr && given->is_string() && !given->get_string().empty()) {
+        text = std::string(given->get_string());
+        continue;
+      }
+      call.unusable =
+          Error{Code::kInvalidArgument, answer_name_ + " wants {\"" + std::string(key) + "\": \"...\"}", {}};
+      ++read.invalid_calls;
+    }
+    std::erase_if(read.calls, [&](const ActionCall& call) { return call.tool == answer_name_ && !call.unusable; });
     return text;
   }
 
   // The prompt of this turn, submitted.
-  Result<std::shared_ptr<TurnSink>> ask(std::shared_ptr<const text::Grammar> grammar) {
+  Result<std::shared_ptr<TurnSink>> ask(const std::set<std::string>& without) {
     const json::Array messages = TRY(parts_.context.window());
+    if (std::exchange(compactions_, parts_.context.compactions()) != parts_.context.compactions()) {
+      known_from_ = parts_.context.actions().size();
+    }
     generation::Request request;
     request.id = "run-" + std::to_string(parts_.context.run());
     request.session = parts_.context.session();
     request.prompt = TRY(generation::encode(parts_.generator.card(), {.messages = &messages, .tools = &for_template_}));
     request.sampling = options_.sampling;
-    if (grammar == grammar_ && tells_of_quiet(parts_.tools, messages)) {
-      if (grammar_with_quiet_ == nullptr) grammar_with_quiet_ = TRY(compile(Quiet::kIncluded));
-      grammar = grammar_with_quiet_;
-    }
-    request.grammar = std::move(grammar);
-    request.max_tokens = std::min(options_.limits.max_turn_tokens, parts_.generator.card().context_length);
+    const bool has_quiet = tells_of_quiet(parts_.tools, messages);
+    request.grammar = TRY(grammar_for(has_quiet ? Quiet::kIncluded : Quiet::kLeftOut, without));
+    request.max_tokens = std::min(most_turn_tokens(), parts_.generator.card().context_length);
     if (request.prompt.size() < parts_.generator.card().context_length) {
       request.max_tokens = std::min(request.max_tokens, parts_.generator.card().context_length - request.prompt.size());
     }
@@ -205,6 +239,20 @@ class Run final {
     const std::stop_callback cancel(stop_, [&] { parts_.generator.cancel(ticket); });
     sink->wait();  // the callback must outlive the answer
     return sink;
+  }
+
+  Result<std::shared_ptr<const text::Grammar>> grammar_for(Quiet quiet, const std::set<std::string>& without) {
+    if (!without.empty()) return compile(quiet, without);
+    if (quiet == Quiet::kLeftOut) return grammar_;
+    if (grammar_with_quiet_ == nullptr) grammar_with_quiet_ = TRY(compile(quiet));
+    return grammar_with_quiet_;
+  }
+
+  // What the run has left, of which a turn may write its share; one token at least, because 0 is no bound.
+  std::size_t most_turn_tokens() const {
+    const std::size_t most = options_.limits.max_completion_tokens;
+    const std::size_t left = most - std::min(most, report_.usage.completion_tokens);
+    return std::max<std::size_t>(std::min(options_.limits.max_turn_tokens, left), 1);
   }
 
   // Names and numbers the calls; maps what was invented.
@@ -221,7 +269,8 @@ class Run final {
   }
 
   // The tools of the calls, if each of them was carried out already and nothing but reads since: their results stand in
-  // the conversation.
+  // the conversation. Not those of earlier runs, since when anything may have changed, nor those that a summary may
+  // stand for by now.
   std::set<std::string> repetitions(const std::vector<ActionCall>& calls) const {
     std::set<std::string> tools;
     for (const ActionCall& call : calls) {
@@ -232,8 +281,9 @@ class Run final {
   }
 
   bool is_repetition(const ActionCall& call) const {
-    const std::vector<Action>& actions = parts_.context.actions();
-    for (auto action = actions.rbegin(); action != actions.rend(); ++action) {
+    if (call.unusable) return false;
+    const auto known = std::span(parts_.context.actions()).subspan(known_from_);
+    for (auto action = known.rbegin(); action != known.rend(); ++action) {
       const Tool* tool = parts_.tools.find(action->call.tool);
       if (tool == nullptr || tool->description().tool_class != ToolClass::kRead) return false;
       const bool is_same = action->call.tool == call.tool && action->call.arguments == call.arguments;
@@ -276,10 +326,12 @@ class Run final {
     if (report_.usage.completion_tokens >= limits.max_completion_tokens) {
       return "the limit of " + std::to_string(limits.max_completion_tokens) + " tokens";
     }
-    if (parts_.clock.now() - began_ >= limits.max_seconds) {
-      return "the limit of " + std::to_string(limits.max_seconds.count()) + " seconds";
-    }
+    if (parts_.clock.now() - began_ >= limits.max_seconds) return limit_of_seconds();
     return std::nullopt;
+  }
+
+  std::string limit_of_seconds() const {
+    return "the limit of " + std::to_string(options_.limits.max_seconds.count()) + " seconds";
   }
 
   static void add(generation::Usage& all, const generation::Usage& usage) {
@@ -301,8 +353,11 @@ class Run final {
   const std::vector<text::ToolSignature> signatures_;
   const json::Array for_template_;
   const bool has_answer_call_;
+  const bool has_own_end_;
   const std::string answer_name_;
   const base::Time began_;
+  std::size_t known_from_;   // actions before that are no longer in the conversation, or of another time
+  std::size_t compactions_;  // of the context, when that was set
   std::shared_ptr<const text::Grammar> grammar_;
   std::shared_ptr<const text::Grammar> grammar_with_quiet_;
   RunReport report_;

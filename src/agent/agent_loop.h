@@ -98,8 +98,9 @@ std::string agent_instructions();
 json::Array shown_tools(const ToolRegistry& tools, text::ToolFormat format);
 
 /// Runs a task that the context has begun (or taken up again) to its end, which is recorded in the context.
-///   Errors   of the first window only: kInvalidArgument (no chat template, tools whose schema cannot be honoured; task
-///            and tools do not fit the context). What happens later is a state of the report.
+///   Errors   until the first turn is there: kInvalidArgument (no chat template, a schema that cannot be honoured),
+///            kExhausted (task and tools do not fit the context), those of the generator and the store. A cancel and a
+///            limit are states of the report from the beginning on, and so is whatever happens later.
 Result<RunReport> run_agent(const RunParts& parts, const RunOptions& options, std::stop_token stop);
 
 }  // namespace autoglm::agent

@@ -71,26 +71,42 @@ agent::ConfigOptions config_options(const std::string& path, const TaskFlags& fl
   return {.is_sandboxed = !flags.has_no_sandbox, .folder = std::filesystem::absolute(path).parent_path()};
 }
 
-// The tools that the configurations name; nothing else exists.
-Status add_configured_tools(agent::ToolRegistry& tools, const TaskFlags& flags, std::stop_token stop) {
+// What the configurations name; nothing else exists.
+struct Configured {
+  std::vector<std::unique_ptr<agent::Tool>> tools;
+  std::vector<agent::McpServerConfig> servers;
   std::vector<std::string> remarks;
+};
+
+// Before a model is loaded: what is wrong with a file is told at once.
+Result<Configured> read_configurations(const TaskFlags& flags) {
+  Configured configured;
   if (!flags.tool_file.empty()) {
     const std::string text = TRY(read_config(flags.tool_file, "--tools"));
     auto parsed = agent::parse_tool_file(text, flags.tool_file, config_options(flags.tool_file, flags));
     if (!parsed) return fail_in(base::printable(flags.tool_file), std::move(parsed).error());
-    for (auto& tool : *parsed) TRY(tools.add(std::move(tool)));
+    configured.tools = std::move(*parsed);
   }
   if (!flags.mcp_file.empty()) {
     const std::string text = TRY(read_config(flags.mcp_file, "--mcp-config"));
-    auto servers = agent::parse_mcp_config(text, flags.mcp_file, config_options(flags.mcp_file, flags), remarks);
+    auto servers =
+        agent::parse_mcp_config(text, flags.mcp_file, config_options(flags.mcp_file, flags), configured.remarks);
     if (!servers) return fail_in(base::printable(flags.mcp_file), std::move(servers).error());
-    for (const agent::McpServerConfig& server : *servers) {
-      if (auto facts = agent::add_mcp_server(tools, server, stop, remarks); !facts) {
-        return fail_in("MCP server " + server.label, std::move(facts).error());
-      }
+    configured.servers = std::move(*servers);
+  }
+  return configured;
+}
+
+Status add_configured_tools(agent::ToolRegistry& tools, Configured configured, std::stop_token stop) {
+  for (auto& tool : configured.tools) TRY(tools.add(std::move(tool)));
+  for (const agent::McpServerConfig& server : configured.servers) {
+    if (auto facts = agent::add_mcp_server(tools, server, stop, configured.remarks); !facts) {
+      return fail_in("MCP server " + server.label, std::move(facts).error());
     }
   }
-  for (const std::string& remark : remarks) fmt::print(stderr, "note: {}\n", base::printable(remark, 500));
+  for (const std::string& remark : configured.remarks) {
+    fmt::print(stderr, "note: {}\n", base::printable(remark, 500));
+  }
   return {};
 }
 
@@ -267,7 +283,8 @@ Result<agent::RunOptions> run_options(const RunningModel& running, const TaskFla
   return options;
 }
 
-Status run_task(const RunningModel& running, store::SessionStore& store, const std::string& task, TaskFlags& flags) {
+Status run_task(const RunningModel& running, store::SessionStore& store, const std::string& task, Configured configured,
+                TaskFlags& flags) {
   StopOnInterrupt stop;
   generation::Generator& generator = *running.generator;
   const agent::RunOptions options = TRY(run_options(running, flags));
@@ -279,7 +296,7 @@ Status run_task(const RunningModel& running, store::SessionStore& store, const s
   const auto session = TRY(chosen_session(store, flags));
   const auto context = TRY(agent::ContextManager::open(store, session, window, counter(generator.card(), for_template),
                                                        summariser(generator)));
-  TRY(add_configured_tools(tools, flags, stop.token()));
+  TRY(add_configured_tools(tools, std::move(configured), stop.token()));
   for (auto& tool : context->built_in_tools()) {
     if (flags.has_memory || !flags.session.empty() || tool->description().is_quiet) TRY(tools.add(std::move(tool)));
   }
@@ -319,9 +336,10 @@ Status task(CLI::App& verb, TaskFlags& flags) {
   if (flags.is_listing) return list_sessions(*store);
   if (!flags.show.empty()) return show_session(*store, flags.show);
   const std::string text = TRY(task_text(flags));
+  Configured configured = TRY(read_configurations(flags));
   flags.engine.max_batch_size = 4;
   const RunningModel running = TRY(start_model(flags.engine));
-  return run_task(running, *store, text, flags);
+  return run_task(running, *store, text, std::move(configured), flags);
 }
 
 }  // namespace

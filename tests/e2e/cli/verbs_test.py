@@ -60,6 +60,15 @@ class Usage(CliTest):
                                  (("run", "scripted:junk.json", "--prompt", "x"), "the script junk.json")):
             self.assertIn(words, self.cli(*arguments, expect=1).stderr)
 
+    def test_a_task_reads_its_configurations_before_the_model(self):
+        missing = self.folder / "missing.gguf"
+        (self.folder / "tools.toml").write_text("tools = 3")
+        (self.folder / "mcp.json").write_text('{"mcpServers": 3}')
+        for flag, file in (("--tools", "tools.toml"), ("--mcp-config", "mcp.json")):
+            self.assertIn(file, self.cli("task", "x", "--model", missing, flag, self.folder / file, expect=1).stderr)
+            self.assertIn("none.json", self.cli("task", "x", "--model", missing, flag, "none.json", expect=2).stderr)
+        self.assertIn("no file", self.cli("task", "x", "--model", missing, expect=1).stderr)
+
     def test_failures_are_exit_code_1_and_one_sentence(self):
         for arguments, words in ((("run", "scripted:/no/such/file", "--prompt", "x"), "cannot be read"),
                                  (("run", "/no/such/model.gguf", "--prompt", "x"), "no file"),
