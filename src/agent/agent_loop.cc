@@ -382,14 +382,12 @@ std::string_view run_state_name(RunState state) {
   return "unknown";
 }
 
-std::string agent_instructions() {
+std::string agent_instructions(const ToolRegistry& tools, text::ToolFormat format) {
+  if (!has_answer_call(tools, format)) return "You are an agent that completes tasks. Work step by step.";
   return "You are an agent that completes tasks with tools. Each of your turns is a call. Work step by step: call a "
-         "tool, "
-         "read its result, go on until every part of the task is done. Never invent contents or results: get them with "
-         "a "
-         "tool. If a call fails, correct it and try again. When everything is done, call answer with one short "
-         "sentence "
-         "that holds what was asked for.";
+         "tool, read its result, go on until every part of the task is done. Never invent contents or results: get "
+         "them with a tool. If a call fails, correct it and try again. When everything is done, call " +
+         answer_name(tools) + " with one short sentence that holds what was asked for.";
 }
 
 json::Array shown_tools(const ToolRegistry& tools, text::ToolFormat format) {

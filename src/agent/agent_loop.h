@@ -91,7 +91,7 @@ struct RunParts {
 };
 
 /// The system text that begins every window of an agent's run.
-std::string agent_instructions();
+std::string agent_instructions(const ToolRegistry& tools, text::ToolFormat format);
 /// The tools that a chat template shows for a run: the registry's, and the call that gives the answer. Each turn of a
 /// run is a call, of which one ends it: so the model's own likelihood decides between acting and answering, and it need
 /// not remember a marker. A phone agent's language has its own end, and a run without tools is plain text.

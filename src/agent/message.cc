@@ -38,7 +38,10 @@ json::Object assistant_message(std::string_view text, const std::vector<ActionCa
   json::Array list;
   for (const ActionCall& call : calls) {
     json::Object function{{"name", call.tool}, {"arguments", call.arguments}};
-    list.push_back(json::Object{{"id", call.id}, {"type", "function"}, {"function", std::move(function)}});
+    json::Object element{{"id", call.id}, {"type", "function"}, {"function", std::move(function)}};
+    // No template shows it: it is for who takes the run up again, and must not run half a call.
+    if (call.unusable) element["unusable"] = well_formed(call.unusable->message);
+    list.push_back(std::move(element));
   }
   message["tool_calls"] = std::move(list);
   return message;
@@ -64,6 +67,9 @@ std::vector<ActionCall> calls_of(const json::Object& message) {
     call.tool = text_at(function->get_object(), "name");
     const json::Value* arguments = function->get_object().if_contains("arguments");
     if (arguments != nullptr && arguments->is_object()) call.arguments = arguments->get_object();
+    if (element.get_object().contains("unusable")) {
+      call.unusable = Error{Code::kInvalidArgument, std::string(text_at(element.get_object(), "unusable")), {}};
+    }
   }
   return calls;
 }

@@ -38,6 +38,17 @@ TEST(MessageTest, WhatIsWrittenIsRead) {
 }
 
 // Stored messages come from a file, which may have been written by anything.
+// Who takes a run up again must not run half a call.
+TEST(MessageTest, ACallThatIsNoneStaysOne) {
+  ActionCall broken{.id = "call_1", .tool = "write", .arguments = {}, .unusable = {}};
+  broken.unusable = Error{Code::kInvalidArgument, "it was cut", {}};
+  const std::vector<ActionCall> read = calls_of(assistant_message("", {broken, {.id = "call_2", .tool = "read"}}));
+  ASSERT_EQ(read.size(), 2u);
+  ASSERT_TRUE(read[0].unusable);
+  EXPECT_EQ(read[0].unusable->message, "it was cut");
+  EXPECT_FALSE(read[1].unusable);
+}
+
 TEST(MessageTest, OddMessagesAreReadAsFarAsTheyGo) {
   for (const char* text : {"{}", R"({"role":1,"content":[]})", R"({"tool_calls":{}})", R"({"tool_calls":[]})"}) {
     base::Budget budget;

@@ -316,7 +316,7 @@ Status run_task(const RunningModel& running, store::SessionStore& store, const s
                                       : agent::Approver()),
       recorder, *running.clock);
   TRY(flags.resume > 0 ? context->resume(flags.resume)
-                       : context->begin(agent::agent_instructions(), task, generator.card().name));
+                       : context->begin(agent::agent_instructions(tools, options.format), task, generator.card().name));
   view->on_begin(context->run(), context->session());
   const agent::RunReport report =
       TRY(agent::run_agent({generator, *context, tools, *runner, *view, *running.clock}, options, stop.token()));

@@ -13,18 +13,21 @@ namespace autoglm::agent {
 
 class StopSignal final {
  public:
-  explicit StopSignal(std::stop_token stop)
-      : stop_(std::move(stop)), event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), on_stop_(stop_, Ring{event_}) {}
-  ~StopSignal() {
-    if (event_ >= 0) close(event_);
-  }
-  StopSignal(const StopSignal&) = delete;
-  StopSignal& operator=(const StopSignal&) = delete;
+  explicit StopSignal(std::stop_token stop) : stop_(std::move(stop)), on_stop_(stop_, Ring{event_.descriptor}) {}
 
-  int descriptor() const { return event_; }
+  int descriptor() const { return event_.descriptor; }
   bool is_requested() const { return stop_.stop_requested(); }
 
  private:
+  struct Event {
+    Event() : descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+    ~Event() {
+      if (descriptor >= 0) close(descriptor);
+    }
+    Event(const Event&) = delete;
+    Event& operator=(const Event&) = delete;
+    const int descriptor;
+  };
   struct Ring {
     int event;
     void operator()() const {
@@ -33,8 +36,8 @@ class StopSignal final {
     }
   };
   std::stop_token stop_;
-  int event_;
-  std::stop_callback<Ring> on_stop_;  // last: it ends before the descriptor is closed
+  Event event_;
+  std::stop_callback<Ring> on_stop_;  // last: its end is waited for before the event is closed
 };
 
 }  // namespace autoglm::agent
