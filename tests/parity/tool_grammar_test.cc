@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 
 #include "base/json.h"
 #include "base/thread_pool.h"
@@ -52,6 +53,7 @@ struct Answer {
   std::size_t forced = 0;          // tokens that the grammar foretold
   std::size_t forced_as_told = 0;  // that were chosen then
   double mask_seconds = 0;
+  bool is_whole = false;  // it ended by itself: a small model may repeat itself for ever within a text
 };
 
 class Case {
@@ -62,7 +64,9 @@ class Case {
     auto loaded = model::load_model(std::filesystem::path(folder == nullptr ? "" : folder) / file,
                                     {.isa = kernels::available_isas().back(), .threads = base::usable_cores()});
     EXPECT_TRUE(loaded) << loaded.error().message;
-    if (loaded) model_ = std::move(*loaded);
+    if (!loaded) return;
+    model_ = std::move(*loaded);
+    sequence_.emplace(*model_.network, kMaxPrompt + kMaxTokens, kMaxPrompt);
   }
 
   const model::LoadedModel& model() const { return model_; }
@@ -75,10 +79,10 @@ class Case {
     return model_.tokenizer->encode(rendered->text, {.parse_special = true}).value();
   }
 
-  Answer answer(const text::Grammar& grammar, const std::vector<text::TokenId>& prompt) const {
+  Answer answer(const text::Grammar& grammar, const std::vector<text::TokenId>& prompt) {
     Answer answer;
     const auto matcher = grammar.start().value();
-    model::SoloSequence sequence(*model_.network, kMaxPrompt + kMaxTokens, kMaxPrompt);
+    sequence_->restart();
     std::vector<std::uint32_t> mask((model_.tokenizer->vocab() + 31) / 32);
     std::vector<text::TokenId> told;  // next first
     std::vector<text::TokenId> next = prompt;
@@ -91,7 +95,7 @@ class Case {
       const Status masked = matcher->mask(mask);
       EXPECT_TRUE(masked) << masked.error().message;
       answer.mask_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
-      const auto logits = sequence.append(next, model::SoloSequence::Want::kLast);
+      const auto logits = sequence_->append(next, model::SoloSequence::Want::kLast);
       const text::TokenId token = best(logits.row(0), mask);
       if (!told.empty()) {
         EXPECT_TRUE(allows(mask, told.front()));
@@ -102,11 +106,13 @@ class Case {
           told.clear();
         }
       }
-      if (std::ranges::find(model_.eos, token) != model_.eos.end()) break;
+      answer.is_whole = std::ranges::find(model_.eos, token) != model_.eos.end();
+      if (answer.is_whole) break;
       EXPECT_TRUE(matcher->accept(token));
       answer.tokens.push_back(token);
       next = {token};
     }
+    answer.is_whole |= matcher->is_finished();
     answer.text = model_.tokenizer->decode(answer.tokens, false).value();
     return answer;
   }
@@ -125,6 +131,7 @@ class Case {
   }
 
   model::LoadedModel model_;
+  std::optional<model::SoloSequence> sequence_;  // of model_
 };
 
 // The calls of an answer; each must be one of a tool, with arguments that its schema allows.
@@ -137,7 +144,7 @@ std::size_t count_calls(text::ToolFormat format, const Answer& answer,
   std::size_t calls = 0;
   std::string name, arguments;
   for (const text::ToolEvent& event : events) {
-    EXPECT_NE(event.kind, text::ToolEvent::Kind::kBroken) << answer.text;
+    if (answer.is_whole) EXPECT_NE(event.kind, text::ToolEvent::Kind::kBroken) << answer.text;
     if (event.kind == text::ToolEvent::Kind::kCallBegin) name = event.text;
     if (event.kind == text::ToolEvent::Kind::kArguments) arguments += event.text;
     if (event.kind != text::ToolEvent::Kind::kCallEnd) continue;
@@ -171,10 +178,11 @@ TEST(ToolFormatOfRealModel, FollowsTheTemplate) {
 class ToolGrammarOfRealModel : public testing::TestWithParam<const char*> {};
 
 TEST_P(ToolGrammarOfRealModel, GreedyAnswersHoldValidCalls) {
-  const Case real(GetParam());
+  Case real(GetParam());
   ASSERT_NE(real.model().network, nullptr);
   const std::vector<text::ToolSignature> signatures = tools();
   const std::vector<text::TokenId> prompt = real.prompt("List the files in /tmp/data, please.");
+  std::size_t whole = 0;
   for (const text::ToolFormat format :
        {text::ToolFormat::kHermes, text::ToolFormat::kGlmXml, text::ToolFormat::kLlama3, text::ToolFormat::kJson}) {
     for (const text::ToolChoice choice : {text::ToolChoice::kRequired, text::ToolChoice::kDecide}) {
@@ -189,9 +197,11 @@ TEST_P(ToolGrammarOfRealModel, GreedyAnswersHoldValidCalls) {
                 << answer.forced_as_told << " so chosen, "
                 << answer.mask_seconds * 1e3 / static_cast<double>(answer.tokens.size()) << " ms a mask\n"
                 << answer.text << "\n";
-      if (choice == text::ToolChoice::kRequired) EXPECT_EQ(calls, 1u) << answer.text;
+      whole += answer.is_whole ? 1 : 0;
+      if (choice == text::ToolChoice::kRequired && answer.is_whole) EXPECT_EQ(calls, 1u) << answer.text;
     }
   }
+  EXPECT_GE(whole, 2u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Catalogue, ToolGrammarOfRealModel, testing::Values("qwen15.gguf", "smollm2.gguf"),
