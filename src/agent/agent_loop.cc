@@ -156,6 +156,7 @@ class Run final {
     // Where any name goes, only the mask keeps a tool out.
     grammar.any_name = options_.names == NameRule::kMap && without.empty();
     grammar.max_thinking_bytes = options_.max_thinking_bytes;
+    grammar.max_calls = options_.max_turn_calls;
     return text::tool_grammar(allowed, grammar, parts_.generator.card().tokenizer);
   }
 

@@ -40,6 +40,7 @@ struct RunOptions {
   RunLimits limits;
   NameRule names = NameRule::kMask;
   std::size_t max_thinking_bytes = 4000;  // of a <think> block before the decision
+  std::size_t max_turn_calls = 4;         // a small model that begins to list variants of a call does not end by itself
   bool asks_again_after_failure = true;   // an answer right after a failed action is questioned once
   generation::Sampling sampling{.temperature = 0};
   text::ToolFormat format = text::ToolFormat::kHermes;
