@@ -295,7 +295,8 @@ Error Database::error_of(int code) {
       if (code != SQLITE_CORRUPT_VTAB) broken_ = Error{Code::kCorrupt, "it is damaged or no database (" + said + ")"};
       return {Code::kCorrupt, "it is damaged or no database (" + said + ")"};
     case SQLITE_ERROR:
-      if (said != "unsupported file format") break;
+      // The version of the file, or of its full-text index, is no version that this SQLite knows.
+      if (said != "unsupported file format" && !said.starts_with("invalid fts5 file format")) break;
       return {Code::kCorrupt, "it is damaged, or was written by a newer SQLite (" + said + ")"};
     case SQLITE_READONLY:
     case SQLITE_PERM:
