@@ -12,8 +12,6 @@ namespace {
 using testing::EndsWith;
 using testing::SizeIs;
 
-const std::string kReadA = call_text("read", R"({"path": "a"})");
-
 class AgentLoopEndTest : public RunFixture {
  protected:
   void SetUp() override { add_tool(describe("read"), "the text"); }

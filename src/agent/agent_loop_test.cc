@@ -23,8 +23,6 @@ using testing::StartsWith;
 
 using AgentLoopTest = RunFixture;
 
-const std::string kReadA = call_text("read", R"({"path": "a"})");
-
 // What the model is shown of a call, as FakeModel writes it.
 std::string shown_result(std::string_view text) { return "<|tool|>" + std::string(text) + "<|end|>\n"; }
 

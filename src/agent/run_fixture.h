@@ -54,6 +54,8 @@ inline std::string answer_text(std::string_view text, std::string_view name = "a
   return call_text(name, json::format(json::Object{{"text", text}}));
 }
 
+inline const std::string kReadA = call_text("read", R"({"path": "a"})");
+
 class RunFixture : public testing::Test {
  protected:
   RunFixture() : store_(*store::SessionStore::open(":memory:", clock_)) { EXPECT_TRUE(store_->create_session("s")); }

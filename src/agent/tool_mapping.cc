@@ -11,8 +11,6 @@
 namespace autoglm::agent {
 namespace {
 
-std::string_view view(const json::String& text) { return {text.data(), text.size()}; }
-
 // Words that tools and models use for one another. The first of a group stands for all.
 constexpr std::array<std::array<std::string_view, 10>, 14> kSynonyms = {{
     {"write", "create", "save", "make", "put", "store", "new", "add", "set", "touch"},
@@ -78,8 +76,9 @@ bool fits_type(const json::Value& value, const json::Value& schema) {
   if (!schema.is_object()) return true;
   const json::Value* type = schema.get_object().if_contains("type");
   if (type == nullptr || !type->is_string()) return true;
-  const std::string_view name = view(type->get_string());
-  if (value.is_string() && view(value.get_string()).starts_with("$")) return true;  // a reference, of whatever type
+  const std::string_view name = json::view(type->get_string());
+  if (value.is_string() && json::view(value.get_string()).starts_with("$"))
+    return true;  // a reference, of whatever type
   if (name == "string") return value.is_string();
   if (name == "integer" || name == "number") return value.is_number();
   if (name == "boolean") return value.is_bool();
@@ -93,7 +92,7 @@ std::vector<std::string> required_of(const ToolDescription& tool) {
   const json::Value* required = tool.parameters.if_contains("required");
   if (required == nullptr || !required->is_array()) return names;
   for (const json::Value& name : required->get_array()) {
-    if (name.is_string()) names.emplace_back(view(name.get_string()));
+    if (name.is_string()) names.emplace_back(json::view(name.get_string()));
   }
   return names;
 }

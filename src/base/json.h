@@ -31,6 +31,8 @@ void append_string(std::string& out, std::string_view text);
 /// Appends a number as format() would.
 void append_number(std::string& out, double number);
 
+inline std::string_view view(const String& text) { return {text.data(), text.size()}; }
+
 /// RFC 6901 pointer of `key` below `parent`: escapes ~ and /.
 std::string pointer_to(std::string_view parent, std::string_view key);
 

@@ -24,8 +24,6 @@ constexpr std::uint64_t kMaxMerges = 4'194'304;
 
 base::Budget tokenizer_budget() { return base::Budget({.bytes = 1ull << 30, .steps = 200'000'000, .depth = 64}); }
 
-std::string_view view(const json::String& text) { return {text.data(), text.size()}; }
-
 class EndTokens final {
  public:
   void add(std::int64_t id) {
@@ -109,14 +107,14 @@ Result<LoadedText> text_of_gguf(const GgufFile& file) {
 std::string token_text(const json::Object& config, std::string_view key) {
   const json::Value* value = config.if_contains(key);
   if (value != nullptr && value->is_object()) value = value->get_object().if_contains("content");
-  return value != nullptr && value->is_string() ? std::string(view(value->get_string())) : std::string();
+  return value != nullptr && value->is_string() ? std::string(json::view(value->get_string())) : std::string();
 }
 
 // The template named "default", or the only one, of tokenizer_config.json.
 std::optional<std::string> template_of(const json::Object& config) {
   const json::Value* const value = config.if_contains("chat_template");
   if (value == nullptr) return std::nullopt;
-  if (value->is_string()) return std::string(view(value->get_string()));
+  if (value->is_string()) return std::string(json::view(value->get_string()));
   if (!value->is_array()) return std::nullopt;
   std::optional<std::string> found;
   for (const json::Value& entry : value->get_array()) {

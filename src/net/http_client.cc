@@ -9,8 +9,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <optional>
+
+#include "net/http_wire.h"
 
 namespace autoglm::net {
 namespace {
@@ -117,13 +118,6 @@ class Exchange final {
   bool needs_bytes_ = false;
   std::uint64_t received_ = 0;
 };
-
-bool is_token(std::string_view text) {
-  constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";
-  return !text.empty() && std::ranges::all_of(text, [kOthers](unsigned char c) {
-    return std::isalnum(c) != 0 || kOthers.find(static_cast<char>(c)) != std::string_view::npos;
-  });
-}
 
 // What says nothing about who asks.
 bool is_for_any_host(std::string_view name) {

@@ -13,13 +13,10 @@ std::unexpected<HttpFault> fault(int status, std::string message) {
   return std::unexpected(HttpFault{status, std::move(message)});
 }
 
-// RFC 9110, 5.6.2.
 bool is_token_char(char c) {
   if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) return true;
   return std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
 }
-
-bool is_token(std::string_view text) { return !text.empty() && std::ranges::all_of(text, is_token_char); }
 
 // What may stand in a field value: visible ASCII, blanks, and bytes from 0x80 (obs-text).
 bool is_value_char(char c) {
@@ -295,6 +292,8 @@ std::optional<std::string> format_head(int status, const std::vector<HttpField>&
   head.append("\r\n");
   return head;
 }
+
+bool is_token(std::string_view text) { return !text.empty() && std::ranges::all_of(text, is_token_char); }
 
 std::string http_date(std::int64_t unix_seconds) {
   static constexpr std::array<const char*, 7> kDays = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};

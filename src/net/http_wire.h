@@ -89,6 +89,9 @@ class ChunkDecoder final {
 /// nothing: such a response must not be sent.
 std::optional<std::string> format_head(int status, const std::vector<HttpField>& fields);
 
+/// Whether a text can be a method or a field's name (RFC 9110, 5.6.2).
+bool is_token(std::string_view text);
+
 /// "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7).
 std::string http_date(std::int64_t unix_seconds);
 

@@ -8,7 +8,7 @@ namespace autoglm::agent {
 namespace {
 
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-constexpr std::size_t kMaxIdBytes = 1024;
+constexpr std::size_t kMaxEventIdBytes = 1024;
 
 }  // namespace
 
@@ -57,7 +57,7 @@ Status EventStream::take_line(std::vector<ServerEvent>& events) {
   } else if (field == "event") {
     event_.type = value;
   } else if (field == "id") {
-    if (value.size() <= kMaxIdBytes && value.find('\0') == std::string_view::npos) next_id_ = value;
+    if (value.size() <= kMaxEventIdBytes && value.find('\0') == std::string_view::npos) next_id_ = value;
   } else if (field == "retry") {
     int ms = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), ms);

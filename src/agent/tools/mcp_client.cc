@@ -23,7 +23,7 @@ constexpr std::array<std::string_view, 4> kVersions = {"2024-11-05", "2025-03-26
 constexpr std::int64_t kMethodNotFound = -32601;
 constexpr std::size_t kMaxPages = 64;
 constexpr std::size_t kMaxTools = 512;
-constexpr std::size_t kMaxNameBytes = 256;
+constexpr std::size_t kMaxToolNameBytes = 256;
 constexpr std::size_t kMaxDescriptionBytes = 8u << 10;
 constexpr std::size_t kMaxInstructionsBytes = 8u << 10;
 constexpr std::size_t kMaxCursorBytes = 4096;
@@ -185,7 +185,7 @@ class Client final : public McpClient {
   static void take_tool(const json::Value& value, std::vector<McpTool>& tools, std::vector<std::string>& remarks) {
     const auto* fields = value.if_object();
     McpTool tool;
-    if (fields != nullptr) tool.name = text_field(*fields, "name", kMaxNameBytes);
+    if (fields != nullptr) tool.name = text_field(*fields, "name", kMaxToolNameBytes);
     if (tool.name.empty()) return remarks.push_back("a tool without a name is left out");
     const auto* schema = fields->if_contains("inputSchema");
     if (schema == nullptr || !schema->is_object()) {

@@ -7,15 +7,13 @@ namespace autoglm::agent {
 namespace {
 
 constexpr std::size_t kMaxInBatch = 256;
-constexpr std::size_t kMaxIdBytes = 256;
+constexpr std::size_t kMaxRequestIdBytes = 256;
 constexpr std::size_t kMaxMethodBytes = 256;
-constexpr std::size_t kMaxErrorBytes = 1000;
+constexpr std::size_t kMaxErrorTextBytes = 1000;
 
 std::unexpected<Error> corrupt(std::string_view why) {
   return fail(Code::kCorrupt, "the server's message is not JSON-RPC: " + std::string(why));
 }
-
-std::string_view view(const json::String& text) { return {text.data(), text.size()}; }
 
 Status take_error(const json::Value& error, McpMessage& message) {
   const auto* fields = error.if_object();
@@ -25,7 +23,7 @@ Status take_error(const json::Value& error, McpMessage& message) {
     message.error_code = code->get_int64();
   }
   if (const auto* text = fields->if_contains("message"); text != nullptr && text->is_string()) {
-    message.error_text = base::printable(view(text->get_string()), kMaxErrorBytes);
+    message.error_text = base::printable(json::view(text->get_string()), kMaxErrorTextBytes);
   }
   return {};
 }
@@ -38,13 +36,13 @@ Result<McpMessage> read_one(const json::Value& value) {
   McpMessage message;
   const auto* id = fields->if_contains("id");
   if (id != nullptr && !id->is_null()) {
-    const bool is_text = id->is_string() && id->get_string().size() <= kMaxIdBytes;
+    const bool is_text = id->is_string() && id->get_string().size() <= kMaxRequestIdBytes;
     if (!id->is_number() && !is_text) return corrupt("its id is neither a number nor a short text");
     message.id = *id;
   }
   if (const auto* method = fields->if_contains("method")) {
     if (!method->is_string() || method->get_string().size() > kMaxMethodBytes) return corrupt("its method is no name");
-    message.method = view(method->get_string());
+    message.method = json::view(method->get_string());
     message.kind = message.id.is_null() ? McpMessage::Kind::kNotification : McpMessage::Kind::kRequest;
     const auto* params = fields->if_contains("params");
     if (params != nullptr && params->is_object()) message.content = params->get_object();

@@ -17,7 +17,7 @@ namespace {
 
 using protocol::FieldReader;
 
-constexpr std::size_t kMaxNameBytes = 64;
+constexpr std::size_t kMaxOfferedNameBytes = 64;
 // What a program gets of our environment when it is not sandboxed; secrets of ours are not among it.
 constexpr std::array<const char*, 12> kPassedVariables = {"HOME", "LANG",  "LC_ALL",         "LOGNAME",
                                                           "PATH", "SHELL", "TERM",           "TMPDIR",
@@ -161,10 +161,10 @@ std::string free_tool_name(const ToolRegistry& registry, std::string_view prefix
   for (char& c : plain) {
     if (!is_tool_name(std::string_view(&c, 1))) c = '_';
   }
-  std::string candidate = plain.substr(0, kMaxNameBytes);
+  std::string candidate = plain.substr(0, kMaxOfferedNameBytes);
   for (std::size_t i = 2; candidate.empty() || registry.find(candidate) != nullptr; ++i) {
     const std::string suffix = "_" + std::to_string(i);
-    candidate = plain.substr(0, kMaxNameBytes - suffix.size()) + suffix;
+    candidate = plain.substr(0, kMaxOfferedNameBytes - suffix.size()) + suffix;
   }
   return candidate;
 }

@@ -17,7 +17,7 @@ namespace {
 using std::chrono::milliseconds;
 using testing::HasSubstr;
 
-base::Time soon() { return std::chrono::steady_clock::now() + std::chrono::minutes(2); }
+base::Time deadline() { return std::chrono::steady_clock::now() + std::chrono::minutes(2); }
 
 ChildOptions python(const std::string& script) {
   // Each message in, as `m`; say() writes one out.
@@ -43,7 +43,7 @@ std::unique_ptr<McpTransport> connect(const std::string& script, McpListener lis
 }
 
 Result<McpMessage> ask(McpTransport& transport, std::int64_t id, std::stop_token stop = {}) {
-  return transport.request(id, mcp_request(id, "m" + std::to_string(id), {}), std::move(stop), soon());
+  return transport.request(id, mcp_request(id, "m" + std::to_string(id), {}), std::move(stop), deadline());
 }
 
 TEST(McpStdio, AsksAndAnswers) {

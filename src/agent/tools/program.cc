@@ -14,8 +14,8 @@
 namespace autoglm::agent {
 namespace {
 
-constexpr std::size_t kTailBytes = 4096;
-constexpr int kPatienceMs = 500;  // should the eventfd have failed
+constexpr std::size_t kMaxComplaintBytes = 4096;
+constexpr int kSleepMs = 500;  // should the eventfd have failed
 
 class Run final {
  public:
@@ -30,7 +30,7 @@ class Run final {
       std::array<pollfd, 5> files{pollfd{child_.exit_signal(), POLLIN, 0}, pollfd{stop.descriptor(), POLLIN, 0},
                                   pollfd{child_.input(), POLLOUT, 0}, pollfd{output_, POLLIN, 0},
                                   pollfd{complaints_, POLLIN, 0}};
-      const int ready = poll(files.data(), files.size(), kPatienceMs);
+      const int ready = poll(files.data(), files.size(), kSleepMs);
       if (stop.is_requested()) return fail(Code::kCancelled, "stopped");
       if (ready <= 0) continue;
       if (files[2].revents != 0) feed();
@@ -66,7 +66,8 @@ class Run final {
       end_.output += bytes;
     } else {
       end_.complaints += bytes;
-      if (end_.complaints.size() > kTailBytes) end_.complaints.erase(0, end_.complaints.size() - kTailBytes);
+      if (end_.complaints.size() > kMaxComplaintBytes)
+        end_.complaints.erase(0, end_.complaints.size() - kMaxComplaintBytes);
     }
     return bytes.size();
   }

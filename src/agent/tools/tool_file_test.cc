@@ -13,7 +13,7 @@ using std::chrono::milliseconds;
 using testing::HasSubstr;
 using testing::SizeIs;
 
-ConfigOptions options() {
+ConfigOptions file_options() {
   ConfigOptions options;
   options.folder = "/tmp";
   options.variables = [](const std::string& name) -> std::optional<std::string> {
@@ -24,7 +24,7 @@ ConfigOptions options() {
 }
 
 Error refusal(std::string_view toml) {
-  auto tools = parse_tool_file(toml, "tools.toml", options());
+  auto tools = parse_tool_file(toml, "tools.toml", file_options());
   EXPECT_FALSE(tools) << toml;
   return tools ? Error{} : tools.error();
 }
@@ -50,7 +50,7 @@ TEST(ToolFile, ReadsProgramsAndEndpoints) {
     approval = "never"
     parameters = {properties = {city = {type = "string"}, units = {type = "string"}}, required = ["city"]}
     )",
-                                     "tools.toml", options());
+                                     "tools.toml", file_options());
   ASSERT_TRUE(tools) << tools.error().message;
   ASSERT_THAT(*tools, SizeIs(2));
   const ToolDescription& count = (*tools)[0]->description();
@@ -71,7 +71,7 @@ TEST(ToolFile, ReadsProgramsAndEndpoints) {
 TEST(ToolFile, JsonKeepsItsOrder) {
   const auto tools = parse_tool_file(R"({"tools":{"zebra":{"kind":"process","description":"z","command":["true"]},
       "ant":{"kind":"process","description":"a","command":["true"]}}})",
-                                     "tools.json", options());
+                                     "tools.json", file_options());
   ASSERT_TRUE(tools) << tools.error().message;
   EXPECT_EQ((*tools)[0]->description().name, "zebra");
   EXPECT_EQ((*tools)[0]->description().tool_class, ToolClass::kWrite);  // what is not said to be a read is none
@@ -79,7 +79,7 @@ TEST(ToolFile, JsonKeepsItsOrder) {
 }
 
 TEST(ToolFile, AToolFromAFileRuns) {
-  ConfigOptions open = options();
+  ConfigOptions open = file_options();
   open.is_sandboxed = false;
   const auto tools = parse_tool_file(
       "[tools.echo]\nkind='process'\ndescription='d'\ncommand=['sh','-c','cat; echo "
@@ -138,7 +138,7 @@ TEST(ToolFile, SecretsAreInNoMessage) {
 TEST(ToolFile, HostileFilesAreBounded) {
   EXPECT_EQ(refusal(std::string(2u << 20, '#')).code, Code::kExhausted);
   const std::string deep = "{\"tools\":" + std::string(200'000, '[') + std::string(200'000, ']') + "}";
-  EXPECT_EQ(parse_tool_file(deep, "t.json", options()).error().code, Code::kExhausted);
+  EXPECT_EQ(parse_tool_file(deep, "t.json", file_options()).error().code, Code::kExhausted);
 }
 
 }  // namespace

@@ -19,8 +19,6 @@ const json::Value* present(const json::Object& config, std::string_view key) {
   return value == nullptr || value->is_null() ? nullptr : value;
 }
 
-std::string_view view(const json::String& text) { return {text.data(), text.size()}; }
-
 Result<std::size_t> need_count(const json::Object& config, std::string_view key, const CountRange& range) {
   const auto value = TRY(find_count(config, key, range));
   if (!value) return fail(Code::kCorrupt, "config.json has no \"" + std::string(key) + "\"");
@@ -34,7 +32,7 @@ Status refuse_what_we_lack(const json::Object& config) {
     if (quantization->is_object()) {
       if (const auto* name = present(quantization->get_object(), "quant_method");
           name != nullptr && name->is_string()) {
-        method = base::printable(view(name->get_string()));
+        method = base::printable(json::view(name->get_string()));
       }
     }
     return refuse("the weights are quantised by the method \"" + method + "\", which is not supported");
@@ -92,7 +90,7 @@ Result<std::optional<std::string_view>> find_text(const json::Object& config, st
   const json::Value* const value = present(config, key);
   if (value == nullptr) return std::nullopt;
   if (!value->is_string()) return wrong_type(key, "a string");
-  return view(value->get_string());
+  return json::view(value->get_string());
 }
 
 Result<const json::Object*> find_object(const json::Object& config, std::string_view key) {
@@ -156,7 +154,7 @@ Result<std::optional<std::vector<bool>>> read_layer_types(const json::Object& co
   std::vector<bool> is_sliding;
   for (const json::Value& entry : value->get_array()) {
     if (!entry.is_string()) return wrong_type("layer_types", "an array of strings");
-    const std::string_view kind = view(entry.get_string());
+    const std::string_view kind = json::view(entry.get_string());
     if (kind != "full_attention" && kind != "sliding_attention") {
       return refuse("the layer type \"" + base::printable(kind) + "\" is not supported");
     }
