@@ -41,6 +41,7 @@ struct ToolDescription {
   std::string description;  // for the model
   json::Object parameters;  // JSON schema (draft 2020-12) of an object
   std::string source;       // where it comes from, for people: "built in", "process", "http", "mcp:files"
+  std::string source_name;  // its name there, when it has another one: that of an MCP server's own tool
   ToolClass tool_class = ToolClass::kExternal;
   Approval approval = Approval::kAsk;
   std::chrono::milliseconds timeout{30'000};

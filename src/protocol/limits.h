@@ -18,7 +18,8 @@ inline constexpr std::size_t kMaxSequences = 64;      // n times prompts
 inline constexpr std::size_t kMaxTokens = 1u << 20;   // max_tokens, min_tokens, ids of one prompt
 // All that one request may be answered with: n * prompts * tokens of an answer * (1 + top_logprobs).
 inline constexpr std::size_t kMaxAnswerValues = 1u << 20;
-inline constexpr std::size_t kMaxTools = 128;  // tools of a request, calls of a message
+inline constexpr std::size_t kMaxTools = 128;     // tools of a request, calls of a message
+inline constexpr std::size_t kMaxToolCalls = 64;  // of one response, by us
 inline constexpr std::size_t kMaxStops = 16;
 inline constexpr std::size_t kMaxStopBytes = 1024;  // of one stop string
 inline constexpr std::size_t kMaxStopTokens = 64;

@@ -30,6 +30,7 @@ struct UsageCount {
   std::size_t prompt_tokens = 0;
   std::size_t cached_tokens = 0;
   std::size_t completion_tokens = 0;
+  std::size_t reasoning_tokens = 0;  // of them
 };
 
 struct TokenLogprob {

@@ -18,12 +18,7 @@ bool is_tool_name(std::string_view name) {
   return !name.empty() && name.size() <= kMaxToolNameBytes && std::ranges::all_of(name, is_allowed);
 }
 
-struct Function {
-  text::ToolSignature signature;
-  json::Object for_template;
-};
-
-Result<Function> read_function(const json::Value& value, const std::string& place) {
+Result<FunctionTool> read_tool(const json::Value& value, const std::string& place) {
   if (!value.is_object()) return fail(Code::kInvalidArgument, place + " must be an object", place);
   FieldReader tool(value.get_object(), place);
   if (TRY(tool.string("type", kMaxNameBytes)).value_or("") != "function") {
@@ -33,23 +28,8 @@ Result<Function> read_function(const json::Value& value, const std::string& plac
   if (inner == nullptr) return tool.wrong("function", "an object");
   TRY(tool.refuse_rest());
   FieldReader function(*inner, place + ".function");
-  Function out;
-  out.signature.name = TRY(function.string("name", kMaxNameBytes)).value_or("");
-  if (!is_tool_name(out.signature.name)) {
-    return function.wrong("name", "1 to 64 of the characters a-z, A-Z, 0-9, _ and -");
-  }
-  json::Object shown = {{"name", out.signature.name}};
-  if (auto description = TRY(function.string("description", kMaxTextBytes))) shown["description"] = *description;
-  if (const json::Object* parameters = TRY(function.object("parameters"))) {
-    if (json::format(*parameters).size() > kMaxSchemaBytes) {
-      return function.wrong("parameters", "at most " + std::to_string(kMaxSchemaBytes) + " bytes");
-    }
-    out.signature.parameters = *parameters;
-  }
-  shown["parameters"] = out.signature.parameters;
-  TRY(function.boolean("strict"));  // arguments always satisfy their schema here
+  FunctionTool out = TRY(read_function(function));
   TRY(function.refuse_rest());
-  out.for_template = {{"type", "function"}, {"function", std::move(shown)}};
   return out;
 }
 
@@ -96,6 +76,26 @@ Status refuse_functions(FieldReader& reader) {
 
 }  // namespace
 
+Result<FunctionTool> read_function(FieldReader& function) {
+  FunctionTool out;
+  out.signature.name = TRY(function.string("name", kMaxNameBytes)).value_or("");
+  if (!is_tool_name(out.signature.name)) {
+    return function.wrong("name", "1 to 64 of the characters a-z, A-Z, 0-9, _ and -");
+  }
+  json::Object shown = {{"name", out.signature.name}};
+  if (auto description = TRY(function.string("description", kMaxTextBytes))) shown["description"] = *description;
+  if (const json::Object* parameters = TRY(function.object("parameters"))) {
+    if (json::format(*parameters).size() > kMaxSchemaBytes) {
+      return function.wrong("parameters", "at most " + std::to_string(kMaxSchemaBytes) + " bytes");
+    }
+    out.signature.parameters = *parameters;
+  }
+  shown["parameters"] = out.signature.parameters;
+  TRY(function.boolean("strict"));  // arguments always satisfy their schema here
+  out.for_template = {{"type", "function"}, {"function", std::move(shown)}};
+  return out;
+}
+
 Result<ToolRequest> read_tools(FieldReader& reader) {
   TRY(refuse_functions(reader));
   const json::Array* list = TRY(reader.array("tools", kMaxTools));
@@ -106,7 +106,7 @@ Result<ToolRequest> read_tools(FieldReader& reader) {
   if (!has_tools) return out;
   for (std::size_t i = 0; i < list->size(); ++i) {
     const std::string place = "tools[" + std::to_string(i) + "]";
-    Function function = TRY(read_function((*list)[i], place));
+    FunctionTool function = TRY(read_tool((*list)[i], place));
     const bool is_taken = std::ranges::any_of(
         out.callable, [&](const text::ToolSignature& other) { return other.name == function.signature.name; });
     if (is_taken) {

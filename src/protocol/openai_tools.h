@@ -29,6 +29,15 @@ struct ToolRequest {
   std::vector<std::size_t> places;            // of each callable one in the request's `tools`
 };
 
+// A function that a client offers.
+struct FunctionTool {
+  text::ToolSignature signature;
+  json::Object for_template;  // {"type":"function","function":{...}}
+};
+
+/// `name`, `description`, `parameters` and `strict` of a function; what else it has is the caller's to refuse.
+Result<FunctionTool> read_function(FieldReader& function);
+
 /// `tools`, `tool_choice`, `parallel_tool_calls`; `functions` and `function_call` (deprecated by OpenAI) are refused
 /// unless empty. Errors: kInvalidArgument with the field's name.
 Result<ToolRequest> read_tools(FieldReader& reader);

@@ -208,6 +208,7 @@ Result<McpServerFacts> add_mcp_server(ToolRegistry& registry, const McpServerCon
     description.description = std::move(tool.description);
     description.parameters = std::move(tool.parameters);
     description.source = "mcp:" + config.label;
+    description.source_name = tool.name;
     description.tool_class = tool.tool_class;
     description.approval = default_approval(tool.tool_class);
     description.is_sandboxed = config.sandbox.has_value() || !config.url.empty();
