@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,8 +17,11 @@
 #include "app/running_model.h"
 #include "app/sampling_flags.h"
 #include "app/terminal.h"
+#include "app/tool_flags.h"
 #include "app/verb.h"
+#include "server/response_tools.h"
 #include "server/server.h"
+#include "store/response_store.h"
 
 namespace autoglm::app {
 namespace {
@@ -33,6 +37,8 @@ struct ServeFlags {
   std::vector<std::string> origins;
   std::vector<std::string> hosts;
   int drain_seconds = 30;
+  ToolFlags tools;
+  std::string database;
   bool chats = false;
 };
 
@@ -87,17 +93,47 @@ Result<server::ServerOptions> server_options(const ServeFlags& flags) {
   return options;
 }
 
+// The labels under which clients of the Responses API find tools, and how many there are.
+void print_tools(const agent::ToolRegistry& tools) {
+  std::map<std::string, std::size_t> counts;
+  for (const auto& tool : tools.tools()) ++counts[std::string(server::label_of(tool->description()))];
+  std::string list;
+  for (const auto& [label, count] : counts) list += fmt::format("{}{} ({})", list.empty() ? "" : ", ", label, count);
+  if (!list.empty()) fmt::print("tools     {}: for /v1/responses, by these labels\n", list);
+}
+
+// Tools without a server share one label, which no server may have then.
+Status check_labels(const ConfiguredTools& configured) {
+  for (const agent::McpServerConfig& config : configured.servers) {
+    if (configured.tools.empty() || config.label != server::kToolFileLabel) continue;
+    return fail(Code::kInvalidArgument,
+                fmt::format("an MCP server may not be called {} beside --tools: that is the label of those",
+                            server::kToolFileLabel),
+                "--mcp-config");
+  }
+  return {};
+}
+
 // What can be refused at once is refused before a model is pulled or loaded.
 Status serve(CLI::App& verb, ServeFlags& flags) {
   TRY(read_settings(verb, flags.engine));
   TRY(check_chat_flags(verb, flags.chats));
   const server::ServerOptions options = TRY(server_options(flags));
   TRY(server::check_options(options));
+  ConfiguredTools configured = TRY(read_configurations(flags.tools));
+  TRY(check_labels(configured));
+  const base::SystemClock clock;
+  std::unique_ptr<store::ResponseStore> responses;
+  if (!flags.database.empty()) responses = TRY(store::ResponseStore::open(flags.database, clock));
   const RunningModel running = TRY(start_model(flags.engine));
+  agent::ToolRegistry tools;
+  TRY(add_configured_tools(tools, std::move(configured), {}));
   if (flags.chats) TRY(check_can_chat(running.generator->card()));
   Interrupts interrupts;
   const bool has_keys = !options.api_keys.empty();
-  const auto server = TRY(server::start_server(*running.generator, options, *running.clock, *running.metrics));
+  const auto server = TRY(server::start_server(*running.generator, options, *running.clock, *running.metrics,
+                                               {.tools = &tools, .responses = responses.get()}));
+  print_tools(tools);
   print_summary(running, flags, server->port(), has_keys);
   if (flags.chats) {
     Chat chat(*running.generator, chat_options(flags.sampling));
@@ -135,6 +171,10 @@ void add_serve(CLI::App& app) {
   verb->add_option("--drain-seconds", flags->drain_seconds, "Longest wait for requests in flight when told to stop")
       ->check(CLI::Range(0, 3600))
       ->capture_default_str();
+  add_tool_flags(*verb, flags->tools);
+  verb->add_option("--database", flags->database,
+                   "The file of stored responses (docs/guides/responses.md); without it they are kept in memory")
+      ->type_name("FILE");
   verb->add_flag("--chat", flags->chats, "Also chat on this terminal; leaving the chat stops the server");
   add_sampling_flags(*verb, flags->sampling, kChatGroup);
   set_action(*verb, [verb, flags] { return serve(*verb, *flags); });

@@ -5,22 +5,19 @@
 
 #include <atomic>
 #include <cstdio>
-#include <fstream>
-#include <sstream>
 #include <thread>
 
 #include "agent/action_runner.h"
 #include "agent/agent_loop.h"
 #include "agent/approval.h"
 #include "agent/context_manager.h"
-#include "agent/tools/mcp_servers.h"
-#include "agent/tools/tool_file.h"
 #include "app/chat.h"
 #include "app/interrupt.h"
 #include "app/line_input.h"
 #include "app/running_model.h"
 #include "app/task_view.h"
 #include "app/terminal.h"
+#include "app/tool_flags.h"
 #include "app/verb.h"
 #include "base/log.h"
 #include "generation/chat_prompt.h"
@@ -31,7 +28,6 @@
 namespace autoglm::app {
 namespace {
 
-constexpr std::size_t kMaxConfigBytes = 1u << 20;
 constexpr std::size_t kMaxTaskBytes = 1u << 20;
 constexpr std::size_t kListedSessions = 50;
 
@@ -39,8 +35,7 @@ struct TaskFlags {
   EngineFlags engine;
   agent::RunLimits limits;
   std::string task;
-  std::string tool_file;
-  std::string mcp_file;
+  ToolFlags tools;
   std::string session;
   std::int64_t resume = 0;
   std::string approve = "none";
@@ -50,65 +45,8 @@ struct TaskFlags {
   float temperature = 0;
   bool is_listing = false;
   bool is_json = false;
-  bool has_no_sandbox = false;
   bool has_memory = false;
 };
-
-Result<std::string> read_config(const std::string& path, const char* flag) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return fail(Code::kNotFound, fmt::format("{} cannot be read", base::printable(path)), flag);
-  std::string text(kMaxConfigBytes + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(file.gcount()));
-  if (text.size() > kMaxConfigBytes) {
-    return fail(Code::kExhausted, fmt::format("{} is larger than {} bytes", base::printable(path), kMaxConfigBytes),
-                flag);
-  }
-  return text;
-}
-
-agent::ConfigOptions config_options(const std::string& path, const TaskFlags& flags) {
-  return {.is_sandboxed = !flags.has_no_sandbox, .folder = std::filesystem::absolute(path).parent_path()};
-}
-
-// What the configurations name; nothing else exists.
-struct Configured {
-  std::vector<std::unique_ptr<agent::Tool>> tools;
-  std::vector<agent::McpServerConfig> servers;
-  std::vector<std::string> remarks;
-};
-
-// Before a model is loaded: what is wrong with a file is told at once.
-Result<Configured> read_configurations(const TaskFlags& flags) {
-  Configured configured;
-  if (!flags.tool_file.empty()) {
-    const std::string text = TRY(read_config(flags.tool_file, "--tools"));
-    auto parsed = agent::parse_tool_file(text, flags.tool_file, config_options(flags.tool_file, flags));
-    if (!parsed) return fail_in(base::printable(flags.tool_file), std::move(parsed).error());
-    configured.tools = std::move(*parsed);
-  }
-  if (!flags.mcp_file.empty()) {
-    const std::string text = TRY(read_config(flags.mcp_file, "--mcp-config"));
-    auto servers =
-        agent::parse_mcp_config(text, flags.mcp_file, config_options(flags.mcp_file, flags), configured.remarks);
-    if (!servers) return fail_in(base::printable(flags.mcp_file), std::move(servers).error());
-    configured.servers = std::move(*servers);
-  }
-  return configured;
-}
-
-Status add_configured_tools(agent::ToolRegistry& tools, Configured configured, std::stop_token stop) {
-  for (auto& tool : configured.tools) TRY(tools.add(std::move(tool)));
-  for (const agent::McpServerConfig& server : configured.servers) {
-    if (auto facts = agent::add_mcp_server(tools, server, stop, configured.remarks); !facts) {
-      return fail_in("MCP server " + server.label, std::move(facts).error());
-    }
-  }
-  for (const std::string& remark : configured.remarks) {
-    fmt::print(stderr, "note: {}\n", base::printable(remark, 500));
-  }
-  return {};
-}
 
 // Asks the person at the terminal. Runs on a background thread while the main one waits for the turn.
 class Person final {
@@ -283,8 +221,8 @@ Result<agent::RunOptions> run_options(const RunningModel& running, const TaskFla
   return options;
 }
 
-Status run_task(const RunningModel& running, store::SessionStore& store, const std::string& task, Configured configured,
-                TaskFlags& flags) {
+Status run_task(const RunningModel& running, store::SessionStore& store, const std::string& task,
+                ConfiguredTools configured, TaskFlags& flags) {
   StopOnInterrupt stop;
   generation::Generator& generator = *running.generator;
   const agent::RunOptions options = TRY(run_options(running, flags));
@@ -336,7 +274,7 @@ Status task(CLI::App& verb, TaskFlags& flags) {
   if (flags.is_listing) return list_sessions(*store);
   if (!flags.show.empty()) return show_session(*store, flags.show);
   const std::string text = TRY(task_text(flags));
-  Configured configured = TRY(read_configurations(flags));
+  ConfiguredTools configured = TRY(read_configurations(flags.tools));
   flags.engine.max_batch_size = 4;
   const RunningModel running = TRY(start_model(flags.engine));
   return run_task(running, *store, text, std::move(configured), flags);
@@ -351,10 +289,7 @@ void add_task(CLI::App& app) {
   flags->engine.log_level = "warn";
   verb->add_option("TASK", flags->task, "What is to be done; without it stdin is read")->type_name("TEXT");
   add_engine_flags(*verb, flags->engine, EngineUse::kAgent);
-  verb->add_option("--tools", flags->tool_file, "Programs and HTTP endpoints as tools (docs/formats/tools.md)")
-      ->type_name("FILE");
-  verb->add_option("--mcp-config", flags->mcp_file, "MCP servers, as the mcpServers JSON of other clients")
-      ->type_name("FILE");
+  add_tool_flags(*verb, flags->tools);
   verb->add_option("--session", flags->session, "Go on in this session, or begin it")->type_name("ID");
   verb->add_flag("--memory", flags->has_memory,
                  "Offer the tools remember and recall; a session that --session names has them always");
@@ -366,7 +301,6 @@ void add_task(CLI::App& app) {
           "What runs without being asked about: none (reads only), writes, all. Without a terminal the rest is denied")
       ->check(CLI::IsMember({"none", "writes", "all"}))
       ->capture_default_str();
-  verb->add_flag("--no-sandbox", flags->has_no_sandbox, "Run programs as tools without bubblewrap");
   verb->add_option("--names", flags->names, "Invented tool names: mask = cannot be written, map = are mapped to a tool")
       ->check(CLI::IsMember({"mask", "map"}))
       ->capture_default_str();

@@ -117,7 +117,7 @@ Result<std::vector<net::HttpField>> Access::check_origin(const net::HttpRequest&
 }
 
 std::vector<net::HttpField> preflight_fields(const net::HttpRequest& request) {
-  std::vector<net::HttpField> fields = {{"Access-Control-Allow-Methods", "GET, POST"},
+  std::vector<net::HttpField> fields = {{"Access-Control-Allow-Methods", "GET, POST, DELETE"},
                                         {"Access-Control-Max-Age", "600"}};
   // Which fields a script may send is no secret and grants nothing: credentials are never allowed.
   const std::string_view wanted = request.field("access-control-request-headers");

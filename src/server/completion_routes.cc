@@ -24,12 +24,6 @@ ApiResult<std::string> echo_of(const text::Tokenizer& tokenizer, const protocol:
   return std::move(*text);
 }
 
-// Whether the prompt ends where thinking begins.
-bool ends_in_reasoning(std::string_view prompt) {
-  while (prompt.ends_with('\n')) prompt.remove_suffix(1);
-  return prompt.ends_with("<think>");
-}
-
 }  // namespace
 
 void serve_chat(Service& service, const Call& call) {

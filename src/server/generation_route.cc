@@ -3,12 +3,10 @@
 #include "server/generation_route.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <limits>
 
 #include "generation/chat_prompt.h"
 #include "server/answer.h"
-#include "text/grammar.h"
 
 namespace autoglm::server {
 namespace {
@@ -17,60 +15,6 @@ using protocol::ApiError;
 
 // How far the tokens of a prompt that does not fit are counted: exactly while that is cheap.
 constexpr std::size_t kCountedContexts = 4;
-
-// A budget that ran out over a caller's own text is that caller's error: sending it again will not help.
-ApiError callers_fault(Error error, std::string where) {
-  if (error.code == Code::kExhausted) error.code = Code::kInvalidArgument;
-  if (error.where.empty()) error.where = std::move(where);
-  return error;
-}
-
-ApiResult<std::shared_ptr<const text::Grammar>> compile_grammar(const Service& service,
-                                                                const protocol::ResponseFormat& format) {
-  const auto& tokenizer = service.generator.card().tokenizer;
-  if (format.kind == protocol::FormatKind::kText) return nullptr;
-  auto grammar = format.kind == protocol::FormatKind::kJsonObject
-                     ? text::Grammar::any_json_object(tokenizer)
-                     : text::Grammar::from_json_schema(format.schema, tokenizer);
-  if (grammar) return std::move(*grammar);
-  Error error = std::move(grammar).error();
-  error.where = format.pointer + error.where;  // the schema's own pointer, seen from the request
-  if (error.message.find(error.where) == std::string::npos) error.message += " (at " + error.where + ")";
-  return std::unexpected(callers_fault(std::move(error), format.pointer));
-}
-
-// A call is held to the tools from its first token on.
-ApiResult<std::shared_ptr<const text::Grammar>> compile_tools(const Service& service,
-                                                              const protocol::ToolRequest& tools) {
-  const generation::ModelCard& card = service.generator.card();
-  text::ToolGrammarOptions options;
-  options.format = card.tool_format;
-  options.choice = tools.use == protocol::ToolUse::kRequired ? text::ToolChoice::kRequired : text::ToolChoice::kAuto;
-  options.is_parallel = tools.is_parallel;
-  auto grammar = text::tool_grammar(tools.callable, options, card.tokenizer);
-  if (grammar) return std::move(*grammar);
-  Error error = std::move(grammar).error();
-  // "/tools/I/...": I counts the tools that may be called, which may be one of several.
-  constexpr std::string_view kList = "/tools/";
-  if (error.where.starts_with(kList)) {
-    const std::size_t end = std::min(error.where.find('/', kList.size()), error.where.size());
-    const std::size_t index = std::strtoull(error.where.c_str() + kList.size(), nullptr, 10);
-    if (index < tools.places.size()) {
-      error.where = std::string(kList) + std::to_string(tools.places[index]) + error.where.substr(end);
-    }
-  }
-  if (error.message.find(error.where) == std::string::npos) error.message += " (at " + error.where + ")";
-  return std::unexpected(callers_fault(std::move(error), "/tools"));
-}
-
-ApiError too_long(const generation::ModelCard& card, const std::string& tokens, const std::string& more,
-                  std::string where) {
-  return {{Code::kInvalidArgument,
-           "the context of this model is " + std::to_string(card.context_length) + " tokens, but the prompt has " +
-               tokens + more,
-           std::move(where)},
-          "context_length_exceeded"};
-}
 
 // Prompt and answer must fit together; both figures are told.
 ApiResult<void> check_context(const Service& service, const GenerationCall& generation) {
@@ -81,8 +25,8 @@ ApiResult<void> check_context(const Service& service, const GenerationCall& gene
     if (prompt.size() <= context && answer <= context - prompt.size()) continue;
     const std::string asked =
         generation.parameters.max_tokens ? " and max_tokens asks for " + std::to_string(answer) + " more" : "";
-    return std::unexpected(too_long(service.generator.card(), std::to_string(prompt.size()), asked,
-                                    generation.kind == protocol::AnswerKind::kChat ? "messages" : "prompt"));
+    return std::unexpected(prompt_too_long(service.generator.card(), std::to_string(prompt.size()), asked,
+                                           generation.kind == protocol::AnswerKind::kChat ? "messages" : "prompt"));
   }
   return {};
 }
@@ -196,6 +140,15 @@ ApiError refusal_of(Error error) {
 
 }  // namespace
 
+ApiError prompt_too_long(const generation::ModelCard& card, const std::string& tokens, const std::string& more,
+                         std::string where) {
+  return {{Code::kInvalidArgument,
+           "the context of this model is " + std::to_string(card.context_length) + " tokens, but the prompt has " +
+               tokens + more,
+           std::move(where)},
+          "context_length_exceeded"};
+}
+
 ApiResult<text::RenderedPrompt> render_chat(const Service& service, const protocol::ChatRequest& chat) {
   const generation::ModelCard& card = service.generator.card();
   auto prompt = generation::render(card, {.messages = &chat.messages,
@@ -216,14 +169,19 @@ ApiResult<std::vector<std::int32_t>> encode_prompt(const Service& service, std::
   const std::size_t widest = service.most_bytes_of_a_token;
   const std::size_t least_tokens = widest == 0 ? 0 : (text.size() + widest - 1) / widest;
   if (least_tokens > card.context_length)
-    return std::unexpected(too_long(card, "at least " + std::to_string(least_tokens), "", where));
+    return std::unexpected(prompt_too_long(card, "at least " + std::to_string(least_tokens), "", where));
   options.most_ids = kCountedContexts * card.context_length;
   auto ids = card.tokenizer->encode(text, options);
   if (!ids) return std::unexpected(callers_fault(std::move(ids).error(), where));
   if (ids->size() > options.most_ids) {
-    return std::unexpected(too_long(card, "at least " + std::to_string(ids->size()), "", where));
+    return std::unexpected(prompt_too_long(card, "at least " + std::to_string(ids->size()), "", where));
   }
   return std::move(*ids);
+}
+
+bool ends_in_reasoning(std::string_view prompt) {
+  while (prompt.ends_with('\n')) prompt.remove_suffix(1);
+  return prompt.ends_with("<think>");
 }
 
 void generate_answer(Service& service, const Call& call, GenerationCall generation) {
@@ -231,8 +189,12 @@ void generate_answer(Service& service, const Call& call, GenerationCall generati
   if (auto good = check_context(service, generation); !good) return call.reply->fail(good.error());
   if (auto good = bound_answer(service, generation); !good) return call.reply->fail(good.error());
   const bool has_tools = generation.tools.use != protocol::ToolUse::kNone;
-  auto grammar = has_tools ? compile_tools(service, generation.tools)
-                           : compile_grammar(service, generation.parameters.response_format);
+  const generation::ModelCard& card = service.generator.card();
+  auto grammar = has_tools ? compile_tools(card, {.tools = generation.tools.callable,
+                                                  .places = generation.tools.places,
+                                                  .is_required = generation.tools.use == protocol::ToolUse::kRequired,
+                                                  .is_parallel = generation.tools.is_parallel})
+                           : compile_format(card, generation.parameters.response_format);
   if (!grammar) return call.reply->fail(grammar.error());
 
   auto submission = std::make_shared<Submission>(service.generator);

@@ -2,29 +2,33 @@
 // The common end of chat and completions: from checked parameters and token ids to submitted requests. Worker threads.
 #pragma once
 
-#include <expected>
 #include <string>
 #include <vector>
 
 #include "protocol/openai_request.h"
 #include "protocol/openai_response.h"
+#include "server/request_grammar.h"
 #include "server/service.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace autoglm::server {
 
-template <typename T>
-using ApiResult = std::expected<T, protocol::ApiError>;
-
 /// The text of a chat. Errors: kInvalidArgument (no template, the template's own refusal, too much text).
 ApiResult<text::RenderedPrompt> render_chat(const Service& service, const protocol::ChatRequest& chat);
+
+/// context_length_exceeded, with both figures; `tokens` and `more` say how long prompt and answer would be.
+protocol::ApiError prompt_too_long(const generation::ModelCard& card, const std::string& tokens,
+                                   const std::string& more, std::string where);
 
 /// Token ids of a prompt to be answered; `where` is the parameter that it came with. Errors: kInvalidArgument (too much
 /// text), and context_length_exceeded for a text that is too long to fit whatever its tokens are: it is not tokenized,
 /// for the workers are there for all.
 ApiResult<std::vector<std::int32_t>> encode_prompt(const Service& service, std::string_view text,
                                                    text::Tokenizer::EncodeOptions options, const std::string& where);
+/// Whether a prompt ends where thinking begins.
+bool ends_in_reasoning(std::string_view prompt);
+
 /// How a rendered chat is tokenized: what its callers wrote never becomes a control token.
 text::Tokenizer::EncodeOptions options_of(const text::RenderedPrompt& prompt);
 

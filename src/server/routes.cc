@@ -14,14 +14,21 @@ constexpr Route kRoutes[] = {
     {RouteKind::kModel, "GET", "/v1/models/*", true, "one model by its name"},
     {RouteKind::kChat, "POST", "/v1/chat/completions", true, "answers a chat, whole or as a stream"},
     {RouteKind::kCompletion, "POST", "/v1/completions", true, "continues prompts, whole or as a stream"},
+    {RouteKind::kResponse, "POST", "/v1/responses", true, "answers and calls tools, whole or as a stream"},
+    {RouteKind::kInputItems, "GET", "/v1/responses/*/input_items", true, "what a stored response was asked"},
+    {RouteKind::kStoredResponse, "GET", "/v1/responses/*", true, "a stored response"},
+    {RouteKind::kResponseRemoval, "DELETE", "/v1/responses/*", true, "removes a stored response"},
+    {RouteKind::kResponseCancel, "POST", "/v1/responses/*/cancel", true, "ends a response that is being made"},
     {RouteKind::kTokenize, "POST", "/tokenize", true, "text or a chat to token ids"},
     {RouteKind::kDetokenize, "POST", "/detokenize", true, "token ids to text"},
 };
 
 bool matches(std::string_view pattern, std::string_view path) {
-  if (!pattern.ends_with('*')) return pattern == path;
-  pattern.remove_suffix(1);
-  return path.size() > pattern.size() && path.starts_with(pattern);
+  const std::size_t star = pattern.find('*');
+  if (star == std::string_view::npos) return pattern == path;
+  const std::string_view before = pattern.substr(0, star), after = pattern.substr(star + 1);
+  if (path.size() <= before.size() + after.size() || !path.starts_with(before) || !path.ends_with(after)) return false;
+  return after.empty() || !path.substr(before.size(), path.size() - before.size() - after.size()).contains('/');
 }
 
 }  // namespace
@@ -32,7 +39,8 @@ RouteMatch find_route(std::string_view method, std::string_view path) {
   RouteMatch match;
   for (const Route& route : kRoutes) {
     if (!matches(route.path, path)) continue;
-    if (route.method == method || (route.method == "GET" && method == "HEAD")) match.route = &route;
+    const bool is_it = route.method == method || (route.method == "GET" && method == "HEAD");
+    if (is_it && match.route == nullptr) match.route = &route;
     if (!match.allowed.empty()) match.allowed += ", ";
     match.allowed += route.method;
     if (route.method == "GET") match.allowed += ", HEAD";

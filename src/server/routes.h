@@ -19,6 +19,11 @@ enum class RouteKind : std::uint8_t {
   kModel,
   kChat,
   kCompletion,
+  kResponse,
+  kInputItems,
+  kStoredResponse,
+  kResponseRemoval,
+  kResponseCancel,
   kTokenize,
   kDetokenize,
 };
@@ -27,7 +32,8 @@ struct Route {
   RouteKind kind;
   std::string_view method;  // GET routes answer HEAD too
   std::string_view path;    // "/v1/models/*": one or more characters in place of the asterisk
-  bool needs_key;           // when keys are set
+  // (without a slash, where something follows it); the first route that fits counts
+  bool needs_key;  // when keys are set
   std::string_view summary;
 };
 

@@ -72,6 +72,10 @@ bool is_json(std::string_view content_type) {
   return end != std::string::npos && std::string_view(type).substr(0, end + 1) == "application/json";
 }
 
+bool is_generation(RouteKind kind) {
+  return kind == RouteKind::kChat || kind == RouteKind::kCompletion || kind == RouteKind::kResponse;
+}
+
 net::HttpServerOptions http_options(const ServerOptions& options) {
   net::HttpServerOptions http;
   http.host = options.host;
@@ -84,10 +88,13 @@ net::HttpServerOptions http_options(const ServerOptions& options) {
 
 class ApiServer final : public Server, public net::HttpService {
  public:
+  /// `kept` is the server's own store of responses, unless `parts` has one.
   ApiServer(generation::Generator& generator, const ServerOptions& options, const base::Clock& clock,
-            telemetry::Registry& metrics)
+            telemetry::Registry& metrics, const ServerParts& parts, std::unique_ptr<store::ResponseStore> kept)
       : options_(options),
         access_(options_),
+        kept_(std::move(kept)),
+        runs_(std::in_place),
         finishing_(std::in_place, 1, 2 * options_.max_connections),
         service_{generator,
                  options_,
@@ -96,6 +103,9 @@ class ApiServer final : public Server, public net::HttpService {
                  std::make_shared<Measures>(metrics, clock),
                  live_,
                  *finishing_,
+                 *runs_,
+                 parts.responses != nullptr ? *parts.responses : *kept_,
+                 parts.tools,
                  text::most_bytes_of_a_token(*generator.card().tokenizer),
                  fingerprint_of(generator.card())},
         workers_(std::in_place, kWorkers, kMaxWaitingCalls) {}
@@ -119,7 +129,9 @@ class ApiServer final : public Server, public net::HttpService {
 
   const ServerOptions options_;
   const Access access_;
+  const std::unique_ptr<store::ResponseStore> kept_;
   LiveSubmissions live_;
+  std::optional<ResponseRuns> runs_;
   std::optional<Workers> finishing_;
   Service service_;
   std::optional<Workers> workers_;
@@ -132,6 +144,7 @@ class ApiServer final : public Server, public net::HttpService {
 ApiServer::~ApiServer() {
   http_.reset();
   workers_.reset();
+  runs_.reset();
   live_.cancel_all();
   live_.wait_until_none(base::Time::max());
   finishing_.reset();
@@ -191,7 +204,8 @@ std::optional<HttpResponse> ApiServer::refuse_route(const HttpRequest& head) con
     return response;
   }
   // A page of another site can make a browser POST text or a form without asking first, but not JSON.
-  if (match.route->method == "POST" && !is_json(head.field("content-type"))) {
+  const bool has_body = match.route->method == "POST" && match.route->kind != RouteKind::kResponseCancel;
+  if (has_body && !is_json(head.field("content-type"))) {
     return refusal(Error{Code::kInvalidArgument, "the Content-Type must be application/json", {}}, 415);
   }
   if (!head.field("content-encoding").empty()) {
@@ -210,6 +224,9 @@ void ApiServer::serve(HttpRequest request, std::shared_ptr<net::Exchange> exchan
   call.reply = std::make_shared<Reply>(std::move(exchange), Asked{request.method, match.route, call.id},
                                        std::move(fields), service_.measures);
   call.request = std::move(request);
+  if (service_.is_draining && is_generation(match.route->kind)) {
+    return call.reply->fail(Error{Code::kUnavailable, "the server takes no new requests: it is stopping", {}});
+  }
   switch (match.route->kind) {
     case RouteKind::kPage:
       return serve_page(service_, call);
@@ -224,6 +241,16 @@ void ApiServer::serve(HttpRequest request, std::shared_ptr<net::Exchange> exchan
     case RouteKind::kMetrics:
       service_.measures->set_connections(http_->connections(), http_->accepted());
       return on_worker(serve_metrics, std::move(call));
+    case RouteKind::kResponse:
+      return on_worker(serve_response, std::move(call));
+    case RouteKind::kStoredResponse:
+      return on_worker(serve_stored_response, std::move(call));
+    case RouteKind::kResponseRemoval:
+      return on_worker(serve_response_removal, std::move(call));
+    case RouteKind::kResponseCancel:
+      return on_worker(serve_response_cancel, std::move(call));
+    case RouteKind::kInputItems:
+      return on_worker(serve_input_items, std::move(call));
     case RouteKind::kChat:
       return on_worker(serve_chat, std::move(call));
     case RouteKind::kCompletion:
@@ -252,9 +279,11 @@ HttpResponse ApiServer::explain(const HttpFault& fault) {
 
 void ApiServer::drain() {
   service_.is_draining = true;
-  service_.generator.drain();
   const base::Time until =
       std::chrono::time_point_cast<base::Duration>(std::chrono::steady_clock::now() + options_.drain_timeout);
+  // A response may need the engine for several turns.
+  if (!runs_->wait_until_none(until)) runs_->cancel_all();
+  service_.generator.drain();
   if (!live_.wait_until_none(until)) {
     LOG_WARN("some answers were not complete after {} s and are cut off", options_.drain_timeout.count());
     live_.cancel_all();
@@ -286,9 +315,12 @@ Status check_options(const ServerOptions& options) {
 }
 
 Result<std::unique_ptr<Server>> start_server(generation::Generator& generator, const ServerOptions& options,
-                                             const base::Clock& clock, telemetry::Registry& metrics) {
+                                             const base::Clock& clock, telemetry::Registry& metrics,
+                                             const ServerParts& parts) {
   TRY(check_access(options));
-  auto server = std::make_unique<ApiServer>(generator, options, clock, metrics);
+  std::unique_ptr<store::ResponseStore> kept;
+  if (parts.responses == nullptr) kept = TRY(store::ResponseStore::open(":memory:", clock));
+  auto server = std::make_unique<ApiServer>(generator, options, clock, metrics, parts, std::move(kept));
   TRY(server->listen());
   return server;
 }

@@ -8,9 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "agent/tool_registry.h"
 #include "base/clock.h"
 #include "base/result.h"
 #include "generation/generator.h"
+#include "store/response_store.h"
 #include "telemetry/metrics.h"
 
 namespace autoglm::server {
@@ -25,6 +27,12 @@ struct ServerOptions {
   std::size_t max_header_bytes = 32u << 10;
   std::size_t max_connections = 4096;
   std::chrono::seconds drain_timeout{30};
+};
+
+// What only some servers have; all of it outlives the server.
+struct ServerParts {
+  const agent::ToolRegistry* tools = nullptr;  // that responses may call for their clients
+  store::ResponseStore* responses = nullptr;   // where they are kept; null = in memory
 };
 
 class Server {
@@ -43,6 +51,7 @@ Status check_options(const ServerOptions& options);
 /// Binds and serves. Errors: kUnavailable (port taken: says which), kPermissionDenied (other than loopback without
 /// keys), kInvalidArgument. `generator`, `clock` and `metrics` must outlive the server.
 Result<std::unique_ptr<Server>> start_server(generation::Generator& generator, const ServerOptions& options,
-                                             const base::Clock& clock, telemetry::Registry& metrics);
+                                             const base::Clock& clock, telemetry::Registry& metrics,
+                                             const ServerParts& parts = {});
 
 }  // namespace autoglm::server

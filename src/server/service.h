@@ -7,13 +7,16 @@
 #include <string>
 #include <vector>
 
+#include "agent/tool_registry.h"
 #include "generation/generator.h"
 #include "net/http_message.h"
 #include "server/measures.h"
 #include "server/reply.h"
+#include "server/response_runs.h"
 #include "server/server.h"
 #include "server/submission.h"
 #include "server/workers.h"
+#include "store/response_store.h"
 
 namespace autoglm::server {
 
@@ -25,6 +28,9 @@ struct Service {
   std::shared_ptr<Measures> measures;
   LiveSubmissions& live;
   Workers& finishing;
+  ResponseRuns& runs;
+  store::ResponseStore& responses;
+  const agent::ToolRegistry* tools;   // those that responses may call; null = none
   std::size_t most_bytes_of_a_token;  // 0 = not known
   std::string fingerprint;            // of the model and how it is run
   std::atomic<bool> is_draining = false;
@@ -41,6 +47,11 @@ struct Call {
 // On a worker: these parse, render, tokenise and compile.
 void serve_chat(Service& service, const Call& call);
 void serve_completion(Service& service, const Call& call);
+void serve_response(Service& service, const Call& call);
+void serve_stored_response(Service& service, const Call& call);
+void serve_response_removal(Service& service, const Call& call);
+void serve_response_cancel(Service& service, const Call& call);
+void serve_input_items(Service& service, const Call& call);
 void serve_tokenize(Service& service, const Call& call);
 void serve_detokenize(Service& service, const Call& call);
 void serve_metrics(Service& service, const Call& call);

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/tool_flags.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <utility>
+
+#include "agent/tools/tool_file.h"
+#include "base/log.h"
+
+namespace autoglm::app {
+namespace {
+
+constexpr std::size_t kMaxConfigBytes = 1u << 20;
+
+Result<std::string> read_config(const std::string& path, const char* flag) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return fail(Code::kNotFound, fmt::format("{} cannot be read", base::printable(path)), flag);
+  std::string text(kMaxConfigBytes + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > kMaxConfigBytes) {
+    return fail(Code::kExhausted, fmt::format("{} is larger than {} bytes", base::printable(path), kMaxConfigBytes),
+                flag);
+  }
+  return text;
+}
+
+agent::ConfigOptions config_options(const std::string& path, const ToolFlags& flags) {
+  return {.is_sandboxed = !flags.has_no_sandbox, .folder = std::filesystem::absolute(path).parent_path()};
+}
+
+}  // namespace
+
+void add_tool_flags(CLI::App& verb, ToolFlags& flags) {
+  verb.add_option("--tools", flags.tool_file, "Programs and HTTP endpoints as tools (docs/formats/tools.md)")
+      ->type_name("FILE");
+  verb.add_option("--mcp-config", flags.mcp_file, "MCP servers, as the mcpServers JSON of other clients")
+      ->type_name("FILE");
+  verb.add_flag("--no-sandbox", flags.has_no_sandbox, "Run programs as tools without bubblewrap");
+}
+
+Result<ConfiguredTools> read_configurations(const ToolFlags& flags) {
+  ConfiguredTools configured;
+  if (!flags.tool_file.empty()) {
+    const std::string text = TRY(read_config(flags.tool_file, "--tools"));
+    auto parsed = agent::parse_tool_file(text, flags.tool_file, config_options(flags.tool_file, flags));
+    if (!parsed) return fail_in(base::printable(flags.tool_file), std::move(parsed).error());
+    configured.tools = std::move(*parsed);
+  }
+  if (!flags.mcp_file.empty()) {
+    const std::string text = TRY(read_config(flags.mcp_file, "--mcp-config"));
+    auto servers =
+        agent::parse_mcp_config(text, flags.mcp_file, config_options(flags.mcp_file, flags), configured.remarks);
+    if (!servers) return fail_in(base::printable(flags.mcp_file), std::move(servers).error());
+    configured.servers = std::move(*servers);
+  }
+  return configured;
+}
+
+Status add_configured_tools(agent::ToolRegistry& tools, ConfiguredTools configured, std::stop_token stop) {
+  for (auto& tool : configured.tools) TRY(tools.add(std::move(tool)));
+  for (const agent::McpServerConfig& server : configured.servers) {
+    if (auto facts = agent::add_mcp_server(tools, server, stop, configured.remarks); !facts) {
+      return fail_in("MCP server " + server.label, std::move(facts).error());
+    }
+  }
+  for (const std::string& remark : configured.remarks) {
+    fmt::print(stderr, "note: {}\n", base::printable(remark, 500));
+  }
+  return {};
+}
+
+}  // namespace autoglm::app

@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/response_run.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <utility>
+
+#include "base/budget.h"
+#include "base/log.h"
+#include "generation/chat_prompt.h"
+#include "protocol/response_items.h"
+#include "server/generation_route.h"
+#include "store/response_store.h"
+
+namespace autoglm::server {
+namespace {
+
+using protocol::ApiError;
+using protocol::ToolUse;
+
+// A tool's result, at most: half a byte for each token of the context, within these. That is an eighth of it at four
+// bytes a token, and never all of it.
+constexpr std::size_t kLeastResultBytes = 1u << 10;
+constexpr std::size_t kMostResultBytes = 64u << 10;
+
+// Hands what the engine says over to the response's thread.
+class TextSink final : public generation::Sink {
+ public:
+  void on_token(generation::TokenEvent event) override EXCLUDES(mutex_) {
+    base::MutexLock lock(mutex_);
+    text_ += event.text;
+    changed_.notify_all();
+  }
+  void on_finish(generation::Finish finish) override EXCLUDES(mutex_) {
+    base::MutexLock lock(mutex_);
+    text_ += finish.text;
+    finish_ = std::move(finish);
+    changed_.notify_all();
+  }
+  /// Waits for more text, which may be empty at the end; the finish when there is no more to come.
+  std::optional<generation::Finish> wait(std::string& text) EXCLUDES(mutex_) {
+    base::MutexLock lock(mutex_);
+    while (text_.empty() && !finish_) lock.wait(changed_);
+    text = std::exchange(text_, {});
+    return finish_;
+  }
+
+ private:
+  base::Mutex mutex_;
+  std::condition_variable changed_;
+  std::string text_ GUARDED_BY(mutex_);
+  std::optional<generation::Finish> finish_ GUARDED_BY(mutex_);
+};
+
+std::size_t context_of(const generation::ModelCard& card) {
+  return card.kv_tokens == 0 ? card.context_length : std::min(card.context_length, card.kv_tokens);
+}
+
+agent::ActionLimits action_limits(const generation::ModelCard& card) {
+  agent::ActionLimits limits;
+  limits.max_result_bytes = std::clamp(context_of(card) / 2, kLeastResultBytes, kMostResultBytes);
+  return limits;
+}
+
+json::Object arguments_of(std::string_view text, std::optional<Error>& unusable) {
+  base::Budget budget({.bytes = protocol::kMaxTextBytes, .depth = protocol::kMaxJsonDepth});
+  auto value = json::parse(text, budget);
+  if (value && value->is_object()) return std::move(value->get_object());
+  unusable = Error{Code::kInvalidArgument, "the arguments are not a JSON object", {}};
+  return {};
+}
+
+protocol::ResponseHead head_of(const Service& service, const ResponseJob& job) {
+  return {.id = "resp_" + job.id,
+          .model = service.generator.card().name,
+          .created = service.clock.unix_seconds(),
+          .echo = job.request.echo};
+}
+
+ResponseOutput::OnEvent events_to(const std::shared_ptr<ResponseStream>& stream) {
+  if (stream == nullptr) return {};
+  return [stream](std::string_view type, json::Object fields) { stream->push(type, std::move(fields)); };
+}
+
+}  // namespace
+
+ResponseRun::ResponseRun(Service& service, ResponseJob job, std::shared_ptr<Reply> reply, std::stop_source stop)
+    : service_(service),
+      job_(std::move(job)),
+      reply_(std::move(reply)),
+      stream_(job_.request.stream ? std::make_shared<ResponseStream>(reply_, [stop]() mutable { stop.request_stop(); })
+                                  : nullptr),
+      head_(head_of(service, job_)),
+      limits_(agent::RunLimits{}),
+      began_(service.clock.now()),
+      output_(job_.id, events_to(stream_)) {}
+
+ResponseRun::~ResponseRun() = default;
+
+// --- the conversation ------------------------------------------------------------------------------------------------
+
+ApiResult<protocol::Conversation> ResponseRun::conversation() const {
+  json::Array items = job_.earlier;
+  for (const auto* more : {&job_.input, &output_.items()}) items.insert(items.end(), more->begin(), more->end());
+  auto read = protocol::read_conversation(items, [this](auto label, auto name) { return name_of(label, name); });
+  if (!read) return std::unexpected(ApiError(std::move(read).error()));
+  if (job_.request.instructions.empty()) return std::move(*read);
+  // Templates take one system message, at the beginning.
+  json::Array& messages = read->messages;
+  const bool has_system = !messages.empty() && protocol::text_of_field(messages[0].get_object(), "role") == "system";
+  std::string text = job_.request.instructions;
+  if (has_system) text += "\n\n" + std::string(protocol::text_of_field(messages[0].get_object(), "content"));
+  json::Object system = {{"role", "system"}, {"content", text}};
+  if (has_system) {
+    messages[0] = std::move(system);
+  } else {
+    messages.insert(messages.begin(), std::move(system));
+  }
+  return std::move(*read);
+}
+
+ApiResult<void> ResponseRun::check_approved() const {
+  for (const protocol::ApprovedCall& call : first_->approved) {
+    const ResponseTool* tool = job_.tools.find(call.server_label, call.name);
+    if (tool != nullptr && !tool->is_function()) continue;
+    return std::unexpected(ApiError(Error{Code::kInvalidArgument,
+                                          "an mcp_approval_response is about " + call.name + " of " +
+                                              call.server_label + ", which is not among the tools of this request",
+                                          "tools"}));
+  }
+  return {};
+}
+
+ApiResult<void> ResponseRun::prepare() {
+  auto read = conversation();
+  if (!read) return std::unexpected(read.error());
+  first_ = std::move(*read);
+  if (auto good = check_approved(); !good) return good;
+  auto turn = next_turn(first_->messages);
+  if (!turn) return std::unexpected(turn.error());
+  // What was approved is run first, and then the conversation is another one.
+  if (first_->approved.empty()) first_turn_ = std::move(*turn);
+  return {};
+}
+
+bool ResponseRun::may_call_on() const {
+  const std::size_t most = job_.request.max_tool_calls.value_or(limits_.max_actions);
+  return !job_.tools.has_own() || (turns_ + 1 < limits_.max_turns && own_calls_ < most);
+}
+
+ApiResult<ResponseRun::Turn> ResponseRun::next_turn(const json::Array& messages) {
+  static const json::Array kNoTools;
+  static const json::Object kNoFields;
+  const generation::ModelCard& card = service_.generator.card();
+  Turn turn;
+  // At the end of what it may call, the model is asked for its answer.
+  turn.has_tools = job_.request.tools.use != ToolUse::kNone && !job_.tools.empty() && may_call_on();
+  auto rendered = generation::render(card, {.messages = &messages,
+                                            .tools = turn.has_tools ? &job_.tools.for_template() : &kNoTools,
+                                            .template_fields = &kNoFields});
+  if (!rendered) return std::unexpected(callers_fault(std::move(rendered).error(), "input"));
+  turn.begins_in_reasoning = ends_in_reasoning(rendered->text);
+  auto prompt = encode_prompt(service_, rendered->text, options_of(*rendered), "input");
+  if (!prompt) return std::unexpected(prompt.error());
+  turn.prompt = std::move(*prompt);
+  if (turn.prompt.size() >= context_of(card)) {
+    return std::unexpected(prompt_too_long(card, std::to_string(turn.prompt.size()), "", "input"));
+  }
+  auto grammar = turn.has_tools
+                     ? grammar_of(turns_ == 0 && job_.request.tools.use == ToolUse::kRequired, turn.begins_in_reasoning)
+                     : compile_format(card, job_.request.format);
+  if (!grammar) return std::unexpected(grammar.error());
+  turn.grammar = std::move(*grammar);
+  return turn;
+}
+
+ApiResult<std::shared_ptr<const text::Grammar>> ResponseRun::grammar_of(bool is_required, bool begins_in_reasoning) {
+  if (grammar_ != nullptr && grammar_is_required_ == is_required && grammar_in_reasoning_ == begins_in_reasoning) {
+    return grammar_;
+  }
+  std::vector<text::ToolSignature> tools;
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < job_.tools.signatures().size(); ++i) {
+    if (is_required && std::ranges::find(job_.tools.chosen(), i) == job_.tools.chosen().end()) continue;
+    tools.push_back(job_.tools.signatures()[i]);
+    places.push_back(job_.tools.places()[i]);
+  }
+  auto grammar = compile_tools(service_.generator.card(),
+                               {.tools = tools,
+                                .places = places,
+                                .is_required = is_required,
+                                .is_parallel = job_.request.tools.is_parallel && job_.request.tools.chosen_name.empty(),
+                                .begins_in_reasoning = begins_in_reasoning,
+                                .is_flat = true});
+  if (!grammar) return grammar;
+  grammar_is_required_ = is_required;
+  grammar_in_reasoning_ = begins_in_reasoning;
+  return grammar_ = std::move(*grammar);
+}
+
+// --- the loop --------------------------------------------------------------------------------------------------------
+
+std::string ResponseRun::run(std::stop_token stop) {
+  stop_ = std::move(stop);
+  try {
+    if (auto made = make(); !made) {
+      if (stop_.stop_requested() || made.error().error.code == Code::kCancelled) {
+        end("cancelled");
+      } else {
+        end("failed");
+        state_.error = made.error();
+      }
+    }
+  } catch (const std::exception& thrown) {
+    end("failed");
+    state_.error = Error{Code::kInternal, thrown.what(), {}};
+  }
+  json::Object response = finished_object();
+  keep(response);
+  answer(response);
+  return json::format(response);
+}
+
+json::Object ResponseRun::so_far() const { return protocol::response_object(head_, {}); }
+
+ApiResult<void> ResponseRun::make() {
+  if (stream_ != nullptr) {
+    reply_->stream(stream_);
+    stream_->push("response.created", {{"response", so_far()}});
+    stream_->push("response.in_progress", {{"response", so_far()}});
+  }
+  for (const std::string& label : job_.tools.labels()) {
+    if (std::ranges::find(first_->listed, label) != first_->listed.end()) continue;
+    output_.list_tools(label, job_.tools.listed(label));
+  }
+  run_approved();
+  while (!has_ended_) {
+    if (stop_.stop_requested()) {
+      end("cancelled");
+    } else if (auto taken = take_turn(); !taken) {
+      return taken;
+    }
+  }
+  return {};
+}
+
+void ResponseRun::run_approved() {
+  std::vector<agent::ActionCall> calls;
+  for (const protocol::ApprovedCall& approved : first_->approved) {
+    const ResponseTool& tool = *job_.tools.find(approved.server_label, approved.name);
+    at_work_.push_back(output_.approved_call(tool, approved.arguments, approved.request));
+    agent::ActionCall& call = calls.emplace_back();
+    call.id = output_.id_of(at_work_.back());
+    call.tool = tool.own->name;
+    call.arguments = arguments_of(approved.arguments, call.unusable);
+  }
+  run_calls(std::move(calls));
+}
+
+ApiResult<void> ResponseRun::take_turn() {
+  if (job_.tools.has_own() && service_.clock.now() - began_ >= limits_.max_seconds) {
+    return std::unexpected(ApiError(Error{
+        Code::kDeadline, "the response took longer than " + std::to_string(limits_.max_seconds.count()) + " s", {}}));
+  }
+  Turn turn;
+  if (first_turn_) {
+    turn = std::move(*std::exchange(first_turn_, {}));
+  } else {
+    auto read = conversation();
+    if (!read) return std::unexpected(read.error());
+    auto made = next_turn(read->messages);
+    if (!made) return std::unexpected(made.error());
+    turn = std::move(*made);
+  }
+  calls_.clear();
+  output_.begin_turn();
+  auto finish = generate(turn);
+  ++turns_;
+  if (!finish) return std::unexpected(finish.error());
+  usage_.prompt_tokens += turn.prompt.size();
+  usage_.cached_tokens += finish->usage.cached_tokens;
+  usage_.completion_tokens += finish->usage.completion_tokens;
+  const bool is_cut = finish->reason == generation::FinishReason::kLength;
+  if (is_cut) output_.cut();
+  output_.end_turn();
+  if (finish->error) return std::unexpected(ApiError(*finish->error));
+  const bool goes_on = act(is_cut);
+  if (is_cut) {
+    end("incomplete", "max_output_tokens");
+  } else if (!goes_on) {
+    end(stop_.stop_requested() ? "cancelled" : "completed");
+  }
+  return {};
+}
+
+// What the answer may still have; 0 = nothing.
+std::size_t ResponseRun::token_room(std::size_t prompt_tokens) const {
+  const std::size_t context = context_of(service_.generator.card());
+  std::size_t most = protocol::kMaxAnswerValues;
+  if (job_.tools.has_own()) most = limits_.max_completion_tokens;
+  most = job_.request.max_output_tokens.value_or(most);
+  return std::min(context - prompt_tokens, most - std::min(most, usage_.completion_tokens));
+}
+
+ApiResult<generation::Finish> ResponseRun::generate(const Turn& turn) {
+  generation::Request request;
+  request.id = job_.request_id;
+  request.prompt = turn.prompt;
+  request.sampling.temperature = static_cast<float>(job_.request.temperature);
+  request.sampling.top_p = static_cast<float>(job_.request.top_p);
+  request.max_tokens = token_room(turn.prompt.size());
+  request.grammar = turn.grammar;
+  request.keep_special_text = turn.has_tools;  // some vocabularies have the markers of calls among their special tokens
+  request.tenant = job_.tenant;
+  if (job_.tools.has_own()) request.deadline = began_ + limits_.max_seconds;
+  if (request.max_tokens == 0) return generation::Finish{.reason = generation::FinishReason::kLength};
+
+  std::unique_ptr<text::ToolCallParser> parser;
+  if (turn.has_tools) {
+    parser =
+        text::ToolCallParser::make(service_.generator.card().tool_format,
+                                   {.begins_in_reasoning = turn.begins_in_reasoning, .tools = job_.tools.signatures()});
+  }
+  const auto sink = std::make_shared<TextSink>();
+  auto ticket = service_.generator.submit(std::move(request), sink);
+  if (!ticket) return std::unexpected(ApiError(std::move(ticket).error()));
+  const std::stop_callback on_stop(stop_, [this, ticket = *ticket] { service_.generator.cancel(ticket); });
+  for (;;) {
+    std::string text;
+    auto finish = sink->wait(text);
+    parser != nullptr ? read(parser->push(text)) : output_.text(text);
+    if (!finish) continue;
+    if (parser != nullptr) read(parser->finish());
+    return std::move(*finish);
+  }
+}
+
+void ResponseRun::read(const std::vector<text::ToolEvent>& events) {
+  using Kind = text::ToolEvent::Kind;
+  for (const text::ToolEvent& event : events) {
+    switch (event.kind) {
+      case Kind::kText:
+        output_.text(event.text);
+        break;
+      case Kind::kReasoning:
+        output_.reasoning(event.text);
+        break;
+      case Kind::kCallBegin:
+        begin_call(event.text);
+        break;
+      case Kind::kArguments:
+        calls_.back().tool == nullptr ? output_.text(event.text) : output_.arguments(event.text);
+        break;
+      case Kind::kCallEnd:
+        end_call();
+        break;
+      case Kind::kBroken:
+        // What the client already knows as a call stays one, cut; what never became one was text.
+        if (event.call < calls_.size()) {
+          calls_[event.call].is_broken = true;
+          output_.cut();
+        } else {
+          output_.text(event.text);
+        }
+        break;
+    }
+  }
+}
+
+void ResponseRun::begin_call(const std::string& name) {
+  TurnCall& call = calls_.emplace_back();
+  call.tool = job_.tools.find(name);
+  // The grammar knows no other names; should one come all the same, it is text.
+  if (call.tool == nullptr) return output_.text(name);
+  call.call.tool = name;
+  call.index = output_.begin_call(*call.tool);
+  call.call.id = output_.id_of(call.index);
+}
+
+void ResponseRun::end_call() {
+  if (calls_.back().tool == nullptr) return;
+  output_.end_call();
+  agent::ActionCall& call = calls_.back().call;
+  call.arguments = arguments_of(output_.arguments_of_last(), call.unusable);
+}
+
+// Runs what may be run of this turn's calls. True when the model is to go on with their results.
+bool ResponseRun::act(bool is_cut) {
+  bool has_functions = false;
+  bool waits_for_leave = false;
+  bool has_own = false;
+  std::vector<agent::ActionCall> runnable;
+  for (TurnCall& call : calls_) {
+    if (call.is_broken || call.tool == nullptr) continue;
+    has_functions = has_functions || call.tool->is_function();
+    waits_for_leave = waits_for_leave || call.tool->asks;
+    if (call.tool->is_function() || call.tool->asks) continue;
+    has_own = true;
+    if (const std::string reason = reason_not_to_run(is_cut, waits_for_leave, runnable.size()); !reason.empty()) {
+      output_.end_own_call(call.index, "It was not run: " + reason, true);
+      continue;
+    }
+    at_work_.push_back(call.index);
+    runnable.push_back(std::move(call.call));
+  }
+  run_calls(std::move(runnable));
+  return has_own && !has_functions && !waits_for_leave && !is_cut && !stop_.stop_requested();
+}
+
+std::string ResponseRun::reason_not_to_run(bool is_cut, bool waits_for_leave, std::size_t runnable) const {
+  if (is_cut) return "the answer reached its limit of tokens.";
+  // A turn comes out as if its calls had run one by one.
+  if (waits_for_leave) return "a call before it waits for the user's leave. Call it again afterwards.";
+  const std::size_t most = job_.request.max_tool_calls.value_or(limits_.max_actions);
+  if (own_calls_ + runnable >= most) return "this is the limit of " + std::to_string(most) + " calls.";
+  return {};
+}
+
+void ResponseRun::run_calls(std::vector<agent::ActionCall> calls) {
+  if (calls.empty()) return;
+  own_calls_ += calls.size();
+  if (runner_ == nullptr) {
+    // Who is to be asked has been asked.
+    const auto allow = [](const auto&...) { return agent::Decision{agent::Verdict::kAllow, {}}; };
+    runner_ = agent::make_action_runner(*service_.tools, action_limits(service_.generator.card()), allow, *this,
+                                        service_.clock);
+  }
+  runner_->run_turn(std::move(calls), {}, stop_);
+  at_work_.clear();
+}
+
+void ResponseRun::on_result(const agent::Action& action) {
+  const auto is_it = [&](std::size_t index) { return output_.id_of(index) == action.call.id; };
+  const auto found = std::ranges::find_if(at_work_, is_it);
+  CHECK(found != at_work_.end()) << action.call.id;
+  output_.end_own_call(*found, action.result.text, action.result.is_error());
+}
+
+// --- its end ---------------------------------------------------------------------------------------------------------
+
+void ResponseRun::end(std::string_view status, std::string_view reason) {
+  has_ended_ = true;
+  state_.status = status;
+  state_.incomplete_reason = reason;
+}
+
+json::Object ResponseRun::finished_object() {
+  output_.cut();
+  state_.output = output_.items();
+  state_.usage = usage_;
+  return protocol::response_object(head_, state_);
+}
+
+// Before anybody hears of its end, so that what goes on from it finds it. What a client cannot name is not kept.
+void ResponseRun::keep(json::Object& response) {
+  const bool is_answered =
+      stream_ != nullptr || own_calls_ > 0 || state_.status == "completed" || state_.status == "incomplete";
+  if (!job_.request.store || !is_answered) return;
+  const auto kept = service_.responses.put({.id = head_.id,
+                                            .tenant = job_.tenant,
+                                            .previous = job_.request.previous,
+                                            .input = json::format(job_.input),
+                                            .response = json::format(response)});
+  if (kept) return;
+  LOG_ERROR("response {} could not be stored: {}", head_.id, kept.error().message);
+  response["store"] = false;
+}
+
+void ResponseRun::answer(const json::Object& response) {
+  const bool is_good = state_.status == "completed" || state_.status == "incomplete";
+  if (stream_ != nullptr) {
+    if (state_.error) reply_->fail_stream(*state_.error);
+    const std::string_view word = is_good ? state_.status : "failed";
+    stream_->push("response." + std::string(word), {{"response", response}});
+    return stream_->finish();
+  }
+  // What was done for it must not get lost with an error.
+  if (is_good || own_calls_ > 0) return reply_->json(json::format(response));
+  reply_->fail(state_.error ? *state_.error : ApiError(Error{Code::kCancelled, "the request was cancelled", {}}));
+}
+
+}  // namespace autoglm::server
