@@ -212,4 +212,12 @@ void ResponseOutput::end_own_call(std::size_t index, std::string_view text, bool
   tell_done(index);
 }
 
+void ResponseOutput::end() {
+  cut();
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    if (protocol::text_of_field(items_[i].get_object(), "status") != "in_progress") continue;
+    end_own_call(i, "It was not run: the response ended before.", true);
+  }
+}
+
 }  // namespace autoglm::server

@@ -41,6 +41,8 @@ class ResponseOutput final {
   std::size_t approved_call(const ResponseTool& tool, std::string_view arguments, std::string_view request);
   /// What came of a call of ours.
   void end_own_call(std::size_t index, std::string_view text, bool is_error);
+  /// Nothing more will come of what is open, nor of calls of ours without a result.
+  void end();
 
   const json::Array& items() const { return items_; }
   const std::string& id_of(std::size_t index) const { return ids_[index]; }

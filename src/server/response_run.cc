@@ -445,7 +445,7 @@ void ResponseRun::end(std::string_view status, std::string_view reason) {
 }
 
 json::Object ResponseRun::finished_object() {
-  output_.cut();
+  output_.end();
   state_.output = output_.items();
   state_.usage = usage_;
   return protocol::response_object(head_, state_);

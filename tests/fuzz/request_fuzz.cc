@@ -10,6 +10,9 @@
 #include "protocol/limits.h"
 #include "protocol/openai_error.h"
 #include "protocol/openai_request.h"
+#include "protocol/response_conversation.h"
+#include "protocol/response_items.h"
+#include "protocol/response_request.h"
 
 namespace {
 
@@ -52,6 +55,29 @@ void check_chat(const protocol::ChatRequest& request) {
   }
 }
 
+// Items that were accepted are complete: each is written and read again to itself, and a conversation is made of them
+// or refused.
+void check_response(const protocol::ResponseRequest& request) {
+  CHECK(request.input.size() <= protocol::kMaxMessages && !request.model.empty());
+  CHECK(request.temperature >= 0 && request.temperature <= protocol::kMaxTemperature) << request.temperature;
+  CHECK(request.top_p >= 0 && request.top_p <= 1) << request.top_p;
+  CHECK(request.max_output_tokens.value_or(1) >= 1 && request.max_output_tokens.value_or(1) <= protocol::kMaxTokens);
+  CHECK(request.max_tool_calls.value_or(0) <= protocol::kMaxToolCalls);
+  CHECK(request.tools.functions.size() + request.tools.servers.size() <= protocol::kMaxTools);
+  CHECK(request.tools.functions.size() == request.tools.places.size());
+  CHECK(request.format.schema.size() <= protocol::kMaxSchemaBytes);
+  if (request.input.empty()) return;
+  const json::Object again = {{"model", "m"}, {"input", request.input}};
+  const auto reread = protocol::parse_response_request(json::format(again));
+  CHECK(reread) << reread.error().message;
+  CHECK(reread->input == request.input) << json::format(again);
+  const auto conversation = protocol::read_conversation(
+      request.input,
+      [](std::string_view label, std::string_view name) { return std::string(label) + std::string(name); });
+  if (!conversation) return check_refusal(conversation.error());
+  for (const json::Value& message : conversation->messages) CHECK(message.as_object().at("role").is_string());
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -71,6 +97,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       }
       check_parameters(request->parameters);
       CHECK(!request->prompts.empty() && request->prompts.size() <= protocol::kMaxPrompts);
+      break;
+    }
+    case 'R': {
+      const auto request = protocol::parse_response_request(body);
+      request ? check_response(*request) : check_refusal(request.error());
       break;
     }
     case 'T': {
