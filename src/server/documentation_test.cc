@@ -15,6 +15,7 @@
 #include "generation/validate.h"
 #include "protocol/openai_error.h"
 #include "protocol/openai_request.h"
+#include "protocol/response_request.h"
 #include "server/routes.h"
 #include "telemetry/metrics.h"
 #include "text/tokenizer.h"
@@ -97,6 +98,22 @@ TEST(Documents, ListEveryParameter) {
   for (std::string_view each : protocol::chat_parameters()) known.emplace(each);
   for (std::string_view each : protocol::completion_parameters()) known.emplace(each);
   for (std::string_view each : protocol::harmless_parameters()) known.emplace(each);
+  EXPECT_EQ(told, known);
+}
+
+TEST(Documents, ListEveryParameterOfResponses) {
+  const std::string page = read_document("guides/responses.md");
+  const auto begin = page.find("\n| parameter | takes | meaning |");
+  const std::string table = page.substr(begin, page.find("\n\n", begin) - begin);
+  std::set<std::string> told;
+  const std::regex row(R"(\n\| (`[^|]+) \|)"), name("`([a-z_]+)`");
+  for (std::sregex_iterator line(table.begin(), table.end(), row), end; line != end; ++line) {
+    const std::string names = (*line)[1];
+    for (std::sregex_iterator each(names.begin(), names.end(), name), last; each != last; ++each)
+      told.insert((*each)[1]);
+  }
+  std::set<std::string> known;
+  for (std::string_view each : protocol::response_parameters()) known.emplace(each);
   EXPECT_EQ(told, known);
 }
 

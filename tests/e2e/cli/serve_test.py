@@ -23,8 +23,8 @@ Done.
 """
 
 
-def post(url, body, **headers):
-    request = urllib.request.Request(url + "/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
+def post(url, body, path="/v1/chat/completions", **headers):
+    request = urllib.request.Request(url + path, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         return json.load(answer)
 
@@ -43,6 +43,54 @@ class Serve(CliTest):
         code, complaints = server.stop()
         self.assertEqual(code, 0)
         self.assertIn("stopped", complaints)
+
+    def test_responses_are_kept_where_the_flag_says(self):
+        script, database = self.script(SCRIPT), self.folder / "responses.db"
+        asked = {"model": "scripted", "input": "x"}
+        for flags in (["--database", database], []):
+            server = Server(self, script, "--port", "0", *flags)
+            response = post(server.url, asked, path="/v1/responses")
+            self.assertEqual(response["output"][0]["content"][0]["text"], "Done.")
+            server.stop()
+            server = Server(self, script, "--port", "0", *flags)
+            found = subprocess.run(["curl", "-s", server.url + "/v1/responses/" + response["id"]], capture_output=True, text=True)
+            self.assertEqual(json.loads(found.stdout).get("id") == response["id"], bool(flags), found.stdout)
+            server.stop()
+        self.assertEqual(database.stat().st_mode & 0o777, 0o600)
+        self.assertEqual([path.name for path in self.home.iterdir()], [], "without the flag nothing is written")
+
+    def test_tools_for_responses(self):
+        (self.folder / "tools.toml").write_text('[tools.hour]\nkind = "process"\ndescription = "The hour."\nclass = "read"\n'
+                                                'command = ["echo", "noon"]\n')
+        script = self.script('== <|tool|>noon\nIt is noon.\n\n==\n<tool_call>\n{"name": "hour", "arguments": {}}\n</tool_call>\n')
+        server = Server(self, script, "--port", "0", "--tools", "tools.toml", "--no-sandbox")
+        self.assertIn("tools     tools (1)", "".join(server.said))
+        response = post(server.url, {"model": "scripted", "input": "x", "tools": [{"type": "mcp", "server_label": "tools"}]},
+                        path="/v1/responses")
+        self.assertEqual(response["output"][1]["output"].strip(), "noon")
+        self.assertEqual(response["output"][2]["content"][0]["text"], "It is noon.")
+
+    def test_tools_that_cannot_be_had_are_told_at_the_start(self):
+        script = self.script(SCRIPT)
+        mcp = self.folder / "mcp.json"
+        mcp.write_text('{"mcpServers": {"gone": {"command": "./there-is-no-such-program"}}}')
+        self.assertIn("gone", self.cli("serve", script, "--port", "0", "--mcp-config", mcp, expect=1).stderr)
+        self.assertIn("none.json", self.cli("serve", script, "--port", "0", "--mcp-config", "none.json", expect=2).stderr)
+        (self.folder / "tools.toml").write_text('[tools.a]\nkind = "process"\ndescription = "a"\ncommand = ["true"]\n')
+        mcp.write_text('{"mcpServers": {"tools": {"command": "true"}}}')
+        refused = self.cli("serve", script, "--port", "0", "--mcp-config", mcp, "--tools", "tools.toml", "--no-sandbox", expect=2)
+        self.assertIn("may not be called tools", refused.stderr)
+
+    def test_a_signal_lets_a_response_end(self):
+        server = Server(self, self.script(SCRIPT), "--port", "0", "--drain-seconds", "60")
+        connection = http.client.HTTPConnection(server.url[len("http://"):], timeout=TIMEOUT)
+        self.addCleanup(connection.close)
+        connection.request("POST", "/v1/responses", json.dumps({"model": "scripted", "input": "endless", "stream": True,
+                                                                "max_output_tokens": 3_000}), {"Content-Type": "application/json"})
+        stream = connection.getresponse()
+        stream.readline()  # the answer has begun
+        server.process.send_signal(signal.SIGTERM)
+        self.assertIn("event: response.incomplete", stream.read().decode())
 
     def test_a_signal_drains(self):
         server = Server(self, self.script(SCRIPT), "--port", "0", "--drain-seconds", "60")
@@ -125,7 +173,10 @@ class Serve(CliTest):
         keys = self.folder / "keys"
         keys.write_text("secret-one\n")
         keys.chmod(0o600)
+        (self.folder / "mcp.json").write_text('{"mcpServers": {}}')
+        (self.folder / "tools.toml").write_text('[tools.a]\nkind = "process"\ndescription = "a"\ncommand = ["true"]\n')
         values = {
+            "tools": '"tools.toml"', "mcp-config": '"mcp.json"', "no-sandbox": "true", "database": '"responses.db"',
             "model": f'"{self.script(SCRIPT)}"', "yes": "true", "threads": "1", "compute": '"exact"', "isa": '"scalar"',
             "context-length": "512", "kv-memory": '"4M"', "max-batch-size": "3", "max-batch-tokens": "64",
             "batch-timeout-ms": "1", "queue-capacity": "7", "prefix-cache": "false", "log-level": '"warn"',
