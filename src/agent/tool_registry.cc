@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <condition_variable>
+#include <mutex>
 #include <utility>
 
 #include "base/check.h"
@@ -31,6 +33,42 @@ Result<std::unique_ptr<const text::JsonSchema>> schema_of(const ToolDescription&
   return schema;
 }
 
+// A tool whose runs at one time are bounded whoever asks for them: several runs may share a registry, and each action
+// scheduler knows of its own only. Waiting is part of a run's time, and ends with its stop.
+class BoundedTool final : public Tool {
+ public:
+  explicit BoundedTool(std::unique_ptr<Tool> tool)
+      : tool_(std::move(tool)), room_(std::max<std::size_t>(tool_->description().max_concurrency, 1)) {}
+  const ToolDescription& description() const override { return tool_->description(); }
+  Result<ToolOutput> run(const json::Object& arguments, std::stop_token stop) override {
+    {
+      std::unique_lock lock(mutex_);
+      if (!changed_.wait(lock, stop, [this] { return running_ < room_; })) {
+        return fail(Code::kCancelled, "stopped while it waited for other runs of the tool");
+      }
+      ++running_;
+    }
+    const Leaving leaving{*this};
+    return tool_->run(arguments, std::move(stop));
+  }
+
+ private:
+  struct Leaving {
+    BoundedTool& tool;
+    ~Leaving() {
+      const std::lock_guard lock(tool.mutex_);
+      --tool.running_;
+      tool.changed_.notify_one();
+    }
+  };
+
+  const std::unique_ptr<Tool> tool_;
+  const std::size_t room_;
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::size_t running_ = 0;
+};
+
 }  // namespace
 
 bool is_tool_name(std::string_view name) {
@@ -48,7 +86,7 @@ Status ToolRegistry::add(std::unique_ptr<Tool> tool) {
     return fail(Code::kInvalidArgument, fmt::format("there are two tools named {}", description.name));
   }
   schemas_.push_back(TRY(schema_of(description)));
-  tools_.push_back(std::move(tool));
+  tools_.push_back(std::make_unique<BoundedTool>(std::move(tool)));
   return {};
 }
 

@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <latch>
+#include <thread>
+
 #include "agent/fake_tool.h"
 
 namespace autoglm::agent {
@@ -51,6 +55,37 @@ TEST(ToolRegistry, TemplatesSeeToolsInOrder) {
             R"([{"type":"function","function":{"name":"zebra","description":"a tool of a test","parameters":)"
             R"({"type":"object"}}},{"type":"function","function":{"name":"ant","description":"a tool of a test",)"
             R"("parameters":{"type":"object"}}}])");
+}
+
+// Two runs that share a registry know nothing of each other's calls.
+TEST(ToolRegistry, AToolsBoundHoldsForAllThatShareIt) {
+  std::latch begun(1), may_end(1);
+  std::atomic<int> running = 0, most = 0;
+  ToolDescription description = describe("t");
+  description.max_concurrency = 1;
+  ToolRegistry tools;
+  ASSERT_TRUE(tools.add(std::make_unique<FakeTool>(description, [&](const json::Object& arguments, std::stop_token) {
+    most = std::max(most.load(), ++running);
+    if (arguments.contains("first")) {
+      begun.count_down();
+      may_end.wait();
+    }
+    --running;
+    return Result<ToolOutput>(ToolOutput{"ran"});
+  })));
+  Tool& tool = *tools.find("t");
+  std::jthread first([&] { EXPECT_TRUE(tool.run({{"first", true}}, {})); });
+  begun.wait();
+  std::stop_source stopped;
+  stopped.request_stop();
+  const auto gave_up = tool.run({}, stopped.get_token());
+  ASSERT_FALSE(gave_up);
+  EXPECT_EQ(gave_up.error().code, Code::kCancelled);
+  std::jthread second([&] { EXPECT_EQ(tool.run({}, {})->text, "ran"); });
+  may_end.count_down();
+  first.join();
+  second.join();
+  EXPECT_EQ(most, 1);
 }
 
 }  // namespace

@@ -19,6 +19,9 @@ std::unexpected<ApiError> refused(std::string message, std::string where, std::s
   return std::unexpected(ApiError(Error{Code::kInvalidArgument, std::move(message), std::move(where)}, word));
 }
 
+// Of the stored responses that one goes on from: more is read for no request.
+constexpr std::size_t kMaxEarlierBytes = 16u << 20;
+
 // What the store gives back is what we wrote.
 Result<json::Value> stored_json(std::string_view text) {
   base::Budget budget({.bytes = 4 * text.size() + (1u << 20)});
@@ -52,7 +55,7 @@ ApiResult<void> check_can_go_on(const store::ResponseRow& row) {
 // All items before a request, oldest first.
 ApiResult<json::Array> earlier_items(Service& service, const std::string& tenant, std::string id) {
   std::vector<json::Array> newest_first;
-  std::size_t count = 0;
+  std::size_t count = 0, bytes = 0;
   for (bool is_first = true; !id.empty(); is_first = false) {
     auto row = service.responses.find(tenant, id);
     if (!row) return std::unexpected(ApiError(std::move(row).error()));
@@ -62,6 +65,11 @@ ApiResult<json::Array> earlier_items(Service& service, const std::string& tenant
                    "previous_response_not_found"));
     }
     if (auto good = is_first ? check_can_go_on(**row) : ApiResult<void>(); !good) return std::unexpected(good.error());
+    bytes += (*row)->input.size() + (*row)->response.size();
+    if (bytes > kMaxEarlierBytes) {
+      return refused("the conversation has more than " + std::to_string(kMaxEarlierBytes) + " bytes",
+                     "previous_response_id");
+    }
     auto items = items_of(**row);
     if (!items) return std::unexpected(ApiError(std::move(items).error()));
     // Each response has an item at least, so the way back ends.

@@ -203,6 +203,8 @@ TEST_F(Responses, AStreamIsCancelled) {
   const auto begin = client.received().find("resp_");
   const std::string id = client.received().substr(begin, client.received().find('"', begin) - begin);
   EXPECT_EQ(text_of(at(parsed(get("/v1/responses/" + id).body), "status")), "in_progress");
+  expect_error(net::exchange_bytes(port(), request("DELETE", "/v1/responses/" + id)), 400, "invalid_argument",
+               "response_id");
   // The official clients send neither a body nor its type.
   const auto cancelled = net::exchange_bytes(
       port(), "POST /v1/responses/" + id + "/cancel HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");

@@ -217,6 +217,7 @@ std::string ResponseRun::run(std::stop_token stop) {
   }
   json::Object response = finished_object();
   keep(response);
+  service_.runs.end(head_.id);
   answer(response);
   return json::format(response);
 }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/response_runs.h"
 
+#include <exception>
 #include <system_error>
 #include <utility>
+
+#include "base/log.h"
 
 namespace autoglm::server {
 
@@ -19,9 +22,10 @@ Status ResponseRuns::start(const std::string& id, const std::string& tenant, std
   if (runs_.size() >= kMaxRuns) return fail(Code::kExhausted, "too many responses are being made; try again");
   // Held until the thread stands in its place: it takes the lock before it ends.
   Run& run = runs_[id];
-  run = {.tenant = tenant, .so_far = std::move(so_far), .stop = stop, .thread = {}, .waiting = {}};
+  run = {.tenant = tenant, .so_far = std::move(so_far), .stop = stop, .thread = {}, .waiting = {}, .has_ended = false};
   try {
-    run.thread = std::thread([this, id, make = std::move(make), stop] { this->run(id, make, stop.get_token()); });
+    run.thread = std::thread(
+        [this, id, make = std::move(make), stop]() mutable { this->run(id, std::move(make), stop.get_token()); });
   } catch (const std::system_error&) {
     runs_.erase(id);
     return fail(Code::kExhausted, "no thread can be started; try again");
@@ -29,21 +33,40 @@ Status ResponseRuns::start(const std::string& id, const std::string& tenant, std
   return {};
 }
 
-void ResponseRuns::run(const std::string& id, const Make& make, const std::stop_token& stop) {
-  const std::string response = make(stop);
+void ResponseRuns::run(const std::string& id, Make make, const std::stop_token& stop) {
+  std::string response;
+  try {
+    response = make(stop);
+  } catch (const std::exception& thrown) {
+    LOG_ERROR("response {} was dropped: {}", id, thrown.what());
+  }
+  {
+    base::MutexLock lock(mutex_);
+    Run& run = runs_.at(id);
+    run.has_ended = true;
+    if (response.empty()) response = run.so_far;
+    for (const OnEnd& on_end : run.waiting) on_end(response);
+    run.waiting.clear();
+  }
+  make = nullptr;
   base::MutexLock lock(mutex_);
   const auto found = runs_.find(id);
-  for (const OnEnd& on_end : found->second.waiting) on_end(response);
   ended_.push_back(std::move(found->second.thread));
   runs_.erase(found);
   // Under the lock: whoever waits may destroy this object as soon as it sees that none are left.
   changed_.notify_all();
 }
 
+void ResponseRuns::end(std::string_view id) {
+  base::MutexLock lock(mutex_);
+  if (const auto found = runs_.find(id); found != runs_.end()) found->second.has_ended = true;
+}
+
 std::string ResponseRuns::find(std::string_view tenant, std::string_view id) {
   base::MutexLock lock(mutex_);
   const auto found = runs_.find(id);
-  return found != runs_.end() && found->second.tenant == tenant ? found->second.so_far : std::string();
+  const bool is_there = found != runs_.end() && found->second.tenant == tenant && !found->second.has_ended;
+  return is_there ? found->second.so_far : std::string();
 }
 
 bool ResponseRuns::cancel(std::string_view tenant, std::string_view id, OnEnd on_end) {
@@ -51,7 +74,7 @@ bool ResponseRuns::cancel(std::string_view tenant, std::string_view id, OnEnd on
   {
     base::MutexLock lock(mutex_);
     const auto found = runs_.find(id);
-    if (found == runs_.end() || found->second.tenant != tenant) return false;
+    if (found == runs_.end() || found->second.tenant != tenant || found->second.has_ended) return false;
     found->second.waiting.push_back(std::move(on_end));
     stop = found->second.stop;
   }

@@ -22,7 +22,7 @@ class ResponseRuns final {
  public:
   static constexpr std::size_t kMaxRuns = 64;
 
-  /// Makes a response to its end and gives the whole object as JSON.
+  /// Makes a response to its end and gives the whole object as JSON. Its own end may wait for tools at work.
   using Make = std::function<std::string(std::stop_token stop)>;
   /// Hears the whole object, on the response's thread; returns at once.
   using OnEnd = std::function<void(const std::string& response)>;
@@ -36,6 +36,8 @@ class ResponseRuns final {
   /// `stop` ends it; `so_far` is what it looks like meanwhile. Errors: kExhausted (too many, or no thread).
   Status start(const std::string& id, const std::string& tenant, std::string so_far, std::stop_source stop, Make make)
       EXCLUDES(mutex_);
+  /// To be called by what makes it, before its client hears of the end: from then on it is only what was stored.
+  void end(std::string_view id) EXCLUDES(mutex_);
   /// What a response of this tenant that is being made looks like; empty when there is none.
   std::string find(std::string_view tenant, std::string_view id) EXCLUDES(mutex_);
   /// False when there is none. `on_end` is called at its end, soon.
@@ -51,9 +53,10 @@ class ResponseRuns final {
     std::stop_source stop;
     std::thread thread;
     std::vector<OnEnd> waiting;
+    bool has_ended = false;  // all that is left is its last word, and tools that were given up
   };
 
-  void run(const std::string& id, const Make& make, const std::stop_token& stop) EXCLUDES(mutex_);
+  void run(const std::string& id, Make make, const std::stop_token& stop) EXCLUDES(mutex_);
   void join_ended() EXCLUDES(mutex_);
 
   base::Mutex mutex_;

@@ -37,17 +37,23 @@ bool refuse_query(const Call& call) {
 void serve_stored_response(Service& service, const Call& call) {
   if (refuse_query(call)) return;
   const std::string id = id_of(call);
+  // In this order: what is no longer being made has been stored before.
+  if (std::string so_far = service.runs.find(call.tenant, id); !so_far.empty()) {
+    return call.reply->json(std::move(so_far));
+  }
   auto row = service.responses.find(call.tenant, id);
   if (!row) return call.reply->fail(std::move(row).error());
-  if (*row) return call.reply->json(std::move((*row)->response));
-  std::string so_far = service.runs.find(call.tenant, id);
-  if (so_far.empty()) return call.reply->fail(not_found(id));
-  call.reply->json(std::move(so_far));
+  if (!*row) return call.reply->fail(not_found(id));
+  call.reply->json(std::move((*row)->response));
 }
 
 void serve_response_removal(Service& service, const Call& call) {
   if (refuse_query(call)) return;
   const std::string id = id_of(call);
+  if (!service.runs.find(call.tenant, id).empty()) {
+    return call.reply->fail(
+        Error{Code::kInvalidArgument, "the response " + id + " is being made: cancel it first", "response_id"});
+  }
   auto removed = service.responses.remove(call.tenant, id);
   if (!removed) return call.reply->fail(std::move(removed).error());
   if (!*removed) return call.reply->fail(not_found(id));
