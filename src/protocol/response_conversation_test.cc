@@ -24,13 +24,13 @@ std::string name_of(std::string_view label, std::string_view name) {
   return std::string(label) + "_" + std::string(name);
 }
 
-Conversation good(std::string_view text) {
+Conversation conversation_of(std::string_view text) {
   auto read = read_conversation(items(text), name_of);
   EXPECT_TRUE(read) << read.error().message;
   return read ? std::move(*read) : Conversation();
 }
 
-void expect_refused(std::string_view text) {
+void expect_no_conversation(std::string_view text) {
   const auto read = read_conversation(items(text), name_of);
   ASSERT_FALSE(read) << text;
   EXPECT_EQ(read.error().code, Code::kInvalidArgument);
@@ -54,12 +54,12 @@ std::vector<std::string> shape(const json::Array& messages) {
   return out;
 }
 
-std::string content(const Conversation& conversation, std::size_t index) {
+std::string content_at(const Conversation& conversation, std::size_t index) {
   return std::string(conversation.messages[index].get_object().at("content").get_string());
 }
 
 TEST(ResponseConversation, MessagesBecomeMessages) {
-  const Conversation read = good(R"([
+  const Conversation read = conversation_of(R"([
     {"type":"message","role":"developer","content":[{"type":"input_text","text":"a"},{"type":"input_text","text":"b"}]},
     {"type":"message","role":"user","content":[{"type":"input_text","text":"c"}]},
     {"type":"reasoning","id":"rs_r_1_0","content":[{"type":"reasoning_text","text":"hm"}]},
@@ -69,7 +69,7 @@ TEST(ResponseConversation, MessagesBecomeMessages) {
 }
 
 TEST(ResponseConversation, ParallelCallsAreOneTurnAndResultsComeInCallOrder) {
-  const Conversation read = good(R"([
+  const Conversation read = conversation_of(R"([
     {"type":"function_call","call_id":"a","name":"f","arguments":"{\"x\":1}"},
     {"type":"function_call","call_id":"b","name":"f","arguments":"{}"},
     {"type":"function_call_output","call_id":"b","output":"2"},
@@ -77,7 +77,7 @@ TEST(ResponseConversation, ParallelCallsAreOneTurnAndResultsComeInCallOrder) {
     {"type":"function_call","call_id":"c","name":"f","arguments":"{}"},
     {"type":"function_call_output","call_id":"c","output":"3"}])");
   EXPECT_THAT(shape(read.messages), ElementsAre("assistant a b", "tool a", "tool b", "assistant c", "tool c"));
-  EXPECT_EQ(content(read, 1), "1");
+  EXPECT_EQ(content_at(read, 1), "1");
 }
 
 TEST(ResponseConversation, IdsTellWhichCallsOfOursAreOfOneTurn) {
@@ -85,24 +85,26 @@ TEST(ResponseConversation, IdsTellWhichCallsOfOursAreOfOneTurn) {
     return std::string(R"({"type":"mcp_call","server_label":"s","name":"t","arguments":"{}","output":"ok","id":")") +
            id + "\"}";
   };
-  const Conversation read = good("[" + call("mcp_r_1_0") + "," + call("mcp_r_1_1") + "," + call("mcp_r_2_0") + "]");
+  const Conversation read =
+      conversation_of("[" + call("mcp_r_1_0") + "," + call("mcp_r_1_1") + "," + call("mcp_r_2_0") + "]");
   EXPECT_THAT(shape(read.messages), ElementsAre("assistant mcp_r_1_0 mcp_r_1_1", "tool mcp_r_1_0", "tool mcp_r_1_1",
                                                 "assistant mcp_r_2_0", "tool mcp_r_2_0"));
   EXPECT_EQ(read.messages[1].get_object().at("name"), "s_t");
 }
 
 TEST(ResponseConversation, CallsAndResultsBelongTogether) {
-  expect_refused(R"([{"type":"function_call_output","call_id":"a","output":"1"}])");
-  expect_refused(R"([{"type":"function_call","call_id":"a","name":"f","arguments":"{}"}])");
-  expect_refused(R"([{"type":"function_call","call_id":"a","name":"f","arguments":"{}"},
+  expect_no_conversation(R"([{"type":"function_call_output","call_id":"a","output":"1"}])");
+  expect_no_conversation(R"([{"type":"function_call","call_id":"a","name":"f","arguments":"{}"}])");
+  expect_no_conversation(R"([{"type":"function_call","call_id":"a","name":"f","arguments":"{}"},
                      {"type":"message","role":"user","content":[]},
                      {"type":"function_call_output","call_id":"a","output":"1"}])");
-  expect_refused(R"([{"type":"function_call","call_id":"a","name":"f","arguments":"{}"},
+  expect_no_conversation(R"([{"type":"function_call","call_id":"a","name":"f","arguments":"{}"},
                      {"type":"function_call","call_id":"a","name":"f","arguments":"{}"}])");
-  expect_refused(R"([{"type":"mcp_approval_response","approval_request_id":"x","approve":true}])");
+  expect_no_conversation(R"([{"type":"mcp_approval_response","approval_request_id":"x","approve":true}])");
   // A call that was cut is nobody's to answer.
   EXPECT_THAT(
-      good(R"([{"type":"function_call","call_id":"a","name":"f","arguments":"{","status":"incomplete"}])").messages,
+      conversation_of(R"([{"type":"function_call","call_id":"a","name":"f","arguments":"{","status":"incomplete"}])")
+          .messages,
       IsEmpty());
 }
 
@@ -114,29 +116,29 @@ TEST(ResponseConversation, LeaveIsGivenOnce) {
   const std::string yes = R"(,{"type":"mcp_approval_response","approval_request_id":"mcpr_r_1_0","approve":true})";
   const std::string no =
       R"(,{"type":"mcp_approval_response","approval_request_id":"mcpr_r_1_0","approve":false,"reason":"why"})";
-  const Conversation allowed = good(asked + yes + "]");
+  const Conversation allowed = conversation_of(asked + yes + "]");
   ASSERT_THAT(allowed.approved, SizeIs(1));
   EXPECT_EQ(allowed.approved[0].request, "mcpr_r_1_0");
   EXPECT_EQ(allowed.approved[0].arguments, R"({"p":1})");
-  const Conversation denied = good(asked + no + "]");
+  const Conversation denied = conversation_of(asked + no + "]");
   EXPECT_THAT(denied.approved, IsEmpty());
-  EXPECT_EQ(content(denied, 1), "It was not run: the user did not allow it: why");
-  EXPECT_THAT(good(asked + "]").approved, IsEmpty());
-  const Conversation done =
-      good(asked + yes +
-           R"(,{"type":"mcp_call","id":"mcp_q_0_0","server_label":"s","name":"t","arguments":"{}","output":"ran",)"
-           R"("approval_request_id":"mcpr_r_1_0"}])");
+  EXPECT_EQ(content_at(denied, 1), "It was not run: the user did not allow it: why");
+  EXPECT_THAT(conversation_of(asked + "]").approved, IsEmpty());
+  const Conversation done = conversation_of(
+      asked + yes +
+      R"(,{"type":"mcp_call","id":"mcp_q_0_0","server_label":"s","name":"t","arguments":"{}","output":"ran",)"
+      R"("approval_request_id":"mcpr_r_1_0"}])");
   EXPECT_THAT(done.approved, IsEmpty());
   EXPECT_THAT(shape(done.messages), ElementsAre("assistant mcpr_r_1_0", "tool mcpr_r_1_0"));
-  EXPECT_EQ(content(done, 1), "ran");
+  EXPECT_EQ(content_at(done, 1), "ran");
 }
 
 TEST(ResponseConversation, ErrorsAreResultsAndListsAreKnown) {
-  const Conversation read = good(R"([{"type":"mcp_list_tools","server_label":"s","tools":[]},
+  const Conversation read = conversation_of(R"([{"type":"mcp_list_tools","server_label":"s","tools":[]},
     {"type":"mcp_call","id":"mcp_r_1_0","server_label":"s","name":"t","arguments":"{}","output":null,
      "error":{"type":"mcp_tool_execution_error","content":[{"type":"text","text":"no"}]}}])");
   EXPECT_THAT(read.listed, ElementsAre("s"));
-  EXPECT_EQ(content(read, 1), "no");
+  EXPECT_EQ(content_at(read, 1), "no");
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 namespace autoglm::protocol {
 namespace {
 
-std::string said(std::string_view name) { return "\"" + std::string(name.substr(0, 100)) + "\""; }
+std::string quoted(std::string_view name) { return "\"" + std::string(name.substr(0, 100)) + "\""; }
 
 // A part that has a text, of the one type that its place allows.
 Result<std::string> read_part(const json::Value& value, std::string_view type, const std::string& place) {
@@ -19,7 +19,7 @@ Result<std::string> read_part(const json::Value& value, std::string_view type, c
   const std::string given = TRY(part.string("type", kMaxNameBytes)).value_or("");
   if (given != type) {
     return fail(Code::kInvalidArgument,
-                place + ".type must be " + std::string(type) + ": " + said(given) + " is not supported here",
+                place + ".type must be " + std::string(type) + ": " + quoted(given) + " is not supported here",
                 place + ".type");
   }
   auto text = TRY(part.string("text", kMaxTextBytes));
@@ -89,7 +89,7 @@ Result<std::string> read_arguments(FieldReader& item) {
   return text.empty() ? "{}" : text;
 }
 
-Result<json::Object> read_message(FieldReader& item) {
+Result<json::Object> read_message_item(FieldReader& item) {
   const std::string role = TRY(item.string("role", kMaxNameBytes)).value_or("");
   static constexpr std::array<std::string_view, 4> kRoles = {"system", "developer", "user", "assistant"};
   if (std::ranges::find(kRoles, role) == kRoles.end()) {
@@ -179,7 +179,7 @@ struct ItemKind {
   Result<json::Object> (*read)(FieldReader&);
 };
 constexpr ItemKind kItemKinds[] = {
-    {"message", read_message},
+    {"message", read_message_item},
     {"function_call", read_function_call},
     {"function_call_output", read_function_output},
     {"reasoning", read_reasoning},
@@ -195,7 +195,7 @@ Result<json::Object> read_item(const json::Value& value, const std::string& plac
   const std::string type = TRY(item.string("type", kMaxNameBytes)).value_or("message");
   const auto* kind = std::ranges::find(kItemKinds, type, &ItemKind::type);
   if (kind == std::end(kItemKinds)) {
-    return fail(Code::kInvalidArgument, place + ": items of type " + said(type) + " are not supported here",
+    return fail(Code::kInvalidArgument, place + ": items of type " + quoted(type) + " are not supported here",
                 place + ".type");
   }
   json::Object out = TRY(kind->read(item));

@@ -19,7 +19,7 @@ constexpr std::size_t kMaxMetadata = 16;  // OpenAI's bounds
 constexpr std::size_t kMaxMetadataKeyBytes = 64;
 constexpr std::size_t kMaxMetadataValueBytes = 512;
 
-Status read_format(FieldReader& text, ResponseRequest& out) {
+Status read_text_format(FieldReader& text, ResponseRequest& out) {
   const json::Object* format = TRY(text.object("format"));
   if (format == nullptr) return {};
   FieldReader inner(*format, "text.format");
@@ -47,7 +47,7 @@ Status read_text(FieldReader& reader, ResponseRequest& out) {
   const json::Object* text = TRY(reader.object("text"));
   if (text == nullptr) return {};
   FieldReader inner(*text, "text");
-  TRY(read_format(inner, out));
+  TRY(read_text_format(inner, out));
   if (TRY(inner.string("verbosity", kMaxNameBytes)).value_or("medium") != "medium") {
     return inner.wrong("verbosity", "absent or medium: the model has no such setting");
   }

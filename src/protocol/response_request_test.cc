@@ -14,18 +14,18 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::SizeIs;
 
-std::string body(const std::string& more, const std::string& input = R"("hello")") {
+std::string response_body(const std::string& more, const std::string& input = R"("hello")") {
   return R"({"model":"m","input":)" + input + (more.empty() ? "" : ",") + more + "}";
 }
 
-ResponseRequest good(const std::string& text) {
+ResponseRequest accepted(const std::string& text) {
   auto request = parse_response_request(text);
   EXPECT_TRUE(request) << text << ": " << request.error().message;
   return request ? std::move(*request) : ResponseRequest();
 }
 
 // The field that a refusal is about.
-std::string refused(const std::string& text) {
+std::string where_refused(const std::string& text) {
   const auto request = parse_response_request(text);
   EXPECT_FALSE(request) << text;
   if (request) return "(accepted)";
@@ -33,12 +33,12 @@ std::string refused(const std::string& text) {
   return request.error().where;
 }
 
-std::string_view field(const json::Value& item, std::string_view name) {
+std::string_view item_field(const json::Value& item, std::string_view name) {
   return text_of_field(item.get_object(), name);
 }
 
 TEST(ResponseRequest, ATextIsAMessageOfTheUser) {
-  const ResponseRequest request = good(body(""));
+  const ResponseRequest request = accepted(response_body(""));
   ASSERT_THAT(request.input, SizeIs(1));
   EXPECT_EQ(
       json::format(request.input),
@@ -49,7 +49,7 @@ TEST(ResponseRequest, ATextIsAMessageOfTheUser) {
 }
 
 TEST(ResponseRequest, ParametersAreReadAndRepeated) {
-  const ResponseRequest request = good(body(
+  const ResponseRequest request = accepted(response_body(
       R"("instructions":"Be brief.","max_output_tokens":7,"max_tool_calls":3,"temperature":0,"top_p":0.5,"store":false,
       "stream":true,"metadata":{"a":"b"},"user":"me","previous_response_id":"resp_1","truncation":"disabled",
       "background":false,"include":[],"reasoning":{"effort":null},"service_tier":"auto","prompt_cache_key":"k")"));
@@ -104,7 +104,7 @@ TEST(ResponseRequest, WhatIsNotSupportedIsRefusedByName) {
       {R"("tools":[{"type":"function","name":"a"}],"tool_choice":{"type":"allowed_tools"})", "tool_choice.type"},
       {R"("tools":[{"type":"function","name":"a"}],"text":{"format":{"type":"json_object"}})", "text.format"},
   };
-  for (const auto& [more, where] : cases) EXPECT_EQ(refused(body(more)), where) << more;
+  for (const auto& [more, where] : cases) EXPECT_EQ(where_refused(response_body(more)), where) << more;
 }
 
 TEST(ResponseRequest, ItemsAndPartsThatAreNotSupportedAreNamed) {
@@ -128,36 +128,37 @@ TEST(ResponseRequest, ItemsAndPartsThatAreNotSupportedAreNamed) {
       {R"(1)", "input"},
       {R"([])", "input"},
   };
-  for (const auto& [input, where] : cases) EXPECT_EQ(refused(body("", input)), where) << input;
-  EXPECT_EQ(refused(R"({"model":"m"})"), "input");
-  EXPECT_EQ(refused(R"({"input":"x"})"), "model");
+  for (const auto& [input, where] : cases) EXPECT_EQ(where_refused(response_body("", input)), where) << input;
+  EXPECT_EQ(where_refused(R"({"model":"m"})"), "input");
+  EXPECT_EQ(where_refused(R"({"input":"x"})"), "model");
 }
 
 TEST(ResponseRequest, LimitsHold) {
-  EXPECT_EQ(refused(body(R"("max_output_tokens":0)")), "max_output_tokens");
-  EXPECT_EQ(good(body(R"("max_output_tokens":1048576)")).max_output_tokens, kMaxTokens);
-  EXPECT_EQ(refused(body(R"("max_output_tokens":1048577)")), "max_output_tokens");
-  EXPECT_EQ(good(body(R"("max_tool_calls":64)")).max_tool_calls, kMaxToolCalls);
-  EXPECT_EQ(refused(body(R"("max_tool_calls":65)")), "max_tool_calls");
-  EXPECT_EQ(refused(body(R"("temperature":2.1)")), "temperature");
-  EXPECT_EQ(refused(body(R"("top_p":1.1)")), "top_p");
+  EXPECT_EQ(where_refused(response_body(R"("max_output_tokens":0)")), "max_output_tokens");
+  EXPECT_EQ(accepted(response_body(R"("max_output_tokens":1048576)")).max_output_tokens, kMaxTokens);
+  EXPECT_EQ(where_refused(response_body(R"("max_output_tokens":1048577)")), "max_output_tokens");
+  EXPECT_EQ(accepted(response_body(R"("max_tool_calls":64)")).max_tool_calls, kMaxToolCalls);
+  EXPECT_EQ(where_refused(response_body(R"("max_tool_calls":65)")), "max_tool_calls");
+  EXPECT_EQ(where_refused(response_body(R"("temperature":2.1)")), "temperature");
+  EXPECT_EQ(where_refused(response_body(R"("top_p":1.1)")), "top_p");
   std::string items;
   for (std::size_t i = 0; i < kMaxMessages; ++i) items += R"({"role":"user","content":"x"},)";
-  EXPECT_THAT(good(body("", "[" + items.substr(0, items.size() - 1) + "]")).input, SizeIs(kMaxMessages));
-  EXPECT_EQ(refused(body("", "[" + items + R"({"role":"user","content":"x"}])")), "input");
+  EXPECT_THAT(accepted(response_body("", "[" + items.substr(0, items.size() - 1) + "]")).input, SizeIs(kMaxMessages));
+  EXPECT_EQ(where_refused(response_body("", "[" + items + R"({"role":"user","content":"x"}])")), "input");
   std::string tools;
   for (std::size_t i = 0; i <= kMaxTools; ++i) tools += R"({"type":"function","name":"f)" + std::to_string(i) + "\"},";
-  EXPECT_EQ(refused(body(R"("tools":[)" + tools.substr(0, tools.size() - 1) + "]")), "tools");
+  EXPECT_EQ(where_refused(response_body(R"("tools":[)" + tools.substr(0, tools.size() - 1) + "]")), "tools");
   std::string metadata;
   for (int i = 0; i < 17; ++i) metadata += "\"k" + std::to_string(i) + R"(":"v",)";
-  EXPECT_EQ(refused(body(R"("metadata":{)" + metadata.substr(0, metadata.size() - 1) + "}")), "metadata");
+  EXPECT_EQ(where_refused(response_body(R"("metadata":{)" + metadata.substr(0, metadata.size() - 1) + "}")),
+            "metadata");
 }
 
 TEST(ResponseRequest, ToolsAndChoices) {
   const std::string tools =
       R"("tools":[{"type":"function","name":"f","description":"d","parameters":{"type":"object"},"strict":true},
       {"type":"mcp","server_label":"files","allowed_tools":["read"],"require_approval":{"never":{"tool_names":["read"]}}}])";
-  const ResponseRequest request = good(body(tools));
+  const ResponseRequest request = accepted(response_body(tools));
   EXPECT_EQ(request.tools.use, ToolUse::kAuto);
   ASSERT_THAT(request.tools.functions, SizeIs(1));
   EXPECT_EQ(request.tools.functions[0].signature.name, "f");
@@ -166,16 +167,17 @@ TEST(ResponseRequest, ToolsAndChoices) {
   EXPECT_THAT(*request.tools.servers[0].allowed, ElementsAre("read"));
   EXPECT_THAT(request.tools.servers[0].never, ElementsAre("read"));
   EXPECT_EQ(request.tools.servers[0].place, 1U);
-  EXPECT_EQ(good(body(tools + R"(,"tool_choice":"none")")).tools.use, ToolUse::kNone);
-  EXPECT_EQ(good(body(tools + R"(,"tool_choice":"required")")).tools.use, ToolUse::kRequired);
-  const ResponseRequest named = good(body(tools + R"(,"tool_choice":{"type":"mcp","server_label":"files"})"));
+  EXPECT_EQ(accepted(response_body(tools + R"(,"tool_choice":"none")")).tools.use, ToolUse::kNone);
+  EXPECT_EQ(accepted(response_body(tools + R"(,"tool_choice":"required")")).tools.use, ToolUse::kRequired);
+  const ResponseRequest named =
+      accepted(response_body(tools + R"(,"tool_choice":{"type":"mcp","server_label":"files"})"));
   EXPECT_EQ(named.tools.use, ToolUse::kRequired);
   EXPECT_EQ(named.tools.chosen_server, "files");
 }
 
 // What an answer of ours says can be sent back as the client holds it.
 TEST(ResponseRequest, ItemsOfAnswersAreTakenBack) {
-  const ResponseRequest request = good(body("", R"([
+  const ResponseRequest request = accepted(response_body("", R"([
     {"type":"message","id":"msg_1","role":"assistant","status":"completed",
      "content":[{"type":"output_text","text":"hi","annotations":[],"logprobs":[]}],"phase":null},
     {"type":"reasoning","id":"rs_1","summary":[],"content":[{"type":"reasoning_text","text":"hm"}]},
@@ -190,15 +192,15 @@ TEST(ResponseRequest, ItemsOfAnswersAreTakenBack) {
     {"type":"mcp_approval_request","id":"mcpr_1","server_label":"s","name":"t","arguments":"{}"},
     {"type":"mcp_approval_response","approval_request_id":"mcpr_1","approve":false,"reason":"why"}])"));
   ASSERT_THAT(request.input, SizeIs(10));
-  EXPECT_EQ(field(request.input[3], "arguments"), R"({"a":1})");
-  EXPECT_EQ(field(request.input[4], "output"), "22");
+  EXPECT_EQ(item_field(request.input[3], "arguments"), R"({"a":1})");
+  EXPECT_EQ(item_field(request.input[4], "output"), "22");
   EXPECT_EQ(text_of_call_error(request.input[7].get_object().at("error")), "no");
-  EXPECT_EQ(field(request.input[9], "reason"), "why");
+  EXPECT_EQ(item_field(request.input[9], "reason"), "why");
 }
 
 TEST(ResponseRequest, SchemasArePointedAt) {
-  const ResponseRequest request =
-      good(body(R"("text":{"format":{"type":"json_schema","name":"s","strict":true,"schema":{"type":"object"}}})"));
+  const ResponseRequest request = accepted(
+      response_body(R"("text":{"format":{"type":"json_schema","name":"s","strict":true,"schema":{"type":"object"}}})"));
   EXPECT_EQ(request.format.kind, FormatKind::kJsonSchema);
   EXPECT_EQ(request.format.pointer, "/text/format/schema");
   EXPECT_THAT(json::format(request.echo.at("text")), HasSubstr("json_schema"));

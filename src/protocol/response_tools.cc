@@ -137,7 +137,7 @@ Status read_named_choice(const json::Object& object, ResponseTools& out) {
   return choice.refuse_rest();
 }
 
-Status read_choice(FieldReader& reader, ResponseTools& out) {
+Status read_response_choice(FieldReader& reader, ResponseTools& out) {
   const bool has_tools = !out.functions.empty() || !out.servers.empty();
   out.use = has_tools ? ToolUse::kAuto : ToolUse::kNone;
   const json::Value* choice = reader.take("tool_choice");
@@ -165,7 +165,7 @@ Result<ResponseTools> read_response_tools(FieldReader& reader) {
     for (std::size_t i = 0; i < list->size(); ++i) TRY(read_one((*list)[i], i, out));
     out.shown = *list;
   }
-  TRY(read_choice(reader, out));
+  TRY(read_response_choice(reader, out));
   out.is_parallel = TRY(reader.boolean("parallel_tool_calls")).value_or(true);
   return out;
 }

@@ -7,7 +7,7 @@
 namespace autoglm::store {
 namespace {
 
-constexpr const char* kVersion1 = R"(
+constexpr const char* kResponseTables = R"(
 CREATE TABLE responses(
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
@@ -19,11 +19,11 @@ CREATE TABLE responses(
   created INTEGER NOT NULL
 ) STRICT;
 )";
-constexpr const char* kMigrations[] = {kVersion1};
+constexpr const char* kResponseMigrations[] = {kResponseTables};
 // "OaRe" as four letters of ASCII.
-const Database::Schema kResponseSchema{.application_id = 0x4F615265, .migrations = kMigrations};
+const Database::Schema kResponseSchema{.application_id = 0x4F615265, .migrations = kResponseMigrations};
 
-std::int64_t number(std::size_t count) { return static_cast<std::int64_t>(count); }
+std::int64_t whole(std::size_t count) { return static_cast<std::int64_t>(count); }
 
 class SqliteResponseStore final : public ResponseStore {
  public:
@@ -60,7 +60,7 @@ Status SqliteResponseStore::put(const ResponseRow& row) {
   return database_->transaction([&]() -> Status {
     TRY(database_->run(
         "INSERT INTO responses(id, tenant, previous, input, response, bytes, created) VALUES(?, ?, ?, ?, ?, ?, ?)",
-        {row.id, row.tenant, row.previous, row.input, row.response, number(bytes), clock_.unix_seconds()}));
+        {row.id, row.tenant, row.previous, row.input, row.response, whole(bytes), clock_.unix_seconds()}));
     TRY(remove_old());
     return remove_beyond();
   });
@@ -72,8 +72,8 @@ Status SqliteResponseStore::remove_old() {
 
 // Each statement removes one: beyond the bounds there are as many as the last put() made too many.
 Status SqliteResponseStore::remove_beyond() {
-  while (TRY(integer_of("SELECT count(*) FROM responses")) > number(bounds_.max_count) ||
-         TRY(integer_of("SELECT coalesce(sum(bytes), 0) FROM responses")) > number(bounds_.max_bytes)) {
+  while (TRY(integer_of("SELECT count(*) FROM responses")) > whole(bounds_.max_count) ||
+         TRY(integer_of("SELECT coalesce(sum(bytes), 0) FROM responses")) > whole(bounds_.max_bytes)) {
     TRY(database_->run("DELETE FROM responses WHERE number = (SELECT min(number) FROM responses)"));
   }
   return {};
