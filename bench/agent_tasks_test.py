@@ -34,11 +34,12 @@ import json, os, sys
 if sys.argv[1] == "--version":
     print("openautoglm 0.1.0 (0123abc)")
     sys.exit(0)
-assert sys.argv[1] == "task" and "--json" in sys.argv and sys.argv[sys.argv.index("--approve") + 1] == "all", sys.argv
+assert sys.argv[1:3] == ["task", "--each"] and "--json" in sys.argv and sys.argv[sys.argv.index("--approve") + 1] == "all", sys.argv
 configuration = json.load(open(sys.argv[sys.argv.index("--mcp-config") + 1]))["mcpServers"]
 folder = configuration["files"]["args"][-1]
 assert os.getcwd() == os.path.realpath(folder)
-mode = sys.argv[2].split()[0]
+with open(os.path.join(folder, "../starts"), "a") as starts:
+    starts.write("started\\n")
 
 def say(event, **fields):
     print(json.dumps({"event": event, **fields}), flush=True)
@@ -48,31 +49,42 @@ def turn(number, prompt, cached, calls, text=""):
         seconds=0.5)
 
 call = {"id": "call_1", "tool": "read_text_file", "arguments": {"path": "a.txt"}}
-say("run", run=1, session="s")
-if mode == "fenced":
-    turn(1, 100, 0, [], '```json\\n{"name": "read_text_file", "arguments": {"path": "a.txt"}}\\n```')
-elif mode != "silent":
-    turn(1, 100, 0, [call])
-    say("action", step=1, turn=1, tool="read_text_file", arguments={"path": "a.txt"}, seconds=0.1,
-        state="failed" if mode == "refused" else "done", result="k-77")
-if mode == "cut":
-    print('{"event":"turn","turn":2,"te', flush=True)
-    sys.exit(0)
-if mode == "crash":
-    print("no memory left", file=sys.stderr)
-    sys.exit(134)
-if mode == "hang":
-    sys.stdin.read()
-if mode == "stray":
-    open("stray.txt", "w").write("x")
-if "write" in sys.argv[2]:
-    open("b.txt", "w").write("hullo" if mode == "wrong" else "hello")
-turn(2, 150, 96 if mode == "good" else 10, [])
-say("answer", text="It is k-78." if mode == "wrong" else "It is **K-77**.")
-say("summary", state="limit" if mode == "limit" else "done", turns=2, actions=1, invalid_calls=1 if mode == "invalid" else 0,
-    prompt_tokens=250, cached_tokens=96, completion_tokens=40, seconds=1.5, model_seconds=1.0, tool_seconds=0.1,
-    both_seconds=0.0)
-sys.exit(3 if mode == "status" else 0)
+failed = 0
+
+def run(prompt):
+    mode = prompt.split()[0]
+    say("run", run=1, session="s")
+    if mode == "fenced":
+        turn(1, 100, 0, [], '```json\\n{"name": "read_text_file", "arguments": {"path": "a.txt"}}\\n```')
+    elif mode != "silent":
+        turn(1, 100, 0, [call])
+        say("action", step=1, turn=1, tool="read_text_file", arguments={"path": "a.txt"}, seconds=0.1,
+            state="failed" if mode == "refused" else "done", result="k-77")
+    if mode == "cut":
+        print('{"event":"turn","turn":2,"te', flush=True)
+        sys.exit(0)
+    if mode == "crash":
+        print("no memory left", file=sys.stderr)
+        sys.exit(134)
+    if mode == "hang":
+        sys.stdin.read()
+    if mode == "stray":
+        open("stray.txt", "w").write("x")
+    if "write" in prompt:
+        open("b.txt", "w").write("hullo" if mode == "wrong" else "hello")
+    turn(2, 150, 96 if mode == "good" else 10, [])
+    say("answer", text="It is k-78." if mode == "wrong" else "It is **K-77**.")
+    say("summary", state="limit" if mode == "limit" else "done", turns=2, actions=1,
+        invalid_calls=1 if mode == "invalid" else 0, prompt_tokens=250, cached_tokens=96, completion_tokens=40, seconds=1.5,
+        model_seconds=1.0, tool_seconds=0.1)
+    return mode
+
+for line in sys.stdin:
+    mode = run(json.loads(line))
+    failed += mode == "limit"
+    if mode == "deaf":
+        sys.exit(0)
+sys.exit(3 if mode == "status" else failed > 0)
 """
 # A peer's server, and in place of its client something that answers without it.
 LLAMA_SERVER = """#!/bin/sh
@@ -91,8 +103,7 @@ for line in sys.stdin:
         sys.exit(1)
     print(json.dumps({"event": "answer", "text": "I cannot read files."}))
     print(json.dumps({"event": "summary", "state": "done", "turns": 1, "actions": 0, "invalid_calls": 0, "prompt_tokens": 9,
-                      "cached_tokens": 0, "completion_tokens": 5, "seconds": 1, "model_seconds": 1, "tool_seconds": 0,
-                      "both_seconds": 0}))
+                      "cached_tokens": 0, "completion_tokens": 5, "seconds": 1, "model_seconds": 1, "tool_seconds": 0}))
     print("end", flush=True)
 """
 
@@ -141,8 +152,26 @@ class AgentTasks(unittest.TestCase):
             self.assertIn(f"| {row} |", done.stdout)
         said = (self.folder / "said/ours-read.txt").read_text(encoding="utf-8")
         self.assertIn("PASSED", said)
-        self.assertIn(f"{self.folder}/work/read/a.txt", said)
+        self.assertIn(f"{self.folder}/work/task-1/a.txt", said)
         self.assertEqual(len((self.folder / "said/ours-read.jsonl").read_text(encoding="utf-8").splitlines()), 6)
+
+    def starts(self):
+        return len((self.folder / "work/starts").read_text(encoding="utf-8").splitlines())
+
+    def test_one_process_serves_all_tasks_with_the_same_servers(self):
+        self.suite("good")
+        self.assertEqual(self.starts(), 1)
+        self.program("tasks/wired.toml", TASKS.replace("MODE", "good").replace('"read"', '"wired"').replace('"write"', '"read-again"')
+                     .replace("steps = 1", 'steps = 1\nenvironment = { A = "b" }', 1))
+        done = self.suite("good")
+        self.assertIn("**4 of 4 (100%)**", done.stdout)
+        self.assertEqual(self.starts(), 1 + 2)
+
+    def test_another_process_takes_over_from_one_that_ended(self):
+        for mode, figure in (("crash", "0 of 2"), ("deaf", "1 of 2"), ("hang", "0 of 2")):
+            done = self.suite(mode, "--timeout", "1")
+            self.assertEqual(done.returncode, 1, mode)
+            self.assertIn(f"**{figure} (", done.stdout, mode)
 
     def test_several_at_a_time_and_limited(self):
         done = self.suite("good", "--jobs", "2")
@@ -162,7 +191,7 @@ class AgentTasks(unittest.TestCase):
     def test_a_run_that_does_not_end_well_fails(self):
         self.assertIn("no event", self.assert_fails("cut", "no end").stdout)
         self.assertIn("exit status 134: no memory left", self.assert_fails("crash", "no end").stdout)
-        self.assertIn("exit status 3", self.assert_fails("status", "no end").stdout)
+        self.assertIn("a process ended with status 3 instead of 0", self.suite("status", "--only", "read").stderr)
         self.assertIn("longer than 1.0 s", self.assert_fails("hang", "no end", "--timeout", "1").stdout)
         self.assertIn("ended as limit", self.assert_fails("limit", "limit").stdout)
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A program that talks in lines, with a deadline: a thread reads what it prints, whoever waits can stop waiting."""
+import contextlib
 import os
 import queue
 import signal
@@ -47,7 +48,8 @@ class LineProcess:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         return self.process.wait()
 
     def wait(self, deadline):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The peer's side: llama-server with its tool parser, and the OpenAI Agents SDK with the same tool servers. One server for
-all tasks and one client process for each task at a time; both are started before the first task."""
+all tasks and one client process for each folder, which keeps the tool servers of its tasks; all but these are started before
+the first task."""
 import json
 import pathlib
 import queue
@@ -24,7 +25,8 @@ class Peer:
         self.python = tool_servers.install_peer_client(options.cache)
         state.mkdir(parents=True, exist_ok=True)
         self.log.write_bytes(b"")
-        self.workers = queue.Queue()
+        self.idle, self.workers = queue.Queue(), {}  # clients without a folder; by folder
+        self.complaints = []
         self.server = LineProcess(
             [options.peer_llama_server, "--model", options.model, "--jinja", "--threads", options.threads, "--parallel",
              options.jobs, "--ctx-size", options.context_length * options.jobs, "--host", "127.0.0.1", "--port", 0,
@@ -32,7 +34,7 @@ class Peer:
         try:
             self.url = self._address()
             for _ in range(options.jobs):
-                self.workers.put(self._worker())
+                self.idle.put(self._worker())
         except BaseException:
             self.close()
             raise
@@ -66,7 +68,9 @@ class Peer:
 
     def run(self, record, folder, state):
         state.mkdir(parents=True, exist_ok=True)
-        worker = self.workers.get()
+        if folder not in self.workers:
+            self.workers[folder] = self.idle.get_nowait()
+        worker = self.workers[folder]
         deadline = time.monotonic() + self.options.timeout
         is_usable = False
         try:
@@ -85,10 +89,11 @@ class Peer:
         finally:
             if not is_usable:
                 worker.stop()
-                worker = self._worker()
-            self.workers.put(worker)
+                self.workers[folder] = self._worker()
 
     def close(self):
-        while not self.workers.empty():
-            self.workers.get().stop()
+        while not self.idle.empty():
+            self.idle.get().stop()
+        for worker in self.workers.values():
+            worker.stop()
         self.server.stop()

@@ -60,14 +60,11 @@ class Run:
 
     def summary(self, state):
         emit("summary", state=state, turns=self.turns, actions=self.actions, invalid_calls=self.invalid_calls, **self.tokens,
-             seconds=time.monotonic() - self.began, model_seconds=self.model_seconds, tool_seconds=self.tool_seconds,
-             both_seconds=0.0)
+             seconds=time.monotonic() - self.began, model_seconds=self.model_seconds, tool_seconds=self.tool_seconds)
 
 
 class CountedServer(MCPServerStdio):
-    def __init__(self, run, **settings):
-        super().__init__(**settings)
-        self.counted = run
+    counted = None  # the run that its calls belong to
 
     async def call_tool(self, tool_name, arguments, meta=None):
         began = time.monotonic()
@@ -96,38 +93,62 @@ def counted_client(url, run):
     return client
 
 
-async def run_task(url, task):
+class Servers:
+    """The tool servers of the last task, which stay for a next one that wants the same."""
+
+    def __init__(self):
+        self.wiring, self.stack, self.running = None, contextlib.AsyncExitStack(), []
+
+    async def take(self, task, run):
+        wiring = (task["folder"], task["servers"])
+        if self.wiring != wiring:
+            await self.close()
+            for name, settings in task["servers"].items():
+                self.running.append(await self.stack.enter_async_context(CountedServer(
+                    name=name, params={**settings, "cwd": task["folder"]}, cache_tools_list=True,
+                    client_session_timeout_seconds=60)))
+            self.wiring = wiring
+        for server in self.running:
+            server.counted = run
+        return self.running
+
+    async def close(self):
+        self.wiring, self.running = None, []
+        await self.stack.aclose()
+
+
+async def run_task(url, task, servers):
     run = Run()
     emit("run", run=1, session="")
     state = "failed"
     try:
-        async with contextlib.AsyncExitStack() as stack:
-            servers = [await stack.enter_async_context(CountedServer(
-                run, name=name, params={**settings, "cwd": task["folder"]}, cache_tools_list=True,
-                client_session_timeout_seconds=60)) for name, settings in task["servers"].items()]
-            for server in servers:
-                for tool in await server.list_tools():
-                    run.schemas[tool.name] = getattr(tool, "inputSchema", None) or tool.input_schema
-            agent = Agent(name="Assistant", instructions=task["instructions"], mcp_servers=servers,
-                          model=OpenAIChatCompletionsModel(model="local", openai_client=counted_client(url, run)),
-                          model_settings=ModelSettings(temperature=0, max_tokens=task["max_tokens"]))
-            result = await Runner.run(agent, task["prompt"], max_turns=task["max_turns"])
-            emit("answer", text=str(result.final_output))
-            state = "done"
+        running = await servers.take(task, run)
+        for server in running:
+            for tool in await server.list_tools():
+                run.schemas[tool.name] = getattr(tool, "inputSchema", None) or tool.input_schema
+        agent = Agent(name="Assistant", instructions=task["instructions"], mcp_servers=running,
+                      model=OpenAIChatCompletionsModel(model="local", openai_client=counted_client(url, run)),
+                      model_settings=ModelSettings(temperature=0, max_tokens=task["max_tokens"]))
+        result = await Runner.run(agent, task["prompt"], max_turns=task["max_turns"])
+        emit("answer", text=str(result.final_output))
+        state = "done"
     except MaxTurnsExceeded:
         state = "limit"
     except Exception as error:  # whatever ends the SDK's run ends the task, not the suite
         emit("answer", text=f"{type(error).__name__}: {error}")
+        await servers.close()
     run.summary(state)
 
 
-def main():
+async def main():
     set_tracing_disabled(True)
+    servers = Servers()
     print("ready", flush=True)
-    for line in sys.stdin:
-        asyncio.run(run_task(sys.argv[1], json.loads(line)))
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        await run_task(sys.argv[1], json.loads(line), servers)
         print("end", flush=True)
+    await servers.close()
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())

@@ -7,7 +7,7 @@ import re
 # A call that nobody read as one: it stands in the text as JSON or in a template's tags.
 WRITTEN_CALL = re.compile(r'<tool_call>|"name"\s*:\s*"[^"]*"\s*,\s*"(?:arguments|parameters)"\s*:')
 SUMMARY_FIELDS = ("turns", "actions", "invalid_calls", "prompt_tokens", "cached_tokens", "completion_tokens", "seconds",
-                  "model_seconds", "tool_seconds", "both_seconds")
+                  "model_seconds", "tool_seconds")
 
 
 class Record:
@@ -15,6 +15,7 @@ class Record:
         self.task, self.side = task, side
         self.turns, self.actions, self.lines = [], [], []
         self.answer, self.summary = "", {}
+        self.is_ended = False  # its last event has come
         self.trouble = None  # what kept the run from ending by itself
         self.wall_seconds = 0.0
         self.misses = []
@@ -33,6 +34,7 @@ class Record:
             elif kind == "answer":
                 self.answer = str(event["text"])
             elif kind == "summary":
+                self.is_ended = True
                 self.summary = {"state": str(event["state"]), **{name: float(event[name]) for name in SUMMARY_FIELDS}}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.trouble = self.trouble or f"printed a line that is no event ({type(error).__name__}): {line[:200]!r}"

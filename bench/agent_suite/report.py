@@ -16,7 +16,7 @@ def figures(records, wall_seconds, others_busy):
             "prompt_tokens": int(sum(turn["prompt_tokens"] for turn in turns)), "completion_tokens": int(generated),
             "tokens_per_second": ratio(generated, sum(turn["seconds"] for turn in turns)),
             "model_seconds": total("model_seconds"), "tool_seconds": total("tool_seconds"),
-            "both_seconds": total("both_seconds"), "wall_seconds": wall_seconds,
+            "wall_seconds": wall_seconds,
             "tasks_per_minute": ratio(60 * len(records), wall_seconds),
             "cached_of_prompt": ratio(cached, prompt), "cached_of_previous": ratio(held_cached, held),
             "others_busy": others_busy}
@@ -34,7 +34,6 @@ ROWS = (("tasks passed", lambda f: f"**{f['passed']} of {f['tasks']} ({ratio(f['
         ("generated tokens a second of model time", lambda f: f"{f['tokens_per_second']:.1f}"),
         ("seconds in the model", lambda f: f"{f['model_seconds']:.1f}"),
         ("seconds in tools", lambda f: f"{f['tool_seconds']:.1f}"),
-        ("seconds in both at once", lambda f: f"{f['both_seconds']:.1f}"),
         ("from the second turn on: share of the prompt from the cache", lambda f: f"{f['cached_of_prompt']:.1%}"),
         ("... of what the turn before had as its prompt", lambda f: f"{f['cached_of_previous']:.1%}"),
         ("processors' time used by others", lambda f: f"{f['others_busy']:.0%}"))

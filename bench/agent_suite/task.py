@@ -37,10 +37,14 @@ class Task:
             raise ValueError(f"{self.id}: nothing is checked")
 
     def prepare(self, folder):
-        """Makes `folder` anew as the task wants to find it."""
+        """Fills `folder` anew as the task wants to find it. The folder itself stays: tool servers run in it."""
         folder = pathlib.Path(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
         for name in self.folders:
             (folder / name).mkdir(parents=True)
         for name, content in self.files.items():
@@ -85,7 +89,7 @@ def parents(name):
 
 
 def load(folder, only=(), limit=None):
-    """The tasks of a folder in the order of its files, those whose name or kind fits one of the patterns in `only`."""
+    """The tasks of a folder, in the order of its files but grouped by tool servers: those whose name or kind fits one of the patterns in `only`."""
     tasks = []
     for path in sorted(pathlib.Path(folder).glob("*.toml")):
         with open(path, "rb") as file:
@@ -95,4 +99,12 @@ def load(folder, only=(), limit=None):
         raise ValueError("two tasks have one name: " + ", ".join(sorted({n for n in names if names.count(n) > 1})))
     chosen = [task for task in tasks
               if not only or any(fnmatch.fnmatch(task.id, p) or fnmatch.fnmatch(task.kind, p) for p in only)]
-    return chosen[:limit]
+    return by_servers(chosen[:limit])
+
+
+def by_servers(tasks):
+    """In an order in which tool servers need not change between most tasks."""
+    def wiring(task):
+        return (task.servers, task.environment)
+    wirings = [wiring(task) for task in tasks]
+    return sorted(tasks, key=lambda task: wirings.index(wiring(task)))

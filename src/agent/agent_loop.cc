@@ -129,7 +129,7 @@ class Run final {
  private:
   Result<RunReport> run_to_end() {
     grammar_ = TRY(compile(Quiet::kLeftOut));
-    if (parts_.context.answer()) TRY(end(RunState::kDone, *parts_.context.answer()));
+    if (const auto& given = parts_.context.answer()) TRY(answer(*given));
     if (auto calls = parts_.context.unbegun_calls(); !has_ended_ && !calls.empty()) TRY(act(std::move(calls)));
     while (!has_ended_) {
       if (Status status = take_turn(); !status) TRY(end_by(std::move(status).error()));
@@ -166,13 +166,16 @@ class Run final {
     TurnReport turn;
     turn.turn = report_.turns + 1;
     ReadTurn read = TRY(decide(turn, {}));
-    if (const auto repeated = repetitions(read.calls); !repeated.empty()) {
+    std::optional<std::string> final = take_answer(read);
+    if (const auto repeated = repetitions(read.calls); !repeated.empty() && final) {
+      read.calls.clear();  // it answers with their results before it
+    } else if (!repeated.empty()) {
       // A small model asks again for what it has just been given, and again. Asked anew without that tool, it goes on.
       ++report_.refused_repetitions;
       read = TRY(decide(turn, repeated));
+      final = take_answer(read);
     }
     ++report_.turns;
-    std::optional<std::string> final = take_answer(read);
     const bool is_cut = read.is_cut && !final;  // an answer that is whole is one, whatever was to follow
     report_.invalid_calls += read.invalid_calls;
     turn.text = final && read.calls.empty() ? std::move(*final) : std::move(read.text);
@@ -283,14 +286,20 @@ class Run final {
 
   bool is_repetition(const ActionCall& call) const {
     if (call.unusable) return false;
-    const auto known = std::span(parts_.context.actions()).subspan(known_from_);
-    for (auto action = known.rbegin(); action != known.rend(); ++action) {
+    const auto before = known();
+    for (auto action = before.rbegin(); action != before.rend(); ++action) {
       const Tool* tool = parts_.tools.find(action->call.tool);
       if (tool == nullptr || tool->description().tool_class != ToolClass::kRead) return false;
-      const bool is_same = action->call.tool == call.tool && action->call.arguments == call.arguments;
-      if (is_same && action->result.state == ActionState::kDone) return true;
+      if (is_same(action->call, call) && action->result.state == ActionState::kDone) return true;
     }
     return false;
+  }
+
+  // The actions whose results stand in the conversation.
+  std::span<const Action> known() const { return std::span(parts_.context.actions()).subspan(known_from_); }
+
+  static bool is_same(const ActionCall& one, const ActionCall& other) {
+    return one.tool == other.tool && one.arguments == other.arguments;
   }
 
   Status act(std::vector<ActionCall> calls) {
@@ -298,20 +307,44 @@ class Run final {
     const std::vector<Action> actions = parts_.runner.run_turn(std::move(calls), parts_.context.actions(), stop_);
     report_.tool_seconds += seconds(parts_.clock.now() - began);
     report_.actions += actions.size();
-    last_turn_failed_ = std::ranges::any_of(actions, [](const Action& action) { return action.result.is_error(); });
     was_asked_again_ = false;
+    const bool is_fruitless = std::ranges::none_of(actions, [this](const Action& done) { return is_new(done); });
     TRY(parts_.context.add_results(actions));
     if (stop_.stop_requested()) return end(RunState::kCancelled, "the run was cancelled");
-    return {};
+    return count_turn(is_fruitless);
+  }
+
+  // Whether an action got something. What a tool changed is something each time; what it read is not when the
+  // conversation had the same result of the same call before.
+  bool is_new(const Action& ended) const {
+    if (ended.result.is_error()) return false;
+    const Tool* tool = parts_.tools.find(ended.call.tool);
+    if (tool == nullptr || tool->description().tool_class != ToolClass::kRead) return true;
+    return std::ranges::none_of(known(), [&](const Action& earlier) {
+      return earlier.step < ended.step && is_same(earlier.call, ended.call) && earlier.result.text == ended.result.text;
+    });
+  }
+
+  // A run that turns in a circle is told so once, and ended when that did not help.
+  Status count_turn(bool is_fruitless) {
+    fruitless_turns_ = is_fruitless ? fruitless_turns_ + 1 : 0;
+    const std::size_t most = options_.limits.max_fruitless_turns;
+    if (fruitless_turns_ == most) {
+      return parts_.context.add_remark("Your last " + std::to_string(most) +
+                                       " turns brought nothing new. Do something else, or answer with what you know.");
+    }
+    if (fruitless_turns_ < 2 * most) return {};
+    return end(RunState::kLimit, "the limit of " + std::to_string(2 * most) + " turns that brought nothing new");
   }
 
   Status ask_for_less() {
-    return parts_.context.add_remark("That was cut at its length limit. Call a tool now, or answer in one sentence.");
+    TRY(parts_.context.add_remark("That was cut at its length limit. Call a tool now, or answer in one sentence."));
+    return count_turn(true);
   }
 
   Status answer(std::string text) {
     // A small model likes to claim success after an error: it is asked once whether that is so.
-    if (last_turn_failed_ && options_.asks_again_after_failure && !was_asked_again_) {
+    if (parts_.context.last_calls_failed() && options_.asks_again_after_failure && !was_asked_again_) {
       was_asked_again_ = true;
       return parts_.context.add_remark(
           "The last tool call failed, so its part of the task is not done. Correct the call and try again, or, if it "
@@ -363,8 +396,8 @@ class Run final {
   std::shared_ptr<const text::Grammar> grammar_with_quiet_;
   RunReport report_;
   bool has_ended_ = false;
-  bool last_turn_failed_ = false;
   bool was_asked_again_ = false;
+  std::size_t fruitless_turns_ = 0;  // the last ones, in a row
 };
 
 }  // namespace

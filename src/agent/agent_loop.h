@@ -33,6 +33,8 @@ struct RunLimits {
   std::size_t max_actions = 64;
   std::size_t max_completion_tokens = 16384;
   std::size_t max_turn_tokens = 1024;
+  // In a row, failures and repetitions only: then the model is told, and after as many again the run ends.
+  std::size_t max_fruitless_turns = 3;
   std::chrono::seconds max_seconds{600};
 };
 
@@ -77,8 +79,7 @@ struct RunReport {
   generation::Usage usage;
   double seconds = 0;
   double model_seconds = 0;
-  double tool_seconds = 0;  // during which at least one tool ran
-  double both_seconds = 0;  // of them, while the model wrote
+  double tool_seconds = 0;  // during which at least one tool ran; never while the model wrote
 };
 
 // What a run works with; all of it outlives the run.

@@ -10,6 +10,8 @@ namespace autoglm::agent {
 namespace {
 
 using testing::EndsWith;
+using testing::HasSubstr;
+using testing::Not;
 using testing::SizeIs;
 
 class AgentLoopEndTest : public RunFixture {
@@ -78,6 +80,63 @@ TEST_F(AgentLoopEndTest, TheLimitOfSecondsWithinATurn) {
   say(kReadA);
   deadline();
   expect_limit(run(), "600 seconds");
+}
+
+// --- turns that bring nothing --------------------------------------------------------------------------------------
+
+constexpr const char* kTold = "<|user|>Your last 3 turns brought nothing new.";
+
+TEST_F(AgentLoopEndTest, FailuresAreToldAndThenEndTheRun) {
+  add_tool(describe("find"),
+           [](const json::Object&, std::stop_token) -> Result<ToolOutput> { return ToolOutput{"no such file", true}; });
+  const auto find = [](int i) { return call_text("find", R"({"path": ")" + std::to_string(i) + "\"}"); };
+  for (int i = 1; i <= 6; ++i) say(find(i));
+  const RunReport report = run();
+  expect_limit(report, "6 turns that brought nothing new");
+  EXPECT_EQ(report.turns, 6u);
+  EXPECT_THAT(prompt(2), Not(HasSubstr(kTold)));
+  EXPECT_THAT(prompt(3), HasSubstr(kTold));
+}
+
+TEST_F(AgentLoopEndTest, AFruitfulTurnBeginsTheCountAnew) {
+  int tries = 0;
+  add_tool(describe("find"), [&tries](const json::Object&, std::stop_token) -> Result<ToolOutput> {
+    return ToolOutput{"try " + std::to_string(++tries), tries % 6 != 0};
+  });
+  for (int i = 1; i <= 11; ++i) say(call_text("find", R"({"path": ")" + std::to_string(i) + "\"}"));
+  say(answer_text("I give up."));
+  options_.asks_again_after_failure = false;
+  const RunReport report = run();
+  EXPECT_EQ(report.state, RunState::kDone);
+  EXPECT_EQ(report.turns, 12u);
+}
+
+TEST_F(AgentLoopEndTest, ReadsWithTheSameResultBringNothing) {
+  add_tool(describe("list"), "a b c");
+  add_tool(describe("read_on"), "the text");
+  say(kReadA);
+  say(call_text("list"));
+  // Beside a call that fails, a repetition is carried out.
+  const std::string again = kReadA + "\n" + call_text("gone");
+  for (int i = 0; i < 3; ++i) say(FakeReply{.text = again, .breaks_grammar = true});
+  say(answer_text("It says: the text."));
+  options_.asks_again_after_failure = false;
+  const RunReport report = run();
+  EXPECT_EQ(report.state, RunState::kDone);
+  EXPECT_THAT(last_prompt(), HasSubstr(kTold));
+}
+
+TEST_F(AgentLoopEndTest, WhatIsChangedAgainIsNotNothing) {
+  add_tool(describe("scroll", ToolClass::kWrite), "done");
+  for (int i = 1; i <= 7; ++i) say(call_text("scroll"));
+  say(answer_text("At the end."));
+  EXPECT_EQ(run().state, RunState::kDone);
+  EXPECT_THAT(last_prompt(), Not(HasSubstr(kTold)));
+}
+
+TEST_F(AgentLoopEndTest, TurnsThatAreCutBringNothing) {
+  for (int i = 0; i < 6; ++i) say(FakeReply{.text = "<think>so", .reason = generation::FinishReason::kLength});
+  expect_limit(run(), "6 turns that brought nothing new");
 }
 
 // --- a cancel ------------------------------------------------------------------------------------------------------
@@ -154,6 +213,47 @@ TEST_F(AgentLoopEndTest, AnAnswerThatWasGivenOnlyNeedsItsEnd) {
   EXPECT_EQ(report.answer, "All done.");
   EXPECT_EQ(asked(), 0u);
   EXPECT_EQ(row().state, "done");
+}
+
+// A run of which a process was killed at this point: after its call failed, and after it answered all the same.
+TEST_F(AgentLoopEndTest, AFailureIsNotForgottenWhenARunIsTakenUp) {
+  for (const bool has_answered : {false, true}) {
+    begin();
+    ActionCall call = call_of("read", R"({"path": "a"})");
+    call.id = "call_1";
+    ASSERT_TRUE(context_->add_turn("", {call}));
+    const std::size_t step = context_->actions().size() + 1;
+    const Action failed{step, call, {ActionState::kFailed, "no such file", 0}};
+    ASSERT_TRUE(context_->record_intent(failed, call.arguments));
+    ASSERT_TRUE(context_->add_results({failed}));
+    if (has_answered) ASSERT_TRUE(context_->add_turn("All done.", {}));
+    const std::int64_t run_id = context_->run();
+    open();
+    ASSERT_TRUE(context_->resume(run_id));
+    if (!has_answered) say(answer_text("All done."));
+    say(answer_text("There is no such file."));
+    const RunReport report = run();
+    EXPECT_EQ(report.answer, "There is no such file.");
+    EXPECT_THAT(last_prompt(), HasSubstr("<|user|>The last tool call failed"));
+  }
+}
+
+TEST_F(AgentLoopEndTest, AFailureBesideACallThatWasNotBegunIsNotForgotten) {
+  begin();
+  ActionCall first = call_of("read", R"({"path": "a"})"), second = call_of("read", R"({"path": "b"})");
+  first.id = "call_1";
+  second.id = "call_2";
+  ASSERT_TRUE(context_->add_turn("", {first, second}));
+  const Action failed{1, first, {ActionState::kFailed, "no such file", 0}};
+  ASSERT_TRUE(context_->record_intent(failed, first.arguments));
+  ASSERT_TRUE(context_->record_result(failed));
+  const std::int64_t run_id = context_->run();
+  open();
+  ASSERT_TRUE(context_->resume(run_id));
+  say(answer_text("Both are read."));
+  say(answer_text("There is no a."));
+  EXPECT_EQ(run().answer, "There is no a.");
+  EXPECT_EQ(runs_, 1u);
 }
 
 TEST_F(AgentLoopEndTest, CallsThatWereNotBegunAreRunFirst) {

@@ -158,6 +158,7 @@ TEST_F(AgentLoopTest, WhatGoesWrongInAToolGoesBack) {
   add_tool(describe("send", ToolClass::kExternal, Approval::kAsk), "sent");
   for (const char* tool : {"slow", "throws", "errs", "reports", "send"}) say(call_text(tool));
   say(answer_text("None of it worked."));
+  options_.limits.max_fruitless_turns = 10;
   options_.asks_again_after_failure = false;
   const RunReport report = run();
   EXPECT_EQ(report.state, RunState::kDone);
@@ -240,6 +241,20 @@ TEST_F(AgentLoopTest, ARepeatedReadIsAskedAnewWithoutTheTool) {
   EXPECT_EQ(heard_.turns[1].usage.prompt_tokens, 2 * prompt(1).size());
   for (const store::MessageRow& message : *store_->messages("s"))
     EXPECT_THAT(message.json, Not(HasSubstr("Once more")));
+}
+
+TEST_F(AgentLoopTest, AnAnswerBesideRepeatedReadsIsTaken) {
+  add_tool(describe("read"), "the text");
+  say(kReadA);
+  say(kReadA + "\n" + answer_text("It says: the text."));
+  const RunReport report = run();
+  EXPECT_EQ(report.state, RunState::kDone);
+  EXPECT_EQ(report.answer, "It says: the text.");
+  EXPECT_EQ(report.turns, 2u);
+  EXPECT_EQ(report.actions, 1u);
+  EXPECT_EQ(report.refused_repetitions, 0u);
+  EXPECT_EQ(runs_, 1u);
+  EXPECT_THAT(heard_.turns[1].calls, IsEmpty());
 }
 
 TEST_F(AgentLoopTest, OtherArgumentsOrANewCallBesideItAreNoRepetition) {

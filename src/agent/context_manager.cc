@@ -68,6 +68,7 @@ class StoredContext final : public ContextManager {
   std::size_t compactions() const override { return compactions_; }
   const std::optional<std::string>& answer() const override { return answer_; }
   std::vector<ActionCall> unbegun_calls() const override;
+  bool last_calls_failed() const override;
   Status record_intent(const Action& action, const json::Object& arguments) override;
   Status record_result(const Action& action) override;
   std::vector<std::unique_ptr<Tool>> built_in_tools() override {
@@ -341,6 +342,24 @@ std::vector<ActionCall> StoredContext::unbegun_calls() const {
     if (!open.step) calls.push_back(open.call);
   }
   return calls;
+}
+
+bool StoredContext::last_calls_failed() const {
+  const auto has_failed = [this](std::size_t step) {
+    const Action* action = find_action(step);
+    return action != nullptr && action->result.is_error();
+  };
+  if (!open_.empty()) {
+    return std::ranges::any_of(open_, [&](const OpenCall& open) { return open.step && has_failed(*open.step); });
+  }
+  bool is_in_results = false;
+  for (auto entry = conversation_.entries.rbegin(); entry != conversation_.entries.rend(); ++entry) {
+    const bool is_result = entry->run == run_ && role_of(entry->message) == "tool";
+    if (is_result && has_failed(entry->step)) return true;
+    if (entry->run != run_ || (is_in_results && !is_result)) return false;
+    is_in_results = is_result;
+  }
+  return false;
 }
 
 Result<json::Array> StoredContext::window() {

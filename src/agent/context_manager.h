@@ -63,6 +63,8 @@ class ContextManager {
   virtual const std::optional<std::string>& answer() const = 0;
   /// Calls of the last turn that were never begun: a resumed run may run them and add their results.
   virtual std::vector<ActionCall> unbegun_calls() const = 0;
+  /// Whether a call of this run's last turn that called anything has an error as its result.
+  virtual bool last_calls_failed() const = 0;
 
   /// The journal's side of an action, for the run's ActionObserver: durable when it returns.
   virtual Status record_intent(const Action& action, const json::Object& arguments) = 0;

@@ -90,6 +90,12 @@ Status ToolRegistry::add(std::unique_ptr<Tool> tool) {
   return {};
 }
 
+void ToolRegistry::keep_first(std::size_t count) {
+  CHECK(count <= tools_.size()) << count << " of " << tools_.size() << " tools";
+  tools_.resize(count);
+  schemas_.resize(count);
+}
+
 Tool* ToolRegistry::find(std::string_view name) const {
   const auto has_name = [name](const auto& tool) { return tool->description().name == name; };
   const auto found = std::ranges::find_if(tools_, has_name);

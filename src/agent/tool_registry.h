@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tools of a run, by name. Deny by default: only what was added exists. Filled before the run starts, then
-// immutable; any thread.
+// immutable until it ends; any thread.
 #pragma once
 
 #include <cstddef>
@@ -18,6 +18,8 @@ class ToolRegistry final {
  public:
   /// Errors: kInvalidArgument (a name that is taken or ill-formed, a schema that is not one of an object).
   Status add(std::unique_ptr<Tool> tool);
+  /// Between runs: drops all but the first `count`.
+  void keep_first(std::size_t count);
 
   Tool* find(std::string_view name) const;
   /// Do `arguments` satisfy the tool's schema? Errors: as text::JsonSchema::validate().

@@ -122,6 +122,9 @@ void add_engine_flags(CLI::App& verb, EngineFlags& flags, EngineUse use) {
   verb.add_option("--prefix-cache", flags.has_prefix_cache,
                   "Find the KV of earlier prompts and answers again; changes times, never an answer")
       ->capture_default_str();
+  verb.add_option("--jump-forward", flags.has_jump_forward,
+                  "Take what a grammar leaves no choice about without sampling it token by token")
+      ->capture_default_str();
   verb.add_option("--log-level", flags.log_level, "trace, debug (a line for each request), info, warn, error or off")
       ->capture_default_str();
   verb.add_option("--config", flags.config, "A TOML file with a line for any of these flags (max_batch_size = 8)")
@@ -145,6 +148,7 @@ Result<RunningModel> start_model(const EngineFlags& flags) {
   options.batch_timeout = std::chrono::milliseconds(flags.batch_timeout_ms);
   options.queue_capacity = flags.queue_capacity;
   options.has_prefix_cache = flags.has_prefix_cache;
+  options.has_jump_forward = flags.has_jump_forward;
   TRY(chosen_isa(flags.isa));
   const ModelChoice choice = TRY(choose_model(flags.model, flags.may_pull));
   if (is_terminal(STDERR_FILENO))

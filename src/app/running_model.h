@@ -29,6 +29,7 @@ struct EngineFlags {
   int batch_timeout_ms = 0;
   std::size_t queue_capacity = 256;
   bool has_prefix_cache = true;
+  bool has_jump_forward = true;
   std::string log_level = "info";
   std::string config;
 };

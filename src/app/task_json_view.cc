@@ -65,8 +65,7 @@ class JsonView final : public TaskView {
            {"completion_tokens", report.usage.completion_tokens},
            {"seconds", report.seconds},
            {"model_seconds", report.model_seconds},
-           {"tool_seconds", report.tool_seconds},
-           {"both_seconds", report.both_seconds}});
+           {"tool_seconds", report.tool_seconds}});
   }
   void pause() override {}
 

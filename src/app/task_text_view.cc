@@ -97,8 +97,8 @@ class TextView final : public TaskView {
                      run_state_name(report.state), report.turns, report.actions,
                      report.invalid_calls > 0 ? fmt::format(", {} calls that were none", report.invalid_calls) : "",
                      report.usage.prompt_tokens, report.usage.cached_tokens, report.usage.completion_tokens));
-    note(fmt::format("{:.1f} s: model {:.1f} s, tools {:.1f} s, both at once {:.1f} s, the rest {:.1f} s",
-                     report.seconds, report.model_seconds, report.tool_seconds, report.both_seconds, other));
+    note(fmt::format("{:.1f} s: model {:.1f} s, tools {:.1f} s, the rest {:.1f} s", report.seconds,
+                     report.model_seconds, report.tool_seconds, other));
   }
 
  private:

@@ -47,16 +47,12 @@ Result<ConfiguredTools> read_configurations(const ToolFlags& flags) {
   ConfiguredTools configured;
   if (!flags.tool_file.empty()) {
     const std::string text = TRY(read_config(flags.tool_file, "--tools"));
-    auto parsed = agent::parse_tool_file(text, flags.tool_file, config_options(flags.tool_file, flags));
-    if (!parsed) return fail_in(base::printable(flags.tool_file), std::move(parsed).error());
-    configured.tools = std::move(*parsed);
+    configured.tools = TRY(agent::parse_tool_file(text, flags.tool_file, config_options(flags.tool_file, flags)));
   }
   if (!flags.mcp_file.empty()) {
     const std::string text = TRY(read_config(flags.mcp_file, "--mcp-config"));
-    auto servers =
-        agent::parse_mcp_config(text, flags.mcp_file, config_options(flags.mcp_file, flags), configured.remarks);
-    if (!servers) return fail_in(base::printable(flags.mcp_file), std::move(servers).error());
-    configured.servers = std::move(*servers);
+    configured.servers =
+        TRY(agent::parse_mcp_config(text, flags.mcp_file, config_options(flags.mcp_file, flags), configured.remarks));
   }
   return configured;
 }

@@ -43,6 +43,7 @@ StepLoopOptions loop_options(const EngineModel& model, const EngineOptions& opti
   const auto ends = model.card.tokenizer->eos();
   loop.grammar_ends.assign(ends.begin(), ends.end());
   loop.is_favourite_binding = model.is_scripted;
+  loop.has_jump_forward = options.has_jump_forward;
   return loop;
 }
 

@@ -24,6 +24,7 @@ struct EngineOptions {
   std::size_t context_length = 0;      // 0 = the model's
   std::size_t kv_bytes = 0;            // 0 = default_kv_bytes()
   bool has_prefix_cache = true;        // KV of earlier prompts and answers is found again, within a tenant
+  bool has_jump_forward = true;        // tokens that a grammar forces are not sampled one at a time
 };
 
 // What an engine runs. The scripted model fills the same fields.

@@ -21,6 +21,7 @@ struct EngineMetrics final {
         prompt_tokens(registry.counter("openautoglm_prompt_tokens_total")),
         cached_tokens(registry.counter("openautoglm_cached_tokens_total")),
         generated_tokens(registry.counter("openautoglm_generated_tokens_total")),
+        forced_tokens(registry.counter("openautoglm_forced_tokens_total")),
         recomputed_tokens(registry.counter("openautoglm_recomputed_tokens_total")),
         preemptions(registry.counter("openautoglm_preemptions_total")),
         kv_blocks_total(registry.gauge("openautoglm_kv_blocks_total")),
@@ -47,6 +48,7 @@ struct EngineMetrics final {
   telemetry::Counter& prompt_tokens;
   telemetry::Counter& cached_tokens;
   telemetry::Counter& generated_tokens;
+  telemetry::Counter& forced_tokens;
   telemetry::Counter& recomputed_tokens;
   telemetry::Counter& preemptions;
   telemetry::Gauge& kv_blocks_total;

@@ -39,7 +39,8 @@ struct SampledToken {
   std::span<const generation::TokenLogprob> top;  // most likely first
 };
 
-// A step may yield none, one or several tokens for a sequence.
+// A step may yield none, one or several tokens for a sequence: after the one that is sampled come those that its
+// grammar then forces.
 struct SampledSequence {
   std::span<const SampledToken> scored;  // prompt tokens with their logprobs
   std::span<const SampledToken> tokens;  // of the answer

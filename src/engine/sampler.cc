@@ -19,6 +19,7 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr std::size_t kSumBlock = 256;
+constexpr std::size_t kUsualForcedTokens = 256;
 constexpr float kGreedyBelow = 1e-5f;  // a smaller temperature is greedy: its reciprocal would leave the range of float
 constexpr std::uint64_t kSamplingStream = 0;  // of base::random_bits: other uses of a request's seed take other streams
 
@@ -74,8 +75,10 @@ Sampler::Sampler(SamplerOptions options)
       block_sums_((options_.vocab + kSumBlock - 1) / kSumBlock),
       candidates_(options_.vocab),
       sequences_(options_.max_sequences),
-      tokens_(options_.max_logit_rows),
-      tops_(options_.max_logit_rows * generation::kMaxTopLogprobs) {}
+      tokens_(options_.max_logit_rows + options_.max_sequences * kMaxForcedTokens),
+      tops_(options_.max_logit_rows * generation::kMaxTopLogprobs) {
+  forced_.reserve(kUsualForcedTokens);
+}
 
 Sampled Sampler::sample(const StepPlan& plan, const model::Logits& logits) {
   CHECK(logits.rows == plan.batch.logit_rows.size() && logits.vocab == options_.vocab)
@@ -136,16 +139,36 @@ Status Sampler::sample_answer(Sequence& sequence, std::span<float> row, SampledS
   if (sequence.answer_size() < sequence.request.min_tokens) {
     for (const TokenId token : state.ends()) row[token] = -kInfinity;
   }
-  SampledToken& sampled = tokens_[tokens_used_];
+  const std::size_t first = tokens_used_++;
+  SampledToken& sampled = tokens_[first];
   sampled = {};
   sampled.token = TRY(choose(sequence, row));
   if (state.matcher() != nullptr && !state.is_end(sampled.token)) {
     if (Status accepted = state.matcher()->accept(sampled.token); !accepted) return grammar_fault(accepted.error());
     result.is_complete = state.matcher()->is_finished();
+    if (!result.is_complete) TRY(jump_forward(sequence, result.is_complete));
   }
   if (wants_logprobs) sampled = describe(raw_, log_sum, sampled.token, sequence.request.top_logprobs);
-  result.tokens = {&sampled, 1};
-  ++tokens_used_;
+  result.tokens = {&sampled, tokens_used_ - first};
+  return {};
+}
+
+// What the grammar forces after the token just accepted. Left to be sampled one by one: tokens whose logprobs are asked
+// for, whose spelling a logit_bias may mean to change, or at which the answer may end.
+Status Sampler::jump_forward(const Sequence& sequence, bool& is_complete) {
+  const generation::Request& request = sequence.request;
+  if (!options_.has_jump_forward || options_.is_favourite_binding) return {};
+  if (request.want_logprobs || !request.sampling.logit_bias.empty()) return {};
+  const std::size_t room = sequence.answer_limit - sequence.answer_size() - 1;  // the one just chosen is not in it yet
+  if (room == 0) return {};
+  text::Matcher& matcher = *sequence.sampling.matcher();
+  if (Status asked = matcher.forced(forced_); !asked) return grammar_fault(asked.error());
+  for (const TokenId token : std::span(forced_).first(std::min({forced_.size(), room, kMaxForcedTokens}))) {
+    if (sequence.sampling.is_end(token)) break;
+    if (Status accepted = matcher.accept(token); !accepted) return grammar_fault(accepted.error());
+    tokens_[tokens_used_++] = {token, 0, {}};
+  }
+  is_complete = matcher.is_finished();
   return {};
 }
 

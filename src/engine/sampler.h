@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // From logits to tokens: penalties, bias, grammar mask, temperature, top_k, top_p, min_p, and a draw keyed by the
-// sequence's seed and position, so that neighbours in the batch never change it. Owns scratch for one row at a time;
-// allocates nothing after construction but an Error. Engine thread only.
+// sequence's seed and position, so that neighbours in the batch never change it. Tokens that a grammar forces next are
+// taken over without sampling them (docs/decisions/0010-jump-forward.md). Owns scratch for one row at a time; allocates
+// nothing after construction but an Error, and room for a forced text that is longer than all before. Engine thread
+// only.
 #pragma once
 
 #include <cstddef>
@@ -13,6 +15,8 @@
 
 namespace autoglm::engine {
 
+constexpr std::size_t kMaxForcedTokens = 32;  // of a sequence in a step; the rest of a longer text comes later
+
 struct SamplerOptions {
   std::size_t vocab = 0;
   std::size_t max_sequences = 0;
@@ -21,6 +25,7 @@ struct SamplerOptions {
       grammar_ends;  // tokens by which a grammar's mask says that the text may end (the tokenizer's eos)
   // For the scripted model: a grammar that forbids the model's favourite token is an error, not a choice of another.
   bool is_favourite_binding = false;
+  bool has_jump_forward = true;  // never with is_favourite_binding: each token is to be the model's own
 };
 
 class Sampler final {
@@ -40,6 +45,7 @@ class Sampler final {
   void sample_sequence(const PlannedSequence& planned, const model::Logits& logits, SampledSequence& result);
   Status score_prompt(const PlannedSequence& planned, const model::Logits& logits, SampledSequence& result);
   Status sample_answer(Sequence& sequence, std::span<float> row, SampledSequence& result);
+  Status jump_forward(const Sequence& sequence, bool& is_complete);
   Status apply_grammar(SamplingState& state, std::span<float> row, bool& is_complete);
   Result<TokenId> choose(const Sequence& sequence, std::span<const float> row);
   TokenId draw_from_all(std::span<const float> row, float max, const generation::Sampling& sampling, double unit);
@@ -53,7 +59,8 @@ class Sampler final {
   std::vector<double> block_sums_;     // of weights_, kSumBlock to a block
   std::vector<Candidate> candidates_;  // [vocab]
   std::vector<SampledSequence> sequences_;
-  std::vector<SampledToken> tokens_;            // [max_logit_rows]
+  std::vector<TokenId> forced_;
+  std::vector<SampledToken> tokens_;            // [max_logit_rows + max_sequences * kMaxForcedTokens]
   std::vector<generation::TokenLogprob> tops_;  // [max_logit_rows * kMaxTopLogprobs]
   std::size_t tokens_used_ = 0;
   std::size_t tops_used_ = 0;

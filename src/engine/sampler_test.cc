@@ -45,6 +45,35 @@ class FixedMatcher final : public text::Matcher {
   std::size_t left_;
 };
 
+// Goes through places at which some tokens are allowed; forces those where it is only one.
+class PathMatcher final : public text::Matcher {
+ public:
+  using Path = std::vector<std::vector<TokenId>>;
+  explicit PathMatcher(Path path) : path_(std::move(path)) {}
+  Status mask(std::span<std::uint32_t> words) override {
+    std::ranges::fill(words, 0u);
+    for (const TokenId token : path_[at_]) words[token / 32] |= 1u << (token % 32);
+    return {};
+  }
+  Status accept(TokenId token) override {
+    if (std::ranges::find(path_[at_], token) == path_[at_].end()) return fail(Code::kInvalidArgument, "not allowed");
+    ++at_;
+    return {};
+  }
+  Status forced(std::vector<TokenId>& tokens) override {
+    tokens.clear();
+    for (std::size_t i = at_; i < path_.size() && path_[i].size() == 1; ++i) tokens.push_back(path_[i][0]);
+    return is_dear ? Status(fail(Code::kExhausted, "too dear")) : Status();
+  }
+  bool is_finished() const override { return at_ == path_.size(); }
+
+  bool is_dear = false;
+
+ private:
+  const Path path_;
+  std::size_t at_ = 0;
+};
+
 class ThrowingMatcher final : public text::Matcher {
  public:
   Status mask(std::span<std::uint32_t>) override { throw std::runtime_error("a fault"); }
@@ -90,7 +119,7 @@ class SamplerTest : public testing::Test {
     row_ = std::move(row);
     planned_ = {&sequence, 1, 0, 0, true};
     const StepPlan plan{{{}, {}, {&logit_row_, 1}}, {&planned_, 1}};
-    return sampler_.sample(plan, {1, kVocab, row_.data()})[0];
+    return sampler_->sample(plan, {1, kVocab, row_.data()})[0];
   }
 
   TokenId token(Sequence& of, std::vector<float> row) {
@@ -108,10 +137,30 @@ class SamplerTest : public testing::Test {
     return counts;
   }
 
+  // All tokens of an answer along the path, step by step; how many steps that took.
+  std::pair<std::vector<TokenId>, int> walk(const generation::Request& request, const PathMatcher::Path& path,
+                                            std::vector<TokenId> ends = {}) {
+    auto of = sequence(request, std::move(ends), std::make_unique<PathMatcher>(path));
+    std::vector<float> row(kVocab, 0.0f);
+    for (std::size_t i = 0; i < kVocab; ++i) row[i] = static_cast<float>(i * 7 % 11);
+    int steps = 0;
+    bool is_over = false;
+    while (!is_over && ++steps < 100) {
+      const SampledSequence& sampled = sample(*of, row);
+      EXPECT_FALSE(sampled.error.has_value());
+      is_over = sampled.is_complete || sampled.error.has_value();
+      for (const SampledToken& token : sampled.tokens) {
+        of->tokens.push_back(token.token);
+        is_over |= of->sampling.is_end(token.token) || of->answer_size() == of->answer_limit;
+      }
+    }
+    return {{of->tokens.begin() + 1, of->tokens.end()}, steps};
+  }
+
   static std::vector<float> low() { return std::vector<float>(kVocab, -kInf); }
 
   EngineModel script_ = load_script("==\nx").value();
-  Sampler sampler_{{kVocab, 4, 8, {599}, false}};
+  std::unique_ptr<Sampler> sampler_ = std::make_unique<Sampler>(SamplerOptions{kVocab, 4, 8, {599}});
   std::vector<float> row_;
   std::uint32_t logit_row_ = 0;
   PlannedSequence planned_;
@@ -246,7 +295,7 @@ TEST_F(SamplerTest, RowsThatAreNotNumbersEndTheirSequenceAlone) {
     rows[kVocab + 4] = 1;
     const PlannedSequence planned[] = {{bad.get(), 1, 0, 0, true}, {good.get(), 1, 1, 0, true}};
     const std::uint32_t logit_rows[] = {0, 1};
-    const Sampled sampled = sampler_.sample({{{}, {}, logit_rows}, planned}, {2, kVocab, rows.data()});
+    const Sampled sampled = sampler_->sample({{{}, {}, logit_rows}, planned}, {2, kVocab, rows.data()});
     ASSERT_TRUE(sampled[0].error.has_value());
     EXPECT_EQ(sampled[0].error->code, Code::kInternal);
     EXPECT_FALSE(sampled[1].error.has_value());
@@ -316,6 +365,81 @@ TEST(FastExp, IsCloseToExp) {
   EXPECT_EQ(exp_nonpositive(0), 1);
   EXPECT_EQ(exp_nonpositive(-81), 0);
   EXPECT_EQ(exp_nonpositive(-kInf), 0);
+}
+
+// --- jump-forward --------------------------------------------------------------------------------------------------
+
+const PathMatcher::Path kPath = {{6, 7}, {8}, {9}, {10, 11, 12}, {13}, {14, 15}, {16}, {17}};
+
+TEST_F(SamplerTest, WhatAGrammarForcesComesWithTheTokenBefore) {
+  std::vector<float> row = low();
+  row[7] = row[11] = row[14] = 1;
+  auto of = sequence(greedy(), {}, std::make_unique<PathMatcher>(kPath));
+  const std::vector<std::vector<TokenId>> expected = {{7, 8, 9}, {11, 13}, {14, 16, 17}};
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const SampledSequence& sampled = sample(*of, row);
+    ASSERT_FALSE(sampled.error.has_value());
+    std::vector<TokenId> tokens;
+    for (const SampledToken& token : sampled.tokens) tokens.push_back(token.token);
+    EXPECT_EQ(tokens, expected[i]);
+    EXPECT_EQ(sampled.is_complete, i == 2);
+    of->tokens.insert(of->tokens.end(), tokens.begin(), tokens.end());
+  }
+}
+
+TEST_F(SamplerTest, ForcedOrSampledTheTokensAreTheSame) {
+  for (int seed = 0; seed < 50; ++seed) {
+    generation::Request request = greedy();
+    request.sampling.temperature = seed == 0 ? 0 : 1;
+    request.sampling.seed = seed;
+    const auto [jumped, few] = walk(request, kPath);
+    sampler_ = std::make_unique<Sampler>(SamplerOptions{kVocab, 4, 8, {599}, false, false});
+    const auto [sampled, many] = walk(request, kPath);
+    sampler_ = std::make_unique<Sampler>(SamplerOptions{kVocab, 4, 8, {599}, false, true});
+    EXPECT_EQ(jumped, sampled) << seed;
+    EXPECT_EQ(few, 3);
+    EXPECT_EQ(many, 8);
+  }
+}
+
+TEST_F(SamplerTest, WhatMustBeSampledIsNotForced) {
+  const auto steps = [&](auto change, std::vector<TokenId> ends = {}) {
+    generation::Request request = greedy();
+    change(request);
+    return walk(request, kPath, std::move(ends));
+  };
+  EXPECT_EQ(steps([](auto& request) { request.want_logprobs = true; }).second, 8);
+  EXPECT_EQ(steps([](auto& request) { request.sampling.logit_bias = {{400, 1.0f}}; }).second, 8);
+  // An end is sampled, so that the rules for ends hold, and nothing comes after it.
+  const auto [tokens, count] = steps([](auto&) {}, {9});
+  EXPECT_EQ(tokens.back(), 9);
+  EXPECT_EQ(tokens.size(), 3u);
+  EXPECT_EQ(count, 2);
+  sampler_ = std::make_unique<Sampler>(SamplerOptions{kVocab, 4, 8, {599}, true});
+  std::vector<float> row = low();
+  row[7] = 1;
+  auto of = sequence(greedy(), {}, std::make_unique<PathMatcher>(kPath));
+  EXPECT_EQ(sample(*of, row).tokens.size(), 1u) << "a script says each token itself";
+}
+
+TEST_F(SamplerTest, ForcedTokensOfAStepAreBounded) {
+  PathMatcher::Path path(70, {8});
+  const auto [tokens, steps] = walk(greedy(), path);
+  EXPECT_EQ(tokens.size(), 70u);
+  EXPECT_EQ(steps, 3) << "33, 33 and 4";
+  path.assign(120, {8});
+  EXPECT_EQ(walk(greedy(), path).first.size(), 100u) << "the answer's limit";
+}
+
+TEST_F(SamplerTest, AForcedTextThatCostsTooMuchIsTheRequestsFault) {
+  auto matcher = std::make_unique<PathMatcher>(kPath);
+  matcher->is_dear = true;
+  auto of = sequence(greedy(), {}, std::move(matcher));
+  std::vector<float> row = low();
+  row[7] = 1;
+  const SampledSequence& sampled = sample(*of, row);
+  ASSERT_TRUE(sampled.error.has_value());
+  EXPECT_EQ(sampled.error->code, Code::kInvalidArgument);
 }
 
 }  // namespace

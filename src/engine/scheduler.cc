@@ -109,12 +109,13 @@ void Scheduler::plan_running(std::size_t decode_rows) {
   std::size_t decode_index = 0;
   // running_ may lose members at its end while this goes on: they are preempted for the sake of earlier ones.
   for (std::size_t i = 0; i < running_.size(); ++i) {
-    if (!running_[i]->is_decoding()) {
-      plan_sequence(i, std::min({running_[i]->remaining(), prefill_rows_left_, prefill_chunk()}));
-      continue;
+    std::size_t set_aside = 0;
+    if (running_[i]->is_decoding()) {
+      const std::size_t turn = (decode_index++ + decodes - decode_turn_ % decodes) % decodes;
+      if (turn >= decode_rows) continue;
+      set_aside = 1;
     }
-    const std::size_t turn = (decode_index++ + decodes - decode_turn_ % decodes) % decodes;
-    if (turn < decode_rows) plan_sequence(i, 1);
+    plan_sequence(i, std::min({running_[i]->remaining(), set_aside + prefill_rows_left_, prefill_chunk()}), set_aside);
   }
   if (decodes > 0) decode_turn_ = (decode_turn_ + decode_rows) % decodes;
 }
@@ -138,16 +139,17 @@ void Scheduler::admit() {
     const std::size_t wanted = std::min({sequence->remaining(), prefill_rows_left_, prefill_chunk()});
     const std::size_t rows = rows_with_logits(*sequence, wanted);
     while (sequence->blocks.size() < blocks_for(sequence->computed + rows)) sequence->blocks.push_back(*pool_.take());
-    // One row left of a known prompt looks like a decode, for which no row was set aside.
-    if (sequence->is_decoding()) prefill_rows_left_ -= rows;
+    prefill_rows_left_ -= rows;
     if (rows > 0) emit(*sequence, rows);
     if (planned_.size() == planned_before) return;
   }
 }
 
-void Scheduler::plan_sequence(std::size_t index, std::size_t wanted) {
+void Scheduler::plan_sequence(std::size_t index, std::size_t wanted, std::size_t set_aside) {
   const std::size_t rows = make_room(index, rows_with_logits(*running_[index], wanted));
-  if (rows > 0) emit(*running_[index], rows);
+  if (rows == 0) return;
+  prefill_rows_left_ -= rows - set_aside;
+  emit(*running_[index], rows);
 }
 
 // Fewer rows when a step has no more logits for scored prompt tokens.
@@ -202,7 +204,6 @@ void Scheduler::emit(Sequence& sequence, std::size_t rows) {
     planned.samples = true;
     logit_rows_.push_back(static_cast<std::uint32_t>(first_row + rows - 1));
   }
-  if (!sequence.is_decoding()) prefill_rows_left_ -= rows;
   const auto from = sequence.tokens.begin() + static_cast<std::ptrdiff_t>(sequence.computed);
   tokens_.insert(tokens_.end(), from, from + static_cast<std::ptrdiff_t>(rows));
   rows_.push_back({first_row, rows, sequence.computed, sequence.blocks.data()});
@@ -254,6 +255,7 @@ void Scheduler::commit_one(const PlannedSequence& planned, const SampledSequence
   for (const SampledToken& token : sampled.tokens) {
     if (sequence.is_finished()) return;
     if (sequence.sampling.is_end(token.token)) return sequence.end(FinishReason::kStop);
+    if (&token != sampled.tokens.data()) metrics_.forced_tokens.add();
     sequence.tokens.push_back(token.token);
     sequence.sampling.count(token.token);
     delivery_.token(sequence, token, now);

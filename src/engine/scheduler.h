@@ -38,9 +38,10 @@ class Scheduler final {
   /// Ends what was cancelled or is past its deadline, wherever it is, and frees its blocks.
   void expire(base::Time now);
 
-  /// The next step: one row for each sequence that decodes, then prompt chunks of running sequences in order, then
-  /// waiting ones while there is room. When blocks run out the newest sequence is preempted: it keeps its tokens, loses
-  /// its blocks and waits again (docs/decisions/0005-preemption.md). Empty when there is nothing to do at `now`.
+  /// The next step: one row for each sequence that decodes, then prompt chunks, and further known tokens of answers, of
+  /// running sequences in order, then waiting ones while there is room. When blocks run out the newest sequence is
+  /// preempted: it keeps its tokens, loses its blocks and waits again (docs/decisions/0005-preemption.md). Empty when
+  /// there is nothing to do at `now`.
   const StepPlan& plan(base::Time now);
 
   /// The same step for only one of the sequences of the latest plan, to find out which of them made a step fail.
@@ -77,8 +78,9 @@ class Scheduler final {
   base::Time end_of_wait(const Sequence& sequence) const;
   void plan_running(std::size_t decode_rows);
   void admit();
-  /// Plans up to `wanted` rows of running_[index]; may preempt what comes after it.
-  void plan_sequence(std::size_t index, std::size_t wanted);
+  /// Plans up to `wanted` rows of running_[index], for `set_aside` of which there is a row; the others come out of
+  /// prefill_rows_left_. May preempt what comes after it.
+  void plan_sequence(std::size_t index, std::size_t wanted, std::size_t set_aside);
   std::size_t rows_with_logits(const Sequence& sequence, std::size_t wanted) const;
   std::size_t make_room(std::size_t index, std::size_t wanted);
   void preempt_newest();

@@ -272,6 +272,43 @@ TEST_F(SchedulerTest, AStepMayYieldNoneOneOrSeveralTokens) {
   EXPECT_EQ(cut->finish.reason, FinishReason::kLength);
 }
 
+TEST_F(SchedulerTest, KnownTokensOfAnAnswerAreARowOfItsOwnAndWhatPromptsLeave) {
+  options_.max_batch_tokens = 6;
+  start(16);
+  add(2, 20);
+  EXPECT_THAT(step({'a', 'b', 'c', 'd'}), ElementsAre(Pair(1, 2)));
+  EXPECT_THAT(step(), ElementsAre(Pair(1, 4))) << "all at once when nobody else is there";
+  add(1, 40);  // behind it, and it says much
+  EXPECT_THAT(step(), ElementsAre(Pair(1, 1), Pair(2, 1)));
+  const std::vector<TokenId> many(9, 'x');
+  EXPECT_THAT(step(many), ElementsAre(Pair(1, 1), Pair(2, 1)));
+  EXPECT_THAT(step(), ElementsAre(Pair(1, 5), Pair(2, 1))) << "a row each, and the rest in order";
+  EXPECT_EQ(sequences_[0]->remaining(), 4u);
+  EXPECT_THAT(step(), ElementsAre(Pair(1, 4), Pair(2, 2)));
+  EXPECT_THAT(step(), ElementsAre(Pair(1, 1), Pair(2, 5)));
+}
+
+TEST_F(SchedulerTest, ALongPromptDoesNotHoldUpAnAnswerWithKnownTokens) {
+  options_.max_batch_tokens = 8;
+  start(32);
+  generation::Request urgent;
+  urgent.priority = 1;
+  add(1, 20);
+  step({'a', 'b', 'c'});
+  add(100, 1, urgent);
+  EXPECT_THAT(step(), ElementsAre(Pair(1, 3), Pair(2, 5)));
+  step({'a', 'b', 'c'});
+  EXPECT_THAT(step(), ElementsAre(Pair(1, 1), Pair(2, 7))) << "the prompt goes first, but for a row";
+}
+
+TEST_F(SchedulerTest, ForcedTokensAreCounted) {
+  add(3, 10);
+  step({'a', 'b', 'c'});
+  step({'d'});
+  EXPECT_EQ(count_of("openautoglm_generated_tokens_total"), 4);
+  EXPECT_EQ(count_of("openautoglm_forced_tokens_total"), 2);
+}
+
 TEST_F(SchedulerTest, StopStringsReachOverTokensAndSteps) {
   generation::Request request;
   request.stop = {"abc"};

@@ -31,7 +31,8 @@ struct Sequence final {
   const std::size_t answer_limit;
   std::atomic<bool> is_cancel_requested = false;  // any thread
 
-  // The row. tokens[0, computed) have their KV in `blocks`; the last row computed yields the next token.
+  // The row. tokens[0, computed) have their KV in `blocks`; the last row computed yields the next token, and with it
+  // those that a grammar then forces.
   std::vector<TokenId> tokens;  // prompt, then answer; capacity for all of it
   std::size_t computed = 0;     // 0 again after a preemption
   std::size_t highest_computed = 0;
@@ -62,7 +63,8 @@ struct Sequence final {
   std::size_t prompt_size() const { return request.prompt.size(); }
   std::size_t answer_size() const { return tokens.size() - request.prompt.size(); }
   std::size_t remaining() const { return tokens.size() - computed; }
-  bool is_decoding() const { return computed > 0 && remaining() == 1; }
+  /// The row before its next token, or one of its answer, is due: that goes before the rows of prompts.
+  bool is_decoding() const { return computed > 0 && (remaining() == 1 || computed >= prompt_size()); }
   bool is_finished() const { return finish_reason.has_value(); }
   /// Ends the sequence, unless it has already ended: the first reason stays.
   void end(generation::FinishReason reason, std::optional<Error> why = std::nullopt);

@@ -20,6 +20,7 @@ struct StepLoopOptions {
   std::size_t block_count = 1;
   std::vector<TokenId> grammar_ends;
   bool is_favourite_binding = false;
+  bool has_jump_forward = true;
 };
 
 class StepLoop final {

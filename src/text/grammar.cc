@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/grammar.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -61,6 +62,13 @@ Vocabularies& vocabularies() {
   return all;
 }
 
+// A format's marker that the vocabulary holds whole, such as <tool_call>: a tokenizer writes it as that token, a model
+// as likely in pieces. What is taken for one by mistake is only not foretold.
+bool is_marker(std::string_view bytes) {
+  return bytes.size() > 2 &&
+         ((bytes.front() == '<' && bytes.back() == '>') || (bytes.front() == '[' && bytes.back() == ']'));
+}
+
 class BridgeMatcher final : public Matcher {
  public:
   BridgeMatcher(bridge_matcher* matcher, std::shared_ptr<const Tokenizer> tokenizer)
@@ -78,12 +86,14 @@ class BridgeMatcher final : public Matcher {
     });
   }
 
-  Result<std::vector<TokenId>> forced() override {
-    std::vector<TokenId> tokens;
+  Status forced(std::vector<TokenId>& tokens) override {
+    tokens.clear();
     const auto* speller = static_cast<const bridge_tokenizer*>(tokenizer_->bridge_handle());
     TRY(call_bridge(
         [&](bridge_sink error) { return bridge_matcher_forced(matcher_.get(), speller, sink_into(tokens), error); }));
-    return tokens;
+    const auto is_mark = [this](TokenId token) { return is_marker(tokenizer_->token_bytes(token)); };
+    tokens.erase(std::ranges::find_if(tokens, is_mark), tokens.end());
+    return {};
   }
 
   bool is_finished() const override { return bridge_matcher_is_finished(matcher_.get()) != 0; }

@@ -23,10 +23,15 @@ class Matcher {
   virtual Status mask(std::span<std::uint32_t> words) = 0;
   /// Moves on by a token. kInvalidArgument when the grammar forbids it.
   virtual Status accept(TokenId token) = 0;
-  /// The tokens that must follow because the grammar leaves no choice, spelled as the tokenizer would; often none. They
-  /// are allowed, and to be accepted one by one. The last of what is forced is left out where a longer token could take
-  /// it in. Errors: kExhausted, kInternal.
-  virtual Result<std::vector<TokenId>> forced() { return std::vector<TokenId>(); }
+  /// The tokens of the text that must follow because the grammar leaves no choice; often none. The text is forced, not
+  /// its tokens: they spell it as the tokenizer would, where a mask may allow other spellings of it too. They are
+  /// allowed, and to be accepted one by one. The last of what is forced is left out where a longer token could take it
+  /// in, and so is everything from a marker on that the vocabulary holds whole (<tool_call>), which models spell in
+  /// pieces too. Overwrites `tokens`, which grows when its capacity does not do. Errors: kExhausted, kInternal.
+  virtual Status forced(std::vector<TokenId>& tokens) {
+    tokens.clear();
+    return {};
+  }
   /// True when the text so far is complete and nothing may follow but the end.
   virtual bool is_finished() const = 0;
 };

@@ -378,6 +378,13 @@ TEST_F(GrammarTest, LarkSaysWhichSchemaCannotBeHonoured) {
   }
 }
 
+std::vector<TokenId> forced_by(Matcher& matcher) {
+  std::vector<TokenId> tokens = {1, 2, 3};  // to be overwritten
+  const Status status = matcher.forced(tokens);
+  EXPECT_TRUE(status) << status.error().message;
+  return tokens;
+}
+
 // What is forced is allowed token by token, and masks do not change by being asked for it.
 TEST_F(GrammarTest, ForcedTokensAreAllowed) {
   const auto grammar =
@@ -388,7 +395,7 @@ TEST_F(GrammarTest, ForcedTokensAreAllowed) {
   std::string text;
   std::size_t forced = 0;
   while (text.size() < 30) {
-    const std::vector<TokenId> tokens = asked->forced().value();
+    const std::vector<TokenId> tokens = forced_by(*asked);
     EXPECT_EQ(mask(*asked), mask(*silent)) << text;
     forced += tokens.size();
     for (const TokenId token : tokens) {
@@ -406,13 +413,26 @@ TEST_F(GrammarTest, ForcedTokensAreAllowed) {
   EXPECT_GE(forced, 15u);
 }
 
+TEST_F(GrammarTest, MarkersAreLeftToTheModel) {
+  const std::vector<std::string_view> marks = {"<call>", "[CALL]"};
+  const auto tokenizer = std::make_shared<ByteTokenizer>(marks);
+  for (const std::string_view mark : marks) {
+    const std::string lark = "start: (\"a\" | \"b\") \"cd" + std::string(mark) + "e\" /[0-9]+/";
+    const auto grammar = Grammar::from_lark(lark, {}, tokenizer);
+    ASSERT_TRUE(grammar) << grammar.error().message;
+    const auto matcher = (*grammar)->start().value();
+    ASSERT_TRUE(matcher->accept('a'));
+    EXPECT_EQ(forced_by(*matcher), (std::vector<TokenId>{'c', 'd'})) << mark;
+  }
+}
+
 TEST_F(GrammarTest, NothingIsForcedWhereThereIsAChoice) {
   const auto matcher = start(R"({"type":"integer"})");
-  EXPECT_EQ(matcher->forced().value(), std::vector<TokenId>());
+  EXPECT_EQ(forced_by(*matcher), std::vector<TokenId>());
   const auto finished = start(R"({"const":"a"})");
   feed(*finished, R"("a")");
   EXPECT_TRUE(finished->is_finished());
-  EXPECT_EQ(finished->forced().value(), std::vector<TokenId>());
+  EXPECT_EQ(forced_by(*finished), std::vector<TokenId>());
 }
 
 TEST_F(GrammarTest, ATokenizerWithoutAnEndIsRefused) {

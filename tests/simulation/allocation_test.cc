@@ -197,6 +197,11 @@ TEST_F(Allocation, GrammarMasksAllocateNothingOnThisSide) {
   const Measured masked = measure(model_, asked);
   EXPECT_GT(masked.heard.tokens, 8u);
   EXPECT_EQ(masked.allocations, 0u);
+  asked.grammar =
+      text::Grammar::from_lark(R"(start: ("a" | "b") "cdefghijklm" /[0-9]+/)", {}, model_.card.tokenizer).value();
+  const Measured forced = measure(model_, asked);
+  EXPECT_GE(forced.heard.tokens, 8u * 12);
+  EXPECT_EQ(forced.allocations, 0u);
 }
 
 TEST_F(Allocation, TheTransformerAllocatesNothing) {

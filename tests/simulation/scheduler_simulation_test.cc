@@ -7,7 +7,8 @@
 //   5. what the prefix cache finds changes nothing of all this, and no tenant finds what another one computed;
 //   6. no block leaks; pool and block tables agree after every step;
 //   7. nobody starves: all ends within a bound of steps that the work itself sets;
-//   8. what is counted is what happened.
+//   8. what is counted is what happened;
+//   9. what a grammar forces is what would have been sampled (here each text has one spelling).
 // OPENAUTOGLM_SEED=N runs one seed.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -35,6 +36,8 @@ constexpr std::uint64_t kSeeds = 1000;
 constexpr std::uint64_t kShards = 4;
 constexpr std::string_view kScript = "== aa\n<|random:9|>\n==\n<|random:31|> and <|repeat|>\n";
 constexpr std::size_t kBlockTokens = kernels::KvLayer::kBlockTokens;
+constexpr std::string_view kForcing =
+    R"(start: ("yes" | "no") " is the answer, " /[a-z]/ " the name, and its number is " /[0-9]+/)";
 
 volatile std::uint64_t current_seed = 0;
 
@@ -107,6 +110,7 @@ class World final {
     // Room for the longest request, often for little more: then most steps preempt.
     const std::size_t least = (longest_prompt_ + longest_answer_ + kBlockTokens - 1) / kBlockTokens;
     options_.block_count = least + random_.below(random_.below(4) == 0 ? 40 : 2);
+    options_.has_jump_forward = random_.below(4) != 0;
   }
 
   void draw_clients() {
@@ -114,6 +118,10 @@ class World final {
     for (Client& client : clients_) {
       client.request = random_request(random_, longest_prompt_, longest_answer_);
       if (random_.below(12) == 0) client.request.grammar = grammar_;
+      if (random_.below(6) == 0) {
+        client.request.grammar = forcing_grammar_;
+        client.request.sampling.logit_bias.clear();  // with one, everything is sampled; it forbids the poison itself
+      }
       client.arrival_step = random_.below(40);
       if (random_.below(5) == 0) client.leaves_after = random_.below(150);
       if (random_.below(10) == 0)
@@ -158,6 +166,7 @@ class World final {
     engine::StepLoopOptions options;
     options.scheduler.max_batch_size = 1;
     options.scheduler.has_prefix_cache = false;
+    options.has_jump_forward = false;
     options.block_count = 64;
     StepLoop loop(*model.network, options, clock, metrics);
     generation::Request undisturbed = request;
@@ -234,6 +243,8 @@ class World final {
   engine::EngineModel model_;
   FaultyModel faulty_;
   std::shared_ptr<const text::Grammar> grammar_ = text::Grammar::any_json_object(model_.card.tokenizer).value();
+  std::shared_ptr<const text::Grammar> forcing_grammar_ =
+      text::Grammar::from_lark(kForcing, {}, model_.card.tokenizer).value();
   engine::StepLoopOptions options_;
   std::size_t longest_prompt_ = 1;
   std::size_t longest_answer_ = 1;
@@ -245,6 +256,7 @@ class World final {
 struct Seen {
   std::size_t preemptions = 0;
   std::size_t cached_tokens = 0;
+  std::size_t forced_tokens = 0;
 };
 
 Seen run_seed(std::uint64_t seed) {
@@ -252,7 +264,8 @@ Seen run_seed(std::uint64_t seed) {
   SCOPED_TRACE("OPENAUTOGLM_SEED=" + std::to_string(seed));
   World world(seed);
   world.run();
-  return {world.counted("openautoglm_preemptions_total"), world.counted("openautoglm_cached_tokens_total")};
+  return {world.counted("openautoglm_preemptions_total"), world.counted("openautoglm_cached_tokens_total"),
+          world.counted("openautoglm_forced_tokens_total")};
 }
 
 class SchedulerSimulation : public testing::TestWithParam<std::uint64_t> {
@@ -273,10 +286,12 @@ TEST_P(SchedulerSimulation, KeepsItsLaws) {
     const Seen one = run_seed(seed);
     all.preemptions += one.preemptions;
     all.cached_tokens += one.cached_tokens;
+    all.forced_tokens += one.forced_tokens;
   }
   if (HasFailure()) return;
   EXPECT_GT(all.preemptions, 100u) << "too few preemptions to prove anything";
   EXPECT_GT(all.cached_tokens, 1000u) << "too few tokens found again to prove anything";
+  EXPECT_GT(all.forced_tokens, 1000u) << "too few tokens forced to prove anything";
 }
 
 INSTANTIATE_TEST_SUITE_P(Shard, SchedulerSimulation, testing::Range(std::uint64_t{0}, kShards));

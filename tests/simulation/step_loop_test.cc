@@ -107,6 +107,45 @@ TEST_F(StepLoopTest, DecodesGoFirstAndPromptsTakeWhatTheyLeave) {
   EXPECT_EQ(answering->text.size(), before + 10) << "a token in every step";
 }
 
+// With tokens that a grammar forces in the middle of all that can end or shape an answer.
+TEST_F(StepLoopTest, JumpingForwardIsHeardByNobody) {
+  using Change = void (*)(Request&);
+  const std::vector<Change> changes = {
+      [](Request&) {},
+      [](Request& r) { r.sampling.temperature = 0; },
+      [](Request& r) { r.sampling.repetition_penalty = 1.5f; },
+      [](Request& r) { r.sampling.logit_bias = {{'x', 3.0f}}; },
+      [](Request& r) { r.stop = {"the answ"}; },
+      [](Request& r) { r.stop = {"er, "}; },
+      [](Request& r) { r.stop_tokens = {'w', engine::kEndToken}; },
+      [](Request& r) { r.max_tokens = 9; },
+      [](Request& r) { r.max_tokens = 1; },
+      [](Request& r) { r.min_tokens = 30; },
+      [](Request& r) { r.want_logprobs = true; },
+      [](Request& r) { r.want_prompt_logprobs = true; },
+  };
+  const auto grammar = text::Grammar::from_lark(R"(start: ("yes" | "no") " is the answer, " /[a-z]/ " the name.")", {},
+                                                model_.card.tokenizer);
+  std::size_t steps[2] = {};
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    std::shared_ptr<Recorder> heard[2];
+    for (const bool jumps : {false, true}) {
+      options_.has_jump_forward = jumps;
+      start();
+      Request asked = request("forced", 60, i);
+      asked.grammar = grammar.value();
+      changes[i](asked);
+      heard[jumps] = std::make_shared<Recorder>();
+      submit(asked, heard[jumps]);
+      for (; !loop_->scheduler().is_idle(); ++steps[jumps]) step();
+    }
+    EXPECT_EQ(heard[0]->heard, heard[1]->heard) << i;
+    EXPECT_EQ(heard[0]->finish->reason, heard[1]->finish->reason) << i;
+    EXPECT_EQ(heard[0]->finish->usage.completion_tokens, heard[1]->finish->usage.completion_tokens) << i;
+  }
+  EXPECT_LT(steps[1] * 2, steps[0]);
+}
+
 // Every pair of values of two sampling features occurs in some request; each ends, and the engine lives on.
 TEST_F(StepLoopTest, EveryPairOfFeaturesEndsAsItShould) {
   using Change = void (*)(Request&);

@@ -117,6 +117,26 @@ Result<std::optional<McpServerConfig>> read_server(FieldReader& fields, const st
   return config;
 }
 
+Result<std::vector<McpServerConfig>> read_servers(const json::Object& root, const ConfigOptions& options,
+                                                  std::vector<std::string>& remarks) {
+  FieldReader fields(root, "");
+  const json::Object* servers = TRY(fields.object("mcpServers"));
+  if (servers == nullptr) return fields.wrong("mcpServers", "an object of servers, which is missing");
+  if (servers->size() > 64) return fields.wrong("mcpServers", "at most 64 servers");
+  std::vector<McpServerConfig> configs;
+  for (const auto& field : *servers) {
+    const std::string label(field.key());
+    const std::string place = "mcpServers." + label;
+    if (!field.value().is_object()) return fail(Code::kInvalidArgument, place + " must be an object", place);
+    FieldReader inner(field.value().get_object(), place);
+    auto config = TRY(read_server(inner, label, options));
+    if (!config) continue;
+    if (const Status rest = inner.refuse_rest(); !rest) remarks.push_back(rest.error().message + "; ignored");
+    configs.push_back(std::move(*config));
+  }
+  return configs;
+}
+
 // --- connecting ------------------------------------------------------------------------------------------------------
 
 Result<ChildOptions> child_of(const McpServerConfig& config) {
@@ -171,23 +191,8 @@ std::string free_tool_name(const ToolRegistry& registry, std::string_view prefix
 
 Result<std::vector<McpServerConfig>> parse_mcp_config(std::string_view text, std::string_view file_name,
                                                       const ConfigOptions& options, std::vector<std::string>& remarks) {
-  const json::Object root = TRY(parse_config(text, file_name));
-  FieldReader fields(root, "");
-  const json::Object* servers = TRY(fields.object("mcpServers"));
-  if (servers == nullptr) return fields.wrong("mcpServers", "an object of servers, which is missing");
-  if (servers->size() > 64) return fields.wrong("mcpServers", "at most 64 servers");
-  std::vector<McpServerConfig> configs;
-  for (const auto& field : *servers) {
-    const std::string label(field.key());
-    const std::string place = "mcpServers." + label;
-    if (!field.value().is_object()) return fail(Code::kInvalidArgument, place + " must be an object", place);
-    FieldReader inner(field.value().get_object(), place);
-    auto config = read_server(inner, label, options);
-    if (!config) return fail_in(file_name, std::move(config).error());
-    if (const Status rest = inner.refuse_rest(); !rest && *config)
-      remarks.push_back(rest.error().message + "; ignored");
-    if (*config) configs.push_back(std::move(**config));
-  }
+  auto configs = read_servers(TRY(parse_config(text, file_name)), options, remarks);
+  if (!configs) return fail_in(base::printable(file_name), std::move(configs).error());
   return configs;
 }
 

@@ -213,8 +213,9 @@ TEST_F(SandboxTest, NothingCanBeWrittenButWhatIsListed) {
   writable.writable = {folder_.path()};
   EXPECT_EQ(run("echo new > new; cat new", writable), "new\n");
   EXPECT_TRUE(fs::exists(folder_.path() / "new"));
-  EXPECT_EQ(run("echo x > /tmp/x; cat /tmp/x"), "x\n");
-  EXPECT_FALSE(fs::exists("/tmp/x"));
+  const std::string file = "/tmp/openautoglm_sandboxed_" + std::to_string(getpid());
+  EXPECT_EQ(run("echo x > " + file + "; cat " + file), "x\n");
+  EXPECT_FALSE(fs::exists(file));
 }
 
 TEST_F(SandboxTest, LinksAndDotsLeadNowhere) {

@@ -140,11 +140,7 @@ Result<std::unique_ptr<Tool>> read_tool(const json::Value& value, const std::str
   return fields.wrong("kind", "\"process\" or \"http\"");
 }
 
-}  // namespace
-
-Result<std::vector<std::unique_ptr<Tool>>> parse_tool_file(std::string_view text, std::string_view file_name,
-                                                           const ConfigOptions& options) {
-  const json::Object root = TRY(parse_config(text, file_name));
+Result<std::vector<std::unique_ptr<Tool>>> read_tools(const json::Object& root, const ConfigOptions& options) {
   FieldReader fields(root, "");
   const json::Object* listed = TRY(fields.object("tools"));
   TRY(fields.refuse_rest());
@@ -157,12 +153,21 @@ Result<std::vector<std::unique_ptr<Tool>>> parse_tool_file(std::string_view text
     if (!tool) {
       Error error = std::move(tool).error();
       if (error.where.empty()) error.where = "tools." + name;
-      return fail_in(fmt::format("{}, tool {}", file_name, base::printable(name, 80)), std::move(error));
+      return fail_in(fmt::format("tool {}", base::printable(name, 80)), std::move(error));
     }
     tools.push_back(std::move(*tool));
   }
+  return tools;
+}
+
+}  // namespace
+
+Result<std::vector<std::unique_ptr<Tool>>> parse_tool_file(std::string_view text, std::string_view file_name,
+                                                           const ConfigOptions& options) {
+  auto tools = read_tools(TRY(parse_config(text, file_name)), options);
+  if (!tools) return fail_in(base::printable(file_name), std::move(tools).error());
   const auto is_program = [](const auto& tool) { return tool->description().source == "process"; };
-  if (options.is_sandboxed && std::ranges::any_of(tools, is_program)) TRY(check_sandbox());
+  if (options.is_sandboxed && std::ranges::any_of(*tools, is_program)) TRY(check_sandbox());
   return tools;
 }
 

@@ -12,6 +12,7 @@ namespace {
 using std::chrono::milliseconds;
 using testing::HasSubstr;
 using testing::SizeIs;
+using testing::StartsWith;
 
 ConfigOptions file_options() {
   ConfigOptions options;
@@ -126,6 +127,7 @@ TEST(ToolFile, ErrorsNameTheirPlace) {
     EXPECT_EQ(error.where, where) << toml << ": " << error.message;
   }
   EXPECT_THAT(refusal("[tools.t\n").message, HasSubstr("line"));
+  EXPECT_THAT(refusal("[tools.t]\nkind='magic'").message, StartsWith("tools.toml: tool t: tools.t.kind "));
   EXPECT_EQ(refusal(process + "command=['openautoglm-no-such-program']").code, Code::kNotFound);
   EXPECT_EQ(refusal(process + "command=['true']\nreadable=['no-such-folder']").code, Code::kNotFound);
 }

@@ -7,7 +7,7 @@ import subprocess
 import time
 import unittest
 
-from support import BINARY, TIMEOUT, CliTest
+from support import BINARY, TIMEOUT, CliTest, Terminal
 
 COUNT = """import json, sys
 print("lines:", json.load(sys.stdin)["text"].count(chr(10)) + 1)
@@ -146,6 +146,57 @@ class Task(CliTest):
         shown = self.cli("task", "--show", "mine", "--database", "sessions.db").stdout
         self.assertEqual(shown.count("run "), 2)
 
+    def test_each_line_of_stdin_is_a_task_of_its_own(self):
+        lines = ["count these lines", "", json.dumps("count\nthese\nlines"), "write a note", '"count these" and no more']
+        done = self.cli("task", "--each", *self.words, "--json", stdin="\n".join(lines) + "\n")
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+        runs = [event for event in events if event["event"] == "run"]
+        self.assertEqual([event["text"] for event in events if event["event"] == "answer"],
+                         ["It has three lines.", "Nothing to do.", "I may not write.", "It has three lines."])
+        self.assertEqual([run["run"] for run in runs], [1, 2, 3, 4])
+        self.assertEqual(len({run["session"] for run in runs}), 4)
+        self.assertEqual(events[-1]["event"], "summary")
+        # What begins all prompts was computed once.
+        firsts = [event for event in events if event["event"] == "turn" and event["turn"] == 1]
+        self.assertEqual(firsts[0]["cached_tokens"], 0)
+        self.assertGreater(firsts[1]["cached_tokens"], 0.8 * firsts[1]["prompt_tokens"])
+
+    def test_a_task_of_many_is_answered_before_the_next_is_read(self):
+        process = subprocess.Popen([BINARY, "task", "--each", "--json", *self.words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True, env=self.environment, cwd=self.folder)
+        self.addCleanup(self.end, process)
+        for number in (1, 2):
+            process.stdin.write("count these lines\n")
+            process.stdin.flush()
+            while (event := json.loads(process.stdout.readline()))["event"] != "summary":
+                pass
+            self.assertEqual((event["state"], event["actions"]), ("done", 1), number)
+        process.communicate(timeout=TIMEOUT)
+        self.assertEqual(process.returncode, 0)
+
+    def test_a_failed_task_of_many_ends_itself_only(self):
+        lines = ["go on for ever", "count these lines", "x" * ((1 << 20) + 1)]
+        done = self.cli("task", "--each", *self.words, "--json", "--max-turns", "3", stdin="\n".join(lines) + "\n", expect=1)
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([event["state"] for event in events if event["event"] == "summary"], ["limit", "done", "failed"])
+        self.assertIn("`openautoglm task --resume 1` goes on", done.stderr)
+        self.assertIn("2 of 3 tasks were not finished", done.stderr)
+
+    def test_many_tasks_on_a_terminal(self):
+        screen = Terminal(self, BINARY, "task", "--each", *self.words)
+        screen.type("write a note\n")
+        screen.expect("Run it?")
+        screen.type("y\n")
+        screen.expect("The note is written")
+        screen.type("count these lines\n")
+        screen.expect("It has three lines")
+        screen.type("\x04")
+        self.assertEqual(screen.end(), 0)
+
+    def test_each_goes_with_no_other_task(self):
+        for more in (("x",), ("--session", "s"), ("--resume", "1")):
+            self.cli("task", "--each", *self.words, *more, expect=2)
+
     def test_what_is_wrong_is_named(self):
         (self.folder / "bad.toml").write_text("[tools.x]\nkind = \"process\"\ndescription = \"x\"\ncommand = [\"true\"]\ncolour = 1\n")
         for more, words in ((("--tools", "none.toml"), "none.toml"), (("--tools", "bad.toml"), "colour"), (("--resume", "7"), "there is no run 7"),
@@ -154,6 +205,7 @@ class Task(CliTest):
                                   capture_output=True, text=True, timeout=TIMEOUT, env=self.environment, cwd=self.folder)
             self.assertNotEqual(done.returncode, 0)
             self.assertIn(words, done.stderr)
+            self.assertLessEqual(done.stderr.count(more[1]), 1, done.stderr)
 
 
 if __name__ == "__main__":
