@@ -179,7 +179,8 @@ class Serve(CliTest):
             "tools": '"tools.toml"', "mcp-config": '"mcp.json"', "no-sandbox": "true", "database": '"responses.db"',
             "model": f'"{self.script(SCRIPT)}"', "yes": "true", "threads": "1", "compute": '"exact"', "isa": '"scalar"',
             "context-length": "512", "kv-memory": '"4M"', "max-batch-size": "3", "max-batch-tokens": "64",
-            "batch-timeout-ms": "1", "queue-capacity": "7", "prefix-cache": "false", "log-level": '"warn"',
+            "batch-timeout-ms": "1", "queue-capacity": "7", "prefix-cache": "false", "jump-forward": "false",
+            "log-level": '"warn"',
             "host": '"127.0.0.1"', "port": "0", "api-key-file": f'"{keys}"', "allow-origin": '["http://a"]',
             "allow-host": '["b"]', "drain-seconds": "5", "chat": "true", "system": '"be brief"', "temperature": "0.5",
             "top-p": "0.5", "top-k": "5", "min-p": "0.1", "repetition-penalty": "1.1", "seed": "7", "max-tokens": "9"}
