@@ -8,6 +8,13 @@
 #include <string>
 
 namespace autoglm::base {
+namespace {
+
+// Makes spdlog's registry before there are threads. Two that log first at once are safe, but ThreadSanitizer does not
+// see why: the lock is in a library that it was not compiled into.
+[[maybe_unused]] const spdlog::logger* const kFirst = spdlog::default_logger_raw();
+
+}  // namespace
 
 Status set_log_level(std::string_view level) {
   spdlog::level::level_enum chosen = spdlog::level::info;

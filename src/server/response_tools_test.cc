@@ -186,13 +186,13 @@ TEST_F(ResponseTools, ThatRunAreStoppedByACancel) {
 }
 
 TEST_F(ResponseTools, ThatRunAreStoppedWhenTheClientLeaves) {
+  int count = 0;
   for (const char* more : {"", R"(,"stream":true)"}) {
     net::TestClient client(port());
     client.send(request("POST", "/v1/responses", asked("please hang", std::string(kFiles) + more)));
-    wait_until_hanging(stopped_ + 1);
-    const int before = stopped_;
+    wait_until_hanging(++count);
     client.close();
-    wait_until_stopped(before + 1);
+    wait_until_stopped(count);
   }
 }
 
