@@ -226,12 +226,12 @@ class Tasks(unittest.TestCase):
             for one in self.tasks:
                 folder = pathlib.Path(scratch) / one.id
                 one.prepare(folder)
-                self.assertTrue(one.misses_in_answer("") + one.misses_in_folder(folder), one.id)
+                self.assertTrue(one.misses_in_answer("", folder) + one.misses_in_folder(folder), one.id)
                 self.assertEqual("{folder}" in one.prompt_in(folder), False)
                 for name, wanted in one.after.items():
                     make(folder / name, wanted)
                 answer = ", ".join([*one.answer, *(str(number) for number in one.numbers)])
-                self.assertEqual(one.misses_in_answer(answer) + one.misses_in_folder(folder), [], one.id)
+                self.assertEqual(one.misses_in_answer(answer.replace("{folder}", str(folder)), folder) + one.misses_in_folder(folder), [], one.id)
 
     def test_prompts_do_not_tell_the_answer(self):
         for one in self.tasks:

@@ -48,7 +48,7 @@ class Record:
             misses.append(f"ended as {self.summary['state']}" + (f": {self.answer[:200]}" if self.answer else ""))
         if self.task.call_needed and not self.done_actions():
             misses.append("no call succeeded")
-        self.misses = misses + self.task.misses_in_answer(self.answer) + self.task.misses_in_folder(folder)
+        self.misses = misses + self.task.misses_in_answer(self.answer, folder) + self.task.misses_in_folder(folder)
 
     @property
     def is_passed(self):

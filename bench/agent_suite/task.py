@@ -68,8 +68,9 @@ class Task:
                 misses.append(f"{name} was not asked for")
         return misses
 
-    def misses_in_answer(self, text):
-        misses = [f"the answer lacks {word!r}" for word in self.answer if not expectation.has_word(text, word)]
+    def misses_in_answer(self, text, folder):
+        words = [word.replace("{folder}", str(folder)) for word in self.answer]
+        misses = [f"the answer lacks {word!r}" for word in words if not expectation.has_word(text, word)]
         misses += [f"the answer has {word!r}" for word in self.answer_lacks if expectation.has_word(text, word)]
         misses += [f"the answer lacks the number {number}" for number in self.numbers
                    if number not in expectation.numbers_in(text)]
