@@ -4,28 +4,16 @@
 import assert from 'node:assert/strict';
 import {spawn} from 'node:child_process';
 import {once} from 'node:events';
-import readline from 'node:readline';
 
 import OpenAI from 'openai';
+
+import {runTests, startServer} from './harness.mjs';
 
 const [binary, model] = process.argv.slice(2);
 const isScripted = model.startsWith('scripted:');
 
-async function startServer() {
-  const child = spawn(binary, ['serve', model, '--port', '0', '--context-length', '2048'], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  for await (const line of readline.createInterface({input: child.stdout})) {
-    if (line.startsWith('listening on ')) {
-      child.stdout.resume();
-      return {child, url: line.split(' ').at(-1)};
-    }
-  }
-  throw new Error('the server did not start');
-}
-
 const user = (content) => [{role: 'user', content}];
-const {child, url} = await startServer();
+const {child, url} = await startServer(binary, model);
 const client = new OpenAI({baseURL: url + '/v1', apiKey: 'none', maxRetries: 0, timeout: 120_000});
 const name = (await client.models.list()).data[0].id;
 const chat = (content, more = {}) =>
@@ -184,18 +172,4 @@ const tests = {
   },
 };
 
-let failed = 0;
-for (const [title, test] of Object.entries(tests)) {
-  try {
-    await test();
-    console.log('passed  ' + title);
-  } catch (error) {
-    ++failed;
-    console.log('FAILED  ' + title + '\n' + error.stack);
-  }
-}
-child.kill('SIGTERM');
-const [code] = await once(child, 'exit');
-if (code !== 0) ++failed;
-console.log(`${Object.keys(tests).length} tests, ${failed} failed, server exit ${code}`);
-process.exit(failed === 0 ? 0 : 1);
+process.exit(await runTests(tests, child));

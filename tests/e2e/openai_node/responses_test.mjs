@@ -3,14 +3,13 @@
 // approvals, what is stored.
 //   responses_test.mjs BINARY MODEL FOLDER   FOLDER holds weather_server.py; MODEL as for client_test.mjs
 import assert from 'node:assert/strict';
-import {spawn} from 'node:child_process';
-import {once} from 'node:events';
 import {mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import path from 'node:path';
-import readline from 'node:readline';
 
 import OpenAI from 'openai';
+
+import {runTests, startServer} from './harness.mjs';
 
 const [binary, model, e2e] = process.argv.slice(2);
 const isScripted = model.startsWith('scripted:');
@@ -21,19 +20,7 @@ writeFileSync(path.join(folder, 'mcp.json'), JSON.stringify({
   mcpServers: {weather: {command: 'python3', args: [path.resolve(e2e, 'weather_server.py'), notes]}},
 }));
 
-async function startServer() {
-  const child = spawn(binary, ['serve', model, '--port', '0', '--context-length', '2048',
-    '--mcp-config', path.join(folder, 'mcp.json')], {stdio: ['ignore', 'pipe', 'ignore']});
-  for await (const line of readline.createInterface({input: child.stdout})) {
-    if (line.startsWith('listening on ')) {
-      child.stdout.resume();
-      return {child, url: line.split(' ').at(-1)};
-    }
-  }
-  throw new Error('the server did not start');
-}
-
-const {child, url} = await startServer();
+const {child, url} = await startServer(binary, model, ['--mcp-config', path.join(folder, 'mcp.json')]);
 const client = new OpenAI({baseURL: url + '/v1', apiKey: 'none', maxRetries: 0, timeout: 120_000});
 const name = (await client.models.list()).data[0].id;
 const respond = (input, more = {}) =>
@@ -160,19 +147,6 @@ const tests = {
   },
 };
 
-let failed = 0;
-for (const [title, test] of Object.entries(tests)) {
-  try {
-    await test();
-    console.log('passed  ' + title);
-  } catch (error) {
-    ++failed;
-    console.log('FAILED  ' + title + '\n' + error.stack);
-  }
-}
-child.kill('SIGTERM');
-const [code] = await once(child, 'exit');
-if (code !== 0) ++failed;
+const status = await runTests(tests, child);
 rmSync(folder, {recursive: true});
-console.log(`${Object.keys(tests).length} tests, ${failed} failed, server exit ${code}`);
-process.exit(failed === 0 ? 0 : 1);
+process.exit(status);
