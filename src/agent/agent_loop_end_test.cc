@@ -16,6 +16,21 @@ using testing::SizeIs;
 
 class AgentLoopEndTest : public RunFixture {
  protected:
+  // A run that ended between a turn's two calls, the first with this result, taken up again.
+  void take_up_between_two_reads(ActionResult result) {
+    begin();
+    ActionCall first = call_of("read", R"({"path": "a"})"), second = call_of("read", R"({"path": "b"})");
+    first.id = "call_1";
+    second.id = "call_2";
+    ASSERT_TRUE(context_->add_turn("", {first, second}));
+    const Action ended{1, first, std::move(result)};
+    ASSERT_TRUE(context_->record_intent(ended, first.arguments));
+    ASSERT_TRUE(context_->record_result(ended));
+    const std::int64_t run_id = context_->run();
+    open();
+    ASSERT_TRUE(context_->resume(run_id));
+  }
+
   void SetUp() override { add_tool(describe("read"), "the text"); }
   static std::string read(int i) { return call_text("read", R"({"path": ")" + std::to_string(i) + "\"}"); }
   void expect_limit(const RunReport& report, std::string_view limit) {
@@ -239,17 +254,7 @@ TEST_F(AgentLoopEndTest, AFailureIsNotForgottenWhenARunIsTakenUp) {
 }
 
 TEST_F(AgentLoopEndTest, AFailureBesideACallThatWasNotBegunIsNotForgotten) {
-  begin();
-  ActionCall first = call_of("read", R"({"path": "a"})"), second = call_of("read", R"({"path": "b"})");
-  first.id = "call_1";
-  second.id = "call_2";
-  ASSERT_TRUE(context_->add_turn("", {first, second}));
-  const Action failed{1, first, {ActionState::kFailed, "no such file", 0}};
-  ASSERT_TRUE(context_->record_intent(failed, first.arguments));
-  ASSERT_TRUE(context_->record_result(failed));
-  const std::int64_t run_id = context_->run();
-  open();
-  ASSERT_TRUE(context_->resume(run_id));
+  take_up_between_two_reads({ActionState::kFailed, "no such file", 0});
   say(answer_text("Both are read."));
   say(answer_text("There is no a."));
   EXPECT_EQ(run().answer, "There is no a.");
@@ -257,17 +262,7 @@ TEST_F(AgentLoopEndTest, AFailureBesideACallThatWasNotBegunIsNotForgotten) {
 }
 
 TEST_F(AgentLoopEndTest, CallsThatWereNotBegunAreRunFirst) {
-  begin();
-  ActionCall first = call_of("read", R"({"path": "a"})"), second = call_of("read", R"({"path": "b"})");
-  first.id = "call_1";
-  second.id = "call_2";
-  ASSERT_TRUE(context_->add_turn("", {first, second}));
-  const Action ended{1, first, {ActionState::kDone, "what was read before", 0}};
-  ASSERT_TRUE(context_->record_intent(ended, first.arguments));
-  ASSERT_TRUE(context_->record_result(ended));
-  const std::int64_t run_id = context_->run();
-  open();
-  ASSERT_TRUE(context_->resume(run_id));
+  take_up_between_two_reads({ActionState::kDone, "what was read before", 0});
   say(answer_text("Both are read."));
   const RunReport report = run();
   EXPECT_EQ(report.state, RunState::kDone);
