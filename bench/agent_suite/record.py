@@ -27,7 +27,8 @@ class Record:
             event = json.loads(line)
             kind = event["event"]
             if kind == "turn":
-                self.turns.append({"text": str(event.get("text") or ""), "calls": list(event.get("calls") or []), **{
+                self.turns.append({"reasoning": str(event.get("reasoning") or ""), "text": str(event.get("text") or ""),
+                                   "calls": list(event.get("calls") or []), **{
                     name: float(event[name]) for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "seconds")}})
             elif kind == "action":
                 self.actions.append({name: event[name] for name in ("turn", "tool", "arguments", "state", "result")})
@@ -96,7 +97,7 @@ class Record:
         for number, turn in enumerate(self.turns, 1):
             lines.append(f"-- turn {number}: {turn['prompt_tokens']:.0f} tokens in ({turn['cached_tokens']:.0f} cached), "
                          f"{turn['completion_tokens']:.0f} out, {turn['seconds']:.2f} s")
-            lines += [f"model   {turn['text']}"] if turn["text"] else []
+            lines += [f"{who:<8}{said}" for who, said in (("thinks", turn["reasoning"]), ("model", turn["text"])) if said]
             lines += [f"call    {json.dumps(call, ensure_ascii=False)}" for call in turn["calls"]]
             lines += [f"{action['state']:<8}{action['tool']} {json.dumps(action['arguments'], ensure_ascii=False)}\n"
                       f"        {str(action['result'])[:2000]}" for action in self.actions if action["turn"] == number]

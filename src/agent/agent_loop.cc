@@ -3,32 +3,51 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <functional>
+#include <map>
 #include <set>
 #include <span>
 #include <utility>
 
+#include "agent/change_question.h"
 #include "agent/message.h"
 #include "agent/tool_mapping.h"
 #include "agent/turn_reader.h"
+#include "agent/turn_rules.h"
 #include "base/mutex.h"
 #include "generation/chat_prompt.h"
 
 namespace autoglm::agent {
 namespace {
 
+constexpr std::size_t kMaxAttempts = 3;  // to ask a turn anew
+constexpr float kChance = 0.7f;          // the temperature of a turn that is asked anew by chance
+
 double seconds(base::Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 // One model answer on its way: parsed as it comes on the engine's thread, waited for on the run's.
 class TurnSink final : public generation::Sink {
  public:
-  TurnSink(TurnReader reader, RunObserver& observer) : reader_(std::move(reader)), observer_(observer) {}
+  // Whether the turn should go on, of whose calls the last one may only have its name yet. On the engine's thread.
+  enum class Last : std::uint8_t { kComplete, kBegun };
+  using Wants = std::function<bool(std::span<const ActionCall> calls, Last last)>;
 
-  void on_token(generation::TokenEvent event) override { read(event.text); }
+  /// Without an observer nobody hears the text.
+  TurnSink(TurnReader reader, RunObserver* observer, Wants wants)
+      : reader_(std::move(reader)), observer_(observer), wants_(std::move(wants)) {}
+
+  void on_token(generation::TokenEvent event) override EXCLUDES(mutex_) { read(event.text); }
   void on_finish(generation::Finish finish) override EXCLUDES(mutex_) {
     read(finish.text);
     base::MutexLock lock(mutex_);
     finish_ = std::move(finish);
     changed_.notify_all();
+  }
+  /// Waits until the rest is of no use. False when the end came first.
+  bool wait_for_enough() EXCLUDES(mutex_) {
+    base::MutexLock lock(mutex_);
+    while (!finish_ && !has_enough_) lock.wait(changed_);
+    return has_enough_;
   }
   /// Waits for the end.
   generation::Finish wait() EXCLUDES(mutex_) {
@@ -40,15 +59,32 @@ class TurnSink final : public generation::Sink {
   TurnReader& reader() { return reader_; }
 
  private:
-  void read(std::string_view text) {
+  void read(std::string_view text) EXCLUDES(mutex_) {
+    if (reader_.is_stopped()) return;
     const std::string shown = reader_.push(text);
-    if (!shown.empty()) observer_.on_text(shown);
+    if (!shown.empty() && observer_ != nullptr) observer_->on_text(shown);
+    const auto calls = reader_.calls();
+    const std::size_t complete = calls.size() - (reader_.is_in_call() ? 1 : 0);
+    while (looked_at_ < complete) {
+      if (!wants_(calls.first(++looked_at_), Last::kComplete)) return stop();
+    }
+    if (reader_.is_in_call() && !wants_(calls, Last::kBegun)) stop();
+  }
+
+  void stop() EXCLUDES(mutex_) {
+    reader_.stop();
+    base::MutexLock lock(mutex_);
+    has_enough_ = true;
+    changed_.notify_all();
   }
 
   TurnReader reader_;
-  RunObserver& observer_;
+  RunObserver* observer_;
+  const Wants wants_;
+  std::size_t looked_at_ = 0;  // calls
   base::Mutex mutex_;
   std::condition_variable changed_;
+  bool has_enough_ GUARDED_BY(mutex_) = false;
   std::optional<generation::Finish> finish_ GUARDED_BY(mutex_);
 };
 
@@ -64,11 +100,26 @@ std::string answer_name(const ToolRegistry& tools) {
   return name;
 }
 
-json::Object answer_parameters() {
+constexpr std::size_t kMaxReasoning = 800;  // characters; one that is cut goes on in the answer
+
+json::Object answer_parameters(const Aids& aids) {
   const json::Object text = {{"type", "string"}, {"minLength", 1}};
+  json::Object properties;
+  json::Array required;
+  if (aids.reasoning) {
+    properties["reasoning"] =
+        json::Object{{"type", "string"},
+                     {"description",
+                      "First quote the values from the results that matter, then compare them or calculate with them "
+                      "step by step: 12 - 5 = 7."},
+                     {"maxLength", kMaxReasoning}};
+    required.push_back("reasoning");
+  }
+  properties["text"] = text;
+  required.push_back("text");
   return {{"type", "object"},
-          {"properties", json::Object{{"text", text}}},
-          {"required", json::Array{"text"}},
+          {"properties", std::move(properties)},
+          {"required", std::move(required)},
           {"additionalProperties", false}};
 }
 
@@ -81,14 +132,15 @@ bool has_own_end(const ToolRegistry& tools, text::ToolFormat format) {
 enum class Quiet : std::uint8_t { kLeftOut, kIncluded };
 
 // What the grammar allows.
-std::vector<text::ToolSignature> signatures_of(const ToolRegistry& tools, text::ToolFormat format, Quiet quiet) {
+std::vector<text::ToolSignature> signatures_of(const ToolRegistry& tools, const RunOptions& options, Quiet quiet) {
+  const text::ToolFormat format = options.format;
   std::vector<text::ToolSignature> signatures;
   for (const auto& tool : tools.tools()) {
     const ToolDescription& description = tool->description();
     if (quiet == Quiet::kLeftOut && description.is_quiet) continue;
     signatures.push_back({description.name, description.parameters});
   }
-  if (has_answer_call(tools, format)) signatures.push_back({answer_name(tools), answer_parameters()});
+  if (has_answer_call(tools, format)) signatures.push_back({answer_name(tools), answer_parameters(options.aids)});
   if (has_own_end(tools, format)) signatures.push_back({std::string(kPhoneEnd), {}});
   return signatures;
 }
@@ -110,11 +162,12 @@ class Run final {
       : parts_(parts),
         options_(options),
         stop_(std::move(stop)),
-        signatures_(signatures_of(parts.tools, options.format, Quiet::kIncluded)),
-        for_template_(shown_tools(parts.tools, options.format)),
+        signatures_(signatures_of(parts.tools, options, Quiet::kIncluded)),
+        for_template_(shown_tools(parts.tools, options.format, options.aids)),
         has_answer_call_(has_answer_call(parts.tools, options.format)),
         has_own_end_(has_own_end(parts.tools, options.format)),
         answer_name_(has_own_end_ ? kPhoneEnd : answer_name(parts.tools)),
+        rules_(parts.tools, options.aids, has_answer_call_ ? answer_name_ : "", parts.context.task()),
         began_(parts.clock.now()),
         known_from_(parts.context.actions().size()),
         compactions_(parts.context.compactions()) {}
@@ -128,9 +181,12 @@ class Run final {
 
  private:
   Result<RunReport> run_to_end() {
-    grammar_ = TRY(compile(Quiet::kLeftOut));
+    (void)TRY(grammar_for(Quiet::kLeftOut, {}));  // a schema that cannot be honoured is told before anything is asked
     if (const auto& given = parts_.context.answer()) TRY(answer(*given));
     if (auto calls = parts_.context.unbegun_calls(); !has_ended_ && !calls.empty()) TRY(act(std::move(calls)));
+    if (!has_ended_) {
+      if (Status status = narrow(); !status) TRY(end_by(std::move(status).error()));
+    }
     while (!has_ended_) {
       if (Status status = take_turn(); !status) TRY(end_by(std::move(status).error()));
     }
@@ -147,17 +203,22 @@ class Run final {
     return end(RunState::kFailed, error.message);
   }
 
-  Result<std::shared_ptr<const text::Grammar>> compile(Quiet quiet, const std::set<std::string>& without = {}) const {
-    std::vector<text::ToolSignature> allowed = signatures_of(parts_.tools, options_.format, quiet);
-    std::erase_if(allowed, [&](const text::ToolSignature& tool) { return without.contains(tool.name); });
-    text::ToolGrammarOptions grammar;
-    grammar.format = options_.format;
-    grammar.choice = has_answer_call_ ? text::ToolChoice::kRequired : text::ToolChoice::kDecide;
-    // Where any name goes, only the mask keeps a tool out.
-    grammar.any_name = options_.names == NameRule::kMap && without.empty();
-    grammar.max_thinking_bytes = options_.max_thinking_bytes;
-    grammar.max_calls = options_.max_turn_calls;
-    return text::tool_grammar(allowed, grammar, parts_.generator.card().tokenizer);
+  // A task that only asks gets no tool that changes something. One that follows others in its session may mean
+  // anything.
+  Status narrow() {
+    const std::string& task = parts_.context.task();
+    const bool is_asked = options_.aids.narrow && has_answer_call_ && options_.names == NameRule::kMask &&
+                          parts_.context.is_first_run() && task.size() <= kMaxQuestionBytes &&
+                          std::ranges::any_of(parts_.tools.tools(), [](const auto& tool) {
+                            return tool->description().tool_class == ToolClass::kWrite;
+                          });
+    if (!is_asked) return {};
+    generation::Request request = TRY(change_question(parts_.generator.card(), task));
+    TurnReport question;
+    const ReadTurn read = TRY(say(std::move(request), question, nullptr));
+    report_.is_narrowed = !says_change(read.text);
+    if (report_.is_narrowed) rules_.narrow();
+    return {};
   }
 
   Status take_turn() {
@@ -167,18 +228,19 @@ class Run final {
     turn.turn = report_.turns + 1;
     ReadTurn read = TRY(decide(turn, {}));
     std::optional<std::string> final = take_answer(read);
-    if (const auto repeated = repetitions(read.calls); !repeated.empty() && final) {
-      read.calls.clear();  // it answers with their results before it
-    } else if (!repeated.empty()) {
-      // A small model asks again for what it has just been given, and again. Asked anew without that tool, it goes on.
-      ++report_.refused_repetitions;
-      read = TRY(decide(turn, repeated));
+    for (std::size_t attempt = 0; attempt < kMaxAttempts; ++attempt) {
+      const auto objection = rules_.object_to(read, final.has_value(), known(), attempt);
+      if (!objection) break;
+      ++turn.asked_anew;
+      ++report_.asked_anew;
+      read = TRY(decide(turn, *objection));
       final = take_answer(read);
     }
     ++report_.turns;
     const bool is_cut = read.is_cut && !final;  // an answer that is whole is one, whatever was to follow
     report_.invalid_calls += read.invalid_calls;
     turn.text = final && read.calls.empty() ? std::move(*final) : std::move(read.text);
+    turn.reasoning = std::move(read.reasoning);
     turn.calls = name_calls(std::move(read.calls), turn.renamed);
     parts_.observer.on_turn(turn);
     TRY(parts_.context.add_turn(turn.text, turn.calls));
@@ -187,16 +249,37 @@ class Run final {
     return answer(std::move(turn.text));
   }
 
-  // One answer of the model, which may call any tool but those in `without`.
-  Result<ReadTurn> decide(TurnReport& turn, const std::set<std::string>& without) {
+  // One answer of the model to the conversation, under an objection to the one before.
+  Result<ReadTurn> decide(TurnReport& turn, const Objection& objection) {
+    generation::Request request = TRY(request_for(objection));
+    ReadTurn read = TRY(say(std::move(request), turn, &parts_.observer));
+    turn.renamed = rules_.mend(read.calls);
+    return read;
+  }
+
+  // What the model says; waits for its end.
+  Result<ReadTurn> say(generation::Request request, TurnReport& turn, RunObserver* observer) {
     const base::Time began = parts_.clock.now();
-    const auto sink = TRY(ask(without));
+    request.id = "run-" + std::to_string(parts_.context.run());
+    request.session = parts_.context.session();
+    request.deadline = began_ + options_.limits.max_seconds;
+    const auto wants = [this](std::span<const ActionCall> calls, TurnSink::Last last) {
+      if (last == TurnSink::Last::kComplete) return rules_.wants(calls, known());
+      return calls.size() == 1 || calls.back().tool != answer_name_;  // results that it does not know are before it
+    };
+    auto sink = std::make_shared<TurnSink>(TurnReader(options_.format, signatures_), observer, wants);
+    const generation::Ticket ticket = TRY(parts_.generator.submit(std::move(request), sink));
+    const std::stop_callback cancel(stop_, [&] { parts_.generator.cancel(ticket); });
+    const bool has_enough = sink->wait_for_enough();
+    if (has_enough) parts_.generator.cancel(ticket);
     const generation::Finish finish = sink->wait();
     turn.seconds += seconds(parts_.clock.now() - began);
     report_.model_seconds += seconds(parts_.clock.now() - began);
-    add(turn.usage, finish.usage);
+    if (turn.asked_anew == 0) turn.usage = {finish.usage.prompt_tokens, finish.usage.cached_tokens, 0};
+    turn.usage.completion_tokens += finish.usage.completion_tokens;
     add(report_.usage, finish.usage);
-    if (finish.error) return std::unexpected(*finish.error);
+    const bool was_enough = has_enough && !stop_.stop_requested();  // its cancel is no error
+    if (finish.error && !(was_enough && finish.error->code == Code::kCancelled)) return std::unexpected(*finish.error);
     return sink->reader().finish(finish.reason == generation::FinishReason::kLength);
   }
 
@@ -208,6 +291,9 @@ class Run final {
     for (ActionCall& call : read.calls) {
       if (call.tool != answer_name_ || call.unusable) continue;
       const json::Value* given = call.arguments.if_contains(key);
+      if (const json::Value* why = call.arguments.if_contains("reasoning"); why != nullptr && why->is_string()) {
+        read.reasoning += why->get_string();
+      }
       if (given != nullptr && given->is_string() && !given->get_string().empty()) {
         text = std::string(given->get_string());
         continue;
@@ -220,36 +306,46 @@ class Run final {
     return text;
   }
 
-  // The prompt of this turn, submitted.
-  Result<std::shared_ptr<TurnSink>> ask(const std::set<std::string>& without) {
+  // The prompt of this turn.
+  Result<generation::Request> request_for(const Objection& objection) {
     const json::Array messages = TRY(parts_.context.window());
     if (std::exchange(compactions_, parts_.context.compactions()) != parts_.context.compactions()) {
       known_from_ = parts_.context.actions().size();
     }
     generation::Request request;
-    request.id = "run-" + std::to_string(parts_.context.run());
-    request.session = parts_.context.session();
     request.prompt = TRY(generation::encode(parts_.generator.card(), {.messages = &messages, .tools = &for_template_}));
     request.sampling = options_.sampling;
+    if (objection.is_by_chance) {
+      request.sampling.temperature = std::max(request.sampling.temperature, kChance);
+      request.sampling.seed = report_.turns;  // the same run comes out the same
+    }
     const bool has_quiet = tells_of_quiet(parts_.tools, messages);
-    request.grammar = TRY(grammar_for(has_quiet ? Quiet::kIncluded : Quiet::kLeftOut, without));
+    request.grammar = TRY(grammar_for(has_quiet ? Quiet::kIncluded : Quiet::kLeftOut, objection.without));
     request.max_tokens = std::min(most_turn_tokens(), parts_.generator.card().context_length);
     if (request.prompt.size() < parts_.generator.card().context_length) {
       request.max_tokens = std::min(request.max_tokens, parts_.generator.card().context_length - request.prompt.size());
     }
-    request.deadline = began_ + options_.limits.max_seconds;
-    auto sink = std::make_shared<TurnSink>(TurnReader(options_.format, signatures_), parts_.observer);
-    const generation::Ticket ticket = TRY(parts_.generator.submit(std::move(request), sink));
-    const std::stop_callback cancel(stop_, [&] { parts_.generator.cancel(ticket); });
-    sink->wait();  // the callback must outlive the answer
-    return sink;
+    return request;
   }
 
   Result<std::shared_ptr<const text::Grammar>> grammar_for(Quiet quiet, const std::set<std::string>& without) {
-    if (!without.empty()) return compile(quiet, without);
-    if (quiet == Quiet::kLeftOut) return grammar_;
-    if (grammar_with_quiet_ == nullptr) grammar_with_quiet_ = TRY(compile(quiet));
-    return grammar_with_quiet_;
+    std::vector<text::ToolSignature> allowed = signatures_of(parts_.tools, options_, quiet);
+    std::erase_if(allowed, [&](const text::ToolSignature& tool) {
+      return without.contains(tool.name) || rules_.withheld().contains(tool.name);
+    });
+    std::string names;
+    for (const text::ToolSignature& tool : allowed) names += tool.name + " ";
+    std::shared_ptr<const text::Grammar>& compiled = grammars_[names];
+    if (compiled != nullptr) return compiled;
+    text::ToolGrammarOptions grammar;
+    grammar.format = options_.format;
+    grammar.choice = has_answer_call_ ? text::ToolChoice::kRequired : text::ToolChoice::kDecide;
+    // Where any name goes, only the mask keeps a tool out.
+    grammar.any_name = options_.names == NameRule::kMap && without.empty();
+    grammar.max_thinking_bytes = options_.max_thinking_bytes;
+    grammar.max_calls = options_.max_turn_calls;
+    compiled = TRY(text::tool_grammar(allowed, grammar, parts_.generator.card().tokenizer));
+    return compiled;
   }
 
   // What the run has left, of which a turn may write its share; one token at least, because 0 is no bound.
@@ -270,29 +366,6 @@ class Run final {
       calls[i] = std::move(mapped.call);
     }
     return calls;
-  }
-
-  // The tools of the calls, if each of them was carried out already and nothing but reads since: their results stand in
-  // the conversation. Not those of earlier runs, since when anything may have changed, nor those that a summary may
-  // stand for by now.
-  std::set<std::string> repetitions(const std::vector<ActionCall>& calls) const {
-    std::set<std::string> tools;
-    for (const ActionCall& call : calls) {
-      if (!is_repetition(call)) return {};
-      tools.insert(call.tool);
-    }
-    return tools;
-  }
-
-  bool is_repetition(const ActionCall& call) const {
-    if (call.unusable) return false;
-    const auto before = known();
-    for (auto action = before.rbegin(); action != before.rend(); ++action) {
-      const Tool* tool = parts_.tools.find(action->call.tool);
-      if (tool == nullptr || tool->description().tool_class != ToolClass::kRead) return false;
-      if (is_same(action->call, call) && action->result.state == ActionState::kDone) return true;
-    }
-    return false;
   }
 
   // The actions whose results stand in the conversation.
@@ -344,7 +417,7 @@ class Run final {
 
   Status answer(std::string text) {
     // A small model likes to claim success after an error: it is asked once whether that is so.
-    if (parts_.context.last_calls_failed() && options_.asks_again_after_failure && !was_asked_again_) {
+    if (parts_.context.last_calls_failed() && options_.aids.failures && !was_asked_again_) {
       was_asked_again_ = true;
       return parts_.context.add_remark(
           "The last tool call failed, so its part of the task is not done. Correct the call and try again, or, if it "
@@ -389,11 +462,11 @@ class Run final {
   const bool has_answer_call_;
   const bool has_own_end_;
   const std::string answer_name_;
+  TurnRules rules_;
   const base::Time began_;
   std::size_t known_from_;   // actions before that are no longer in the conversation, or of another time
   std::size_t compactions_;  // of the context, when that was set
-  std::shared_ptr<const text::Grammar> grammar_;
-  std::shared_ptr<const text::Grammar> grammar_with_quiet_;
+  std::map<std::string, std::shared_ptr<const text::Grammar>> grammars_;  // by what they allow
   RunReport report_;
   bool has_ended_ = false;
   bool was_asked_again_ = false;
@@ -424,13 +497,13 @@ std::string agent_instructions(const ToolRegistry& tools, text::ToolFormat forma
          answer_name(tools) + " with one short sentence that holds what was asked for.";
 }
 
-json::Array shown_tools(const ToolRegistry& tools, text::ToolFormat format) {
+json::Array shown_tools(const ToolRegistry& tools, text::ToolFormat format, const Aids& aids) {
   json::Array shown = tools.for_template();
   if (!has_answer_call(tools, format)) return shown;
   json::Object function;
   function["name"] = answer_name(tools);
   function["description"] = "Gives the answer to the user and ends the task. Only when every part of it is done.";
-  function["parameters"] = answer_parameters();
+  function["parameters"] = answer_parameters(aids);
   shown.push_back(json::Object{{"type", "function"}, {"function", std::move(function)}});
   return shown;
 }

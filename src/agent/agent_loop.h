@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "agent/action_runner.h"
+#include "agent/aids.h"
 #include "agent/context_manager.h"
 #include "agent/tool_registry.h"
 #include "base/clock.h"
@@ -43,7 +44,7 @@ struct RunOptions {
   NameRule names = NameRule::kMask;
   std::size_t max_thinking_bytes = 4000;  // of a <think> block before the decision
   std::size_t max_turn_calls = 4;         // a small model that begins to list variants of a call does not end by itself
-  bool asks_again_after_failure = true;   // an answer right after a failed action is questioned once
+  Aids aids;
   generation::Sampling sampling{.temperature = 0};
   text::ToolFormat format = text::ToolFormat::kHermes;
 };
@@ -53,10 +54,12 @@ std::string_view run_state_name(RunState state);
 
 struct TurnReport {
   std::size_t turn = 0;
+  std::string reasoning;  // thinking before the decision, or the answer's own line of it; counts for nothing
   std::string text;
   std::vector<ActionCall> calls;
-  std::vector<std::string> renamed;  // invented names that were mapped
-  generation::Usage usage;
+  std::vector<std::string> renamed;  // invented names that were mapped, paths that were mended
+  std::size_t asked_anew = 0;        // so many answers before this one do not count
+  generation::Usage usage;           // the prompt of one answer, what was written in all
   double seconds = 0;
 };
 
@@ -74,8 +77,9 @@ struct RunReport {
   std::string answer;  // or why there is none
   std::size_t turns = 0;
   std::size_t actions = 0;
-  std::size_t invalid_calls = 0;        // texts that began a call and were none
-  std::size_t refused_repetitions = 0;  // turns asked anew, because they asked for a result that was there
+  std::size_t invalid_calls = 0;  // texts that began a call and were none
+  std::size_t asked_anew = 0;     // answers of the model that broke a rule (agent/turn_rules.h) and do not count
+  bool is_narrowed = false;       // tools that change something were withheld
   generation::Usage usage;
   double seconds = 0;
   double model_seconds = 0;
@@ -97,7 +101,7 @@ std::string agent_instructions(const ToolRegistry& tools, text::ToolFormat forma
 /// The tools that a chat template shows for a run: the registry's, and the call that gives the answer. Each turn of a
 /// run is a call, of which one ends it: so the model's own likelihood decides between acting and answering, and it need
 /// not remember a marker. A phone agent's language has its own end, and a run without tools is plain text.
-json::Array shown_tools(const ToolRegistry& tools, text::ToolFormat format);
+json::Array shown_tools(const ToolRegistry& tools, text::ToolFormat format, const Aids& aids);
 
 /// Runs a task that the context has begun (or taken up again) to its end, which is recorded in the context.
 ///   Errors   until the first turn is there: kInvalidArgument (no chat template, a schema that cannot be honoured),

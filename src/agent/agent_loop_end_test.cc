@@ -120,7 +120,7 @@ TEST_F(AgentLoopEndTest, AFruitfulTurnBeginsTheCountAnew) {
   });
   for (int i = 1; i <= 11; ++i) say(call_text("find", R"({"path": ")" + std::to_string(i) + "\"}"));
   say(answer_text("I give up."));
-  options_.asks_again_after_failure = false;
+  options_.aids.failures = false;
   const RunReport report = run();
   EXPECT_EQ(report.state, RunState::kDone);
   EXPECT_EQ(report.turns, 12u);
@@ -131,11 +131,10 @@ TEST_F(AgentLoopEndTest, ReadsWithTheSameResultBringNothing) {
   add_tool(describe("read_on"), "the text");
   say(kReadA);
   say(call_text("list"));
-  // Beside a call that fails, a repetition is carried out.
   const std::string again = kReadA + "\n" + call_text("gone");
   for (int i = 0; i < 3; ++i) say(FakeReply{.text = again, .breaks_grammar = true});
   say(answer_text("It says: the text."));
-  options_.asks_again_after_failure = false;
+  options_.aids = *parse_aids("none");
   const RunReport report = run();
   EXPECT_EQ(report.state, RunState::kDone);
   EXPECT_THAT(last_prompt(), HasSubstr(kTold));

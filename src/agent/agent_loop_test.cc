@@ -38,7 +38,7 @@ TEST_F(AgentLoopTest, AResultGoesBackAndAnAnswerEndsTheRun) {
   EXPECT_EQ(report.turns, 2u);
   EXPECT_EQ(report.actions, 1u);
   EXPECT_EQ(report.invalid_calls, 0u);
-  EXPECT_EQ(report.refused_repetitions, 0u);
+  EXPECT_EQ(report.asked_anew, 0u);
   EXPECT_EQ(report.usage.prompt_tokens, prompt(0).size() + prompt(1).size());
   EXPECT_EQ(report.usage.completion_tokens, kReadA.size() + answer_text("It is done.").size());
   // The second prompt begins with the first, and adds the call and its result.
@@ -114,7 +114,7 @@ TEST_F(AgentLoopTest, WhatIsWrongWithACallGoesBack) {
   say_wrong(call_text("read", R"({"path": "a" "b"})"));
   say_wrong(call_text("read", R"({"path": "$step_9"})"));
   say(answer_text("I cannot."));
-  options_.asks_again_after_failure = false;
+  options_.aids.failures = false;
   const RunReport report = run();
   EXPECT_EQ(report.state, RunState::kDone);
   EXPECT_EQ(report.turns, 5u);
@@ -132,9 +132,9 @@ TEST_F(AgentLoopTest, ABrokenCallIsNoRepetition) {
   say(call_text("list"));
   say(FakeReply{.text = call_text("list", R"({"path: })"), .breaks_grammar = true});
   say(answer_text("I cannot."));
-  options_.asks_again_after_failure = false;
+  options_.aids.failures = false;
   const RunReport report = run();
-  EXPECT_EQ(report.refused_repetitions, 0u);
+  EXPECT_EQ(report.asked_anew, 0u);
   EXPECT_EQ(report.invalid_calls, 1u);
   EXPECT_THAT(last_prompt(), HasSubstr("the call was not complete JSON"));
 }
@@ -159,7 +159,7 @@ TEST_F(AgentLoopTest, WhatGoesWrongInAToolGoesBack) {
   for (const char* tool : {"slow", "throws", "errs", "reports", "send"}) say(call_text(tool));
   say(answer_text("None of it worked."));
   options_.limits.max_fruitless_turns = 10;
-  options_.asks_again_after_failure = false;
+  options_.aids.failures = false;
   const RunReport report = run();
   EXPECT_EQ(report.state, RunState::kDone);
   EXPECT_EQ(report.actions, 5u);
@@ -191,7 +191,7 @@ class QuietToolTest : public RunFixture {
 };
 
 TEST_F(QuietToolTest, AppearsWhenAResultTellsOfIt) {
-  EXPECT_THAT(json::format(shown_tools(tools_, text::ToolFormat::kHermes)), Not(HasSubstr("read_result")));
+  EXPECT_THAT(json::format(shown_tools(tools_, text::ToolFormat::kHermes, {})), Not(HasSubstr("read_result")));
   say(call_text("stat"));
   say(kReadA);
   say(read_on_);
@@ -212,7 +212,7 @@ TEST_F(QuietToolTest, ATurnThatIsAskedAnewFollowsTheSameRule) {
   say(kReadA);
   say(kReadA);  // refused, when the result has told of read_result
   say(answer_text("Enough."));
-  EXPECT_EQ(run().refused_repetitions, 2u);
+  EXPECT_EQ(run().asked_anew, 2u);
   EXPECT_FALSE(may_say(2, read_on_));
   EXPECT_TRUE(may_say(4, read_on_));
 }
@@ -227,7 +227,7 @@ TEST_F(AgentLoopTest, ARepeatedReadIsAskedAnewWithoutTheTool) {
   say(answer_text("It says: the text."));
   const RunReport report = run();
   EXPECT_EQ(report.state, RunState::kDone);
-  EXPECT_EQ(report.refused_repetitions, 1u);
+  EXPECT_EQ(report.asked_anew, 1u);
   EXPECT_EQ(report.turns, 2u);
   EXPECT_EQ(report.actions, 1u);
   EXPECT_EQ(runs_, 1u);
@@ -236,47 +236,38 @@ TEST_F(AgentLoopTest, ARepeatedReadIsAskedAnewWithoutTheTool) {
   EXPECT_FALSE(may_say(2, kReadA));
   EXPECT_TRUE(may_say(2, call_text("list")));
   EXPECT_TRUE(may_say(2, answer_text("x")));
-  // Both tries cost tokens, and belong to one turn.
+  // Both tries cost tokens, of one prompt.
   ASSERT_THAT(heard_.turns, SizeIs(2));
-  EXPECT_EQ(heard_.turns[1].usage.prompt_tokens, 2 * prompt(1).size());
+  EXPECT_EQ(heard_.turns[1].asked_anew, 1u);
+  EXPECT_EQ(heard_.turns[1].usage.prompt_tokens, prompt(1).size());
+  EXPECT_GT(heard_.turns[1].usage.completion_tokens, kReadA.size() + answer_text("It says: the text.").size());
+  EXPECT_EQ(report.usage.prompt_tokens, prompt(0).size() + 2 * prompt(1).size());
   for (const store::MessageRow& message : *store_->messages("s"))
     EXPECT_THAT(message.json, Not(HasSubstr("Once more")));
-}
-
-TEST_F(AgentLoopTest, AnAnswerBesideRepeatedReadsIsTaken) {
-  add_tool(describe("read"), "the text");
-  say(kReadA);
-  say(kReadA + "\n" + answer_text("It says: the text."));
-  const RunReport report = run();
-  EXPECT_EQ(report.state, RunState::kDone);
-  EXPECT_EQ(report.answer, "It says: the text.");
-  EXPECT_EQ(report.turns, 2u);
-  EXPECT_EQ(report.actions, 1u);
-  EXPECT_EQ(report.refused_repetitions, 0u);
-  EXPECT_EQ(runs_, 1u);
-  EXPECT_THAT(heard_.turns[1].calls, IsEmpty());
 }
 
 TEST_F(AgentLoopTest, OtherArgumentsOrANewCallBesideItAreNoRepetition) {
   add_tool(describe("read"), "the text");
   say(kReadA);
   say(call_text("read", R"({"path": "b"})"));
-  say(kReadA + "\n" + call_text("read", R"({"path": "c"})"));
+  say(call_text("read", R"({"path": "c"})") + "\n" + kReadA);
   say(answer_text("Done."));
   const RunReport report = run();
-  EXPECT_EQ(report.refused_repetitions, 0u);
-  EXPECT_EQ(runs_, 4u);
+  EXPECT_EQ(report.asked_anew, 0u);
+  EXPECT_EQ(runs_, 3u);  // the repetition was left out
+  EXPECT_THAT(heard_.turns[2].calls, SizeIs(1));
 }
 
-TEST_F(AgentLoopTest, AFailedReadMayBeRepeated) {
+TEST_F(AgentLoopTest, AServiceThatFailedMayBeAskedAgain) {
   int tries = 0;
-  add_tool(describe("read"), [&tries](const json::Object&, std::stop_token) -> Result<ToolOutput> {
-    return ToolOutput{"try " + std::to_string(++tries), tries == 1};
-  });
+  add_tool(describe("read", ToolClass::kExternal),
+           [&tries](const json::Object&, std::stop_token) -> Result<ToolOutput> {
+             return ToolOutput{"try " + std::to_string(++tries), tries == 1};
+           });
   say(kReadA);
   say(kReadA);
   say(answer_text("Done."));
-  EXPECT_EQ(run().refused_repetitions, 0u);
+  EXPECT_EQ(run().asked_anew, 0u);
   EXPECT_EQ(tries, 2);
 }
 
@@ -290,7 +281,7 @@ TEST_F(AgentLoopTest, AfterAWriteAReadIsNoRepetition) {
   say(call_text("write"));  // a write is never one
   say(answer_text("Done."));
   const RunReport report = run();
-  EXPECT_EQ(report.refused_repetitions, 0u);
+  EXPECT_EQ(report.asked_anew, 0u);
   EXPECT_EQ(report.actions, 5u);
   EXPECT_EQ(runs_, 5u);
 }
@@ -301,7 +292,7 @@ TEST_F(AgentLoopTest, AReadOfAnEarlierRunIsNoRepetition) {
     begin("Read a.");
     say(kReadA);
     say(answer_text("It says: the text."));
-    EXPECT_EQ(run().refused_repetitions, 0u);
+    EXPECT_EQ(run().asked_anew, 0u);
   }
   EXPECT_EQ(runs_, 2u);
 }
@@ -315,7 +306,7 @@ TEST_F(AgentLoopTest, WhatWasSummarisedMayBeReadAgain) {
   say(answer_text("Done."));
   const RunReport report = run();
   EXPECT_GE(context_->compactions(), 1u);
-  EXPECT_EQ(report.refused_repetitions, 0u);
+  EXPECT_EQ(report.asked_anew, 0u);
   EXPECT_EQ(runs_, 5u);
 }
 
@@ -325,9 +316,99 @@ TEST_F(AgentLoopTest, MappedNamesAreAskedAnewUnderTheMask) {
   say(kReadA);
   say(kReadA);
   say(answer_text("It says: the text."));
-  EXPECT_EQ(run().refused_repetitions, 1u);
+  EXPECT_EQ(run().asked_anew, 1u);
   EXPECT_TRUE(may_say(0, call_text("peruse")));
   EXPECT_FALSE(may_say(2, kReadA));
+}
+
+TEST_F(AgentLoopTest, WhatFailedIsAskedAnewByChance) {
+  add_tool(describe("read"),
+           [](const json::Object&, std::stop_token) -> Result<ToolOutput> { return ToolOutput{"no such file", true}; });
+  say(kReadA);
+  say(kReadA);
+  say(call_text("read", R"({"path": "b"})"));
+  say(answer_text("There is none."));
+  options_.aids.failures = false;
+  EXPECT_EQ(run().asked_anew, 1u);
+  EXPECT_EQ(generator_.requests[1].sampling.temperature, 0);
+  EXPECT_GT(generator_.requests[2].sampling.temperature, 0);
+  EXPECT_TRUE(may_say(2, kReadA));
+}
+
+TEST_F(AgentLoopTest, ATurnIsCutWhereItAnswersBesideCalls) {
+  add_tool(describe("read"), "the text");
+  say(FakeReply{.text = kReadA + "\n<tool_call>\n{\"name\": \"answer\", \"arguments\": {\"te", .is_endless = true});
+  say(answer_text("It says: the text."));
+  const RunReport report = run();
+  EXPECT_EQ(report.actions, 1u);
+  EXPECT_EQ(report.invalid_calls, 0u);
+}
+
+TEST_F(AgentLoopTest, ATurnIsCutBehindADouble) {
+  add_tool(describe("read"), "the text");
+  say(FakeReply{.text = kReadA + "\n" + kReadA + "\n<tool_call>\n{\"na", .is_endless = true});
+  say(answer_text("It says: the text."));
+  const RunReport report = run();
+  EXPECT_EQ(report.state, RunState::kDone);
+  EXPECT_EQ(report.actions, 1u);
+  EXPECT_EQ(report.invalid_calls, 0u);
+  EXPECT_EQ(report.asked_anew, 0u);
+}
+
+// --- a task that changes nothing -----------------------------------------------------------------------------------
+
+class NarrowTest : public RunFixture {
+ protected:
+  void SetUp() override {
+    options_.aids.narrow = true;
+    add_tool(describe("read"), "the text");
+    add_tool(describe("write", ToolClass::kWrite), "written");
+  }
+};
+
+TEST_F(NarrowTest, GetsNoToolThatChangesSomething) {
+  say("no");
+  say(kReadA);
+  say(answer_text("It says: the text."));
+  const RunReport report = run();
+  EXPECT_TRUE(report.is_narrowed);
+  EXPECT_EQ(report.turns, 2u);
+  EXPECT_THAT(prompt(0), HasSubstr("Do it."));
+  EXPECT_THAT(prompt(0), Not(HasSubstr("<|tools|>")));
+  EXPECT_THAT(prompt(1), HasSubstr(R"("name":"write")"));  // shown, so that the prefix is that of any task
+  EXPECT_FALSE(may_say(1, call_text("write")));
+  EXPECT_TRUE(may_say(1, answer_text("x")));
+  EXPECT_EQ(heard_.text, "");
+}
+
+TEST_F(NarrowTest, AnotherOneGetsAll) {
+  say("yes");
+  say(call_text("write"));
+  say(answer_text("Done."));
+  EXPECT_FALSE(run().is_narrowed);
+}
+
+TEST_F(NarrowTest, IsNotAskedAboutALaterTask) {
+  say("no");
+  say(answer_text("Yes."));
+  run();
+  begin("Now write it.");
+  say(call_text("write"));
+  say(answer_text("Done."));
+  EXPECT_FALSE(run().is_narrowed);
+}
+
+TEST_F(NarrowTest, NorWhereNothingCouldBeChanged) {
+  tools_.keep_first(1);
+  say(answer_text("Done."));
+  EXPECT_FALSE(run().is_narrowed);
+}
+
+TEST_F(NarrowTest, AnErrorOfTheQuestionIsOneOfTheRun) {
+  say(FakeReply{.reason = generation::FinishReason::kError, .error = Error{Code::kUnavailable, "draining", {}}});
+  const auto report = try_run();
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, Code::kUnavailable);
 }
 
 // --- answers -------------------------------------------------------------------------------------------------------
@@ -340,6 +421,17 @@ TEST_F(AgentLoopTest, AnAnswerBesideCallsIsIgnored) {
   EXPECT_EQ(report.answer, "It says: the text.");
   EXPECT_EQ(report.actions, 1u);
   EXPECT_THAT(last_prompt(), Not(HasSubstr("I guess")));
+}
+
+TEST_F(AgentLoopTest, AnAnswerMayBeReasonedFirst) {
+  add_tool(describe("read"), "2 and 3");
+  options_.aids.reasoning = true;
+  say(kReadA);
+  say(call_text("answer", R"({"reasoning": "2 + 3 = 5", "text": "It is 5."})"));
+  EXPECT_EQ(run().answer, "It is 5.");
+  EXPECT_FALSE(may_say(1, answer_text("It is 5.")));
+  EXPECT_EQ(heard_.turns[1].reasoning, "2 + 3 = 5");
+  EXPECT_THAT(store_->messages("s")->back().json, Not(HasSubstr("2 + 3")));
 }
 
 TEST_F(AgentLoopTest, AnAnswerAfterAFailureIsQuestionedOnce) {
@@ -360,7 +452,7 @@ TEST_F(AgentLoopTest, AnotherFailureIsQuestionedAgain) {
            [](const json::Object&, std::stop_token) -> Result<ToolOutput> { return ToolOutput{"no such file", true}; });
   say(kReadA);
   say(answer_text("I have read it."));
-  say(kReadA);
+  say(call_text("read", R"({"path": "b"})"));
   say(answer_text("Now I have read it."));
   say(answer_text("There is no such file."));
   EXPECT_EQ(run().answer, "There is no such file.");
@@ -372,7 +464,7 @@ TEST_F(AgentLoopTest, AnAnswerAfterASuccessIsNotQuestioned) {
     return ToolOutput{"the text", !std::exchange(has_failed, true)};
   });
   say(kReadA);
-  say(kReadA);
+  say(call_text("read", R"({"path": "b"})"));
   say(answer_text("It says: the text."));
   EXPECT_EQ(run().turns, 3u);
 }
@@ -392,7 +484,7 @@ TEST_F(AgentLoopTest, ACutCallIsToldSo) {
   say(FakeReply{.text = R"(<tool_call>{"name": "read", "arguments": {"path": "aaaa)",
                 .reason = generation::FinishReason::kLength});
   say(answer_text("I cannot."));
-  options_.asks_again_after_failure = false;
+  options_.aids.failures = false;
   const RunReport report = run();
   EXPECT_EQ(report.invalid_calls, 1u);
   EXPECT_EQ(runs_, 0u);
@@ -410,7 +502,7 @@ TEST_F(AgentLoopTest, AWholeAnswerCountsEvenWhereTheTurnWasCut) {
 TEST_F(AgentLoopTest, AnAnswerWithoutItsTextIsToldSo) {
   add_tool(describe("read"), "the text");
   options_.names = NameRule::kMap;  // which holds arguments to no schema
-  options_.asks_again_after_failure = false;
+  options_.aids.failures = false;
   say(call_text("answer", R"({"value": 42})"));
   say(answer_text("42"));
   const RunReport report = run();
@@ -444,7 +536,7 @@ TEST_F(AgentLoopTest, WithoutToolsTextIsTheAnswer) {
   EXPECT_EQ(report.state, RunState::kDone);
   EXPECT_EQ(report.answer, "Paris, of course.");
   EXPECT_EQ(heard_.text, "Paris, of course.");
-  EXPECT_THAT(shown_tools(tools_, text::ToolFormat::kHermes), IsEmpty());
+  EXPECT_THAT(shown_tools(tools_, text::ToolFormat::kHermes, {}), IsEmpty());
   EXPECT_THAT(prompt(0), Not(HasSubstr("answer")));
 }
 

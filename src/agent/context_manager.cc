@@ -63,6 +63,8 @@ class StoredContext final : public ContextManager {
   Status end(std::string_view state, const std::string& answer) override;
   std::int64_t run() const override { return run_; }
   const std::string& session() const override { return session_; }
+  const std::string& task() const override { return task_; }
+  bool is_first_run() const override { return run_ == first_run_; }
   const std::vector<Action>& actions() const override { return actions_; }
   std::size_t turns() const override { return turns_; }
   std::size_t compactions() const override { return compactions_; }
@@ -103,6 +105,8 @@ class StoredContext final : public ContextManager {
   const Window window_;
   bool is_claimed_ = false;
   std::int64_t run_ = 0;
+  std::string task_;
+  std::int64_t first_run_ = 0;   // of the session
   std::int64_t newest_run_ = 0;  // of the session
   std::size_t turns_ = 0;        // of the newest run
   std::size_t compactions_ = 0;
@@ -151,6 +155,7 @@ Status StoredContext::load_messages(const std::map<CallPlace, std::size_t>& step
     if (!message || role_of(*message).empty()) {
       return fail(Code::kCorrupt, "message " + std::to_string(row.id) + " of the session cannot be read");
     }
+    if (first_run_ == 0) first_run_ = row.run;
     if (std::exchange(newest_run_, row.run) != row.run) {
       task = content_of(*message);
       turns_ = 0;
@@ -202,6 +207,8 @@ Status StoredContext::begin(const std::string& system, const std::string& task, 
       store_.begin_run({.session = session_, .system = conversation_.system, .task = well_formed(task), .model = model},
                        {json::format(message)}));
   run_ = newest_run_ = begun.run;
+  if (first_run_ == 0) first_run_ = run_;
+  task_ = task;
   turns_ = 0;
   if (conversation_.entries.empty()) conversation_.task = content_of(message);
   conversation_.entries.push_back({begun.messages[0], run_, std::move(message), 0});
@@ -251,6 +258,7 @@ Status StoredContext::resume(std::int64_t run) {
   }
   TRY(store_.set_run_state(run, "running", ""));
   run_ = run;
+  task_ = row->task;
   conversation_.system = row->system;
   TRY(settle_turn(run));
   const auto& entries = conversation_.entries;

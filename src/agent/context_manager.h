@@ -55,6 +55,8 @@ class ContextManager {
 
   virtual std::int64_t run() const = 0;
   virtual const std::string& session() const = 0;
+  virtual const std::string& task() const = 0;             // of this run, without the notes that the model gets with it
+  virtual bool is_first_run() const = 0;                   // of the session: the task refers to nothing before it
   virtual const std::vector<Action>& actions() const = 0;  // of the session, ended, by step
   virtual std::size_t turns() const = 0;                   // of this run
   virtual std::size_t compactions() const = 0;             // so many windows did not begin with the one before

@@ -36,7 +36,7 @@ struct FakeReply {
   std::string text;
   generation::FinishReason reason = generation::FinishReason::kStop;
   std::optional<Error> error;
-  bool is_endless = false;          // comes to its end by cancel() only
+  bool is_endless = false;          // says its text, and comes to its end by cancel() only
   bool breaks_grammar = false;      // else the grammar has to allow the text: a model cannot leave it
   std::function<void()> meanwhile;  // on the thread that asked, before the answer comes
 };
@@ -65,10 +65,12 @@ class FakeGenerator final : public generation::Generator {
     }
     if (reply.is_endless) {
       base::MutexLock lock(mutex_);
-      endless_ = std::move(sink);
+      endless_ = sink;
     }
     if (reply.meanwhile) reply.meanwhile();
-    if (!reply.is_endless) {
+    if (reply.is_endless && !reply.text.empty()) {
+      thread_ = std::jthread([text = reply.text, sink = std::move(sink)] { sink->on_token({.text = text}); });
+    } else if (!reply.is_endless) {
       thread_ = std::jthread([this, reply = std::move(reply), sink = std::move(sink), number = requests.size() - 1] {
         say(reply, *sink, usage_of(number, reply.text.size()));
       });

@@ -7,6 +7,8 @@
 #include <charconv>
 #include <optional>
 
+#include "base/ascii.h"
+
 namespace autoglm::agent {
 namespace {
 
@@ -15,10 +17,7 @@ constexpr std::size_t kMaxDigits = 6;
 constexpr std::size_t kMaxParts = 64;
 constexpr std::size_t kMaxQuotedBytes = 256;
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_name_char(char c) {
-  return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '-';
-}
+bool is_name_char(char c) { return base::is_letter_or_digit(c) || c == '_' || c == '-'; }
 
 // Reads from the front of a text; a failed read takes nothing.
 class Scanner final {

@@ -58,7 +58,10 @@ inline const std::string kReadA = call_text("read", R"({"path": "a"})");
 
 class RunFixture : public testing::Test {
  protected:
-  RunFixture() : store_(*store::SessionStore::open(":memory:", clock_)) { EXPECT_TRUE(store_->create_session("s")); }
+  RunFixture() : store_(*store::SessionStore::open(":memory:", clock_)) {
+    EXPECT_TRUE(store_->create_session("s"));
+    options_.aids.narrow = options_.aids.reasoning = false;  // tests of these say so
+  }
 
   void add_tool(ToolDescription description, FakeTool::Run run) {
     const Status added = tools_.add(std::make_unique<FakeTool>(std::move(description), std::move(run)));

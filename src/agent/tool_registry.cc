@@ -8,6 +8,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/check.h"
 #include "base/log.h"
 
@@ -15,8 +16,6 @@ namespace autoglm::agent {
 namespace {
 
 constexpr std::size_t kMaxNameBytes = 64;
-
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 // The schema to check against: what says nothing about its type is meant for an object.
 Result<std::unique_ptr<const text::JsonSchema>> schema_of(const ToolDescription& tool) {
@@ -72,7 +71,7 @@ class BoundedTool final : public Tool {
 }  // namespace
 
 bool is_tool_name(std::string_view name) {
-  const auto is_plain = [](char c) { return is_letter(c) || (c >= '0' && c <= '9') || c == '_' || c == '-'; };
+  const auto is_plain = [](char c) { return base::is_letter_or_digit(c) || c == '_' || c == '-'; };
   return !name.empty() && name.size() <= kMaxNameBytes && std::ranges::all_of(name, is_plain);
 }
 

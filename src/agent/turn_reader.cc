@@ -40,14 +40,17 @@ std::string TurnReader::take(const std::vector<text::ToolEvent>& events) {
       case Kind::kCallBegin:
         turn_.calls.push_back({.tool = event.text});
         arguments_.clear();
+        is_in_call_ = true;
         break;
       case Kind::kArguments:
         arguments_ += event.text;
         break;
       case Kind::kCallEnd:
+        is_in_call_ = false;
         end_call();
         break;
       case Kind::kBroken:
+        is_in_call_ = false;
         // A call whose name is known is told what was wrong with it; another one is a call of nothing.
         if (turn_.calls.size() <= event.call) turn_.calls.push_back({});
         turn_.calls.back().unusable =
@@ -74,9 +77,13 @@ void TurnReader::end_call() {
 }
 
 ReadTurn TurnReader::finish(bool is_cut) {
-  take(parser_->finish());
-  turn_.is_cut = is_cut;
-  if (is_cut && !turn_.calls.empty() && turn_.calls.back().unusable) {
+  if (is_stopped_) {
+    if (is_in_call_) turn_.calls.pop_back();
+  } else {
+    take(parser_->finish());
+  }
+  turn_.is_cut = is_cut && !is_stopped_;
+  if (turn_.is_cut && !turn_.calls.empty() && turn_.calls.back().unusable) {
     turn_.calls.back().unusable->message += " (the answer was cut at its length limit: be shorter)";
   }
   turn_.text = std::string(trimmed(turn_.text));

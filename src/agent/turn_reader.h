@@ -29,6 +29,12 @@ class TurnReader final {
 
   /// Reads on; returns what can be shown of it: text that is no call.
   std::string push(std::string_view text);
+  /// What was read so far. Of the last one only the name is there while it is being read.
+  std::span<const ActionCall> calls() const { return turn_.calls; }
+  bool is_in_call() const { return is_in_call_; }
+  /// Nothing that comes from here on counts.
+  void stop() { is_stopped_ = true; }
+  bool is_stopped() const { return is_stopped_; }
   /// The end. `is_cut`: the answer ended at a length limit.
   ReadTurn finish(bool is_cut);
 
@@ -39,6 +45,8 @@ class TurnReader final {
   std::unique_ptr<text::ToolCallParser> parser_;
   ReadTurn turn_;
   std::string arguments_;  // of the call that is being read
+  bool is_in_call_ = false;
+  bool is_stopped_ = false;
 };
 
 }  // namespace autoglm::agent

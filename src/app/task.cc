@@ -5,6 +5,7 @@
 
 #include <cstdio>
 
+#include "agent/aids.h"
 #include "app/chat.h"
 #include "app/task_runner.h"
 #include "app/terminal.h"
@@ -109,6 +110,11 @@ void add_task(CLI::App& app) {
       ->capture_default_str();
   verb->add_option("--names", flags->names, "Invented tool names: mask = cannot be written, map = are mapped to a tool")
       ->check(CLI::IsMember({"mask", "map"}))
+      ->capture_default_str();
+  verb->add_option(
+          "--aids", flags->aids,
+          "What is done for small models: all, none, or a list of " + agent::aid_names() + " (docs/guides/agent.md)")
+      ->type_name("LIST")
       ->capture_default_str();
   verb->add_option("--temperature", flags->temperature, "0 = the likeliest token")
       ->check(CLI::Range(0.0, 2.0))

@@ -187,6 +187,7 @@ Status Runner::prepare(ConfiguredTools configured) {
 Status Runner::choose_options() {
   options_.limits = flags_.limits;
   options_.names = flags_.names == "map" ? agent::NameRule::kMap : agent::NameRule::kMask;
+  options_.aids = TRY(agent::parse_aids(flags_.aids));
   options_.sampling.temperature = flags_.temperature;
   const auto& card = generator_.card();
   if (card.chat_template == nullptr) {
@@ -237,7 +238,7 @@ Result<agent::RunReport> Runner::run_in(agent::ContextManager& context, TaskView
   for (auto& tool : context.built_in_tools()) {
     if (flags_.has_memory || !flags_.session.empty() || tool->description().is_quiet) TRY(tools_.add(std::move(tool)));
   }
-  for_template_ = agent::shown_tools(tools_, options_.format);
+  for_template_ = agent::shown_tools(tools_, options_.format, options_.aids);
   Recorder recorder(context, view);
   const auto runner = agent::make_action_runner(tools_, {}, approver(), recorder, *running_.clock);
   TRY(flags_.resume > 0

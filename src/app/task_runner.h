@@ -25,6 +25,7 @@ struct TaskFlags {
   std::int64_t resume = 0;
   std::string approve = "none";
   std::string names = "mask";
+  std::string aids = "all";
   std::string database;
   std::string show;
   float temperature = 0;

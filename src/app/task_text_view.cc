@@ -93,8 +93,9 @@ class TextView final : public TaskView {
     fmt::print("{}\n", is_terminal(STDOUT_FILENO) ? safe_for_terminal(report.answer) : report.answer);
     std::fflush(stdout);
     const double other = std::max(0.0, report.seconds - report.model_seconds - report.tool_seconds);
-    note(fmt::format("{}: {} turns, {} actions{}; {} prompt tokens ({} from the cache), {} new",
-                     run_state_name(report.state), report.turns, report.actions,
+    const std::string anew = report.asked_anew > 0 ? fmt::format(" ({} asked anew)", report.asked_anew) : "";
+    note(fmt::format("{}: {} turns{}, {} actions{}; {} prompt tokens ({} from the cache), {} new",
+                     run_state_name(report.state), report.turns, anew, report.actions,
                      report.invalid_calls > 0 ? fmt::format(", {} calls that were none", report.invalid_calls) : "",
                      report.usage.prompt_tokens, report.usage.cached_tokens, report.usage.completion_tokens));
     note(fmt::format("{:.1f} s: model {:.1f} s, tools {:.1f} s, the rest {:.1f} s", report.seconds,

@@ -41,12 +41,17 @@ std::optional<bool> hint(const json::Object& annotations, std::string_view name)
   return value != nullptr && value->is_bool() ? std::optional<bool>(value->get_bool()) : std::nullopt;
 }
 
+const json::Object* annotations_of(const json::Object& tool) {
+  const auto* field = tool.if_contains("annotations");
+  return field != nullptr ? field->if_object() : nullptr;
+}
+
 // The hints are the server's word. Reading counts as such unless it is said to reach into the open world, where a
 // question gives something away; changing counts as a write only where it is said to stay in a closed world.
 ToolClass class_of(const json::Object& tool) {
-  const auto* field = tool.if_contains("annotations");
-  if (field == nullptr || !field->is_object()) return ToolClass::kExternal;
-  const json::Object& annotations = field->get_object();
+  const json::Object* field = annotations_of(tool);
+  if (field == nullptr) return ToolClass::kExternal;
+  const json::Object& annotations = *field;
   const bool is_open = hint(annotations, "openWorldHint").value_or(false);
   if (hint(annotations, "readOnlyHint").value_or(false)) return is_open ? ToolClass::kExternal : ToolClass::kRead;
   const bool says_closed = hint(annotations, "openWorldHint") == false;
@@ -195,6 +200,9 @@ class Client final : public McpClient {
     tool.description = text_field(*fields, "description", kMaxDescriptionBytes);
     tool.parameters = schema->get_object();
     tool.tool_class = class_of(*fields);
+    if (const json::Object* annotations = annotations_of(*fields)) {
+      tool.is_idempotent = hint(*annotations, "idempotentHint").value_or(false);
+    }
     tools.push_back(std::move(tool));
   }
 

@@ -20,6 +20,7 @@ struct McpTool {
   std::string description;
   json::Object parameters;
   ToolClass tool_class = ToolClass::kExternal;  // from its annotations
+  bool is_idempotent = false;                   // as they say
 };
 
 class McpClient {

@@ -216,6 +216,7 @@ Result<McpServerFacts> add_mcp_server(ToolRegistry& registry, const McpServerCon
     description.source_name = tool.name;
     description.tool_class = tool.tool_class;
     description.approval = default_approval(tool.tool_class);
+    description.is_idempotent = tool.is_idempotent;
     description.is_sandboxed = config.sandbox.has_value() || !config.url.empty();
     config.rights.apply_to(description);
     if (const auto own = config.rights_of.find(tool.name); own != config.rights_of.end())

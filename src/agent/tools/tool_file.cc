@@ -17,8 +17,8 @@ namespace {
 
 using protocol::FieldReader;
 
-constexpr std::size_t kMaxTools = 256;
-constexpr std::size_t kMaxDescriptionBytes = 8u << 10;
+constexpr std::size_t kMaxFileTools = 256;
+constexpr std::size_t kMaxFileDescriptionBytes = 8u << 10;
 constexpr std::array<std::string_view, 6> kMethods = {"GET", "HEAD", "DELETE", "POST", "PUT", "PATCH"};
 
 Result<std::string> required(FieldReader& fields, std::string_view name, std::size_t max_bytes) {
@@ -36,7 +36,7 @@ Status read_number(FieldReader& fields, std::string_view name, std::int64_t min,
 Result<ToolDescription> read_description(FieldReader& fields, std::string name, ToolClass default_class) {
   ToolDescription tool;
   tool.name = std::move(name);
-  tool.description = TRY(required(fields, "description", kMaxDescriptionBytes));
+  tool.description = TRY(required(fields, "description", kMaxFileDescriptionBytes));
   tool.tool_class = default_class;
   tool.approval = default_approval(default_class);
   const json::Object* parameters = TRY(fields.object("parameters"));
@@ -146,7 +146,7 @@ Result<std::vector<std::unique_ptr<Tool>>> read_tools(const json::Object& root, 
   TRY(fields.refuse_rest());
   std::vector<std::unique_ptr<Tool>> tools;
   if (listed == nullptr) return fields.wrong("tools", "a table of tools, which is missing");
-  if (listed->size() > kMaxTools) return fields.wrong("tools", fmt::format("at most {} tools", kMaxTools));
+  if (listed->size() > kMaxFileTools) return fields.wrong("tools", fmt::format("at most {} tools", kMaxFileTools));
   for (const auto& field : *listed) {
     const std::string name(field.key());
     auto tool = read_tool(field.value(), name, options);

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/task_places.h"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "base/ascii.h"
+
+namespace autoglm::agent {
+namespace {
+
+using base::is_letter;
+using base::is_letter_or_digit;
+
+constexpr std::size_t kMaxPlaces = 32;
+constexpr std::size_t kMaxExtension = 6;
+constexpr std::string_view kBlanks = " \t\r\n";
+// Around a place in a sentence, not part of it.
+constexpr std::string_view kBefore = "\"'`([{<*";
+constexpr std::string_view kAfter = "\"'`)]}>*.,;:!?/";
+
+// "notes.md", but not "e.g", "3.5", "2.0.0" or an e-mail address.
+bool has_extension(std::string_view word) {
+  const std::size_t dot = word.rfind('.');
+  if (dot == std::string_view::npos || dot == 0 || word.contains('@')) return false;
+  const std::string_view extension = word.substr(dot + 1);
+  return extension.size() <= kMaxExtension && !extension.empty() && is_letter(extension[0]) &&
+         std::ranges::all_of(extension, is_letter_or_digit) && dot + extension.size() > 2 &&
+         is_letter_or_digit(word[dot - 1]);
+}
+
+// Whether the path lies in the folder of a place.
+bool is_beside(std::string_view path, std::string_view place) {
+  const std::size_t last = place.starts_with('/') ? place.rfind('/') : 0;
+  return last > 0 && path.starts_with(place.substr(0, last + 1));
+}
+
+void mend(json::Value& value, const std::vector<std::string>& places, std::vector<std::string>& mended) {
+  if (auto* text = value.if_string(); text != nullptr && !text->empty() && text->front() != '/') {
+    const std::string path = "/" + std::string(*text);
+    if (!std::ranges::any_of(places, [&](const std::string& place) { return is_beside(path, place); })) return;
+    mended.push_back(path.substr(1) + " -> " + path);
+    *text = path;
+  } else if (auto* array = value.if_array()) {
+    for (json::Value& element : *array) mend(element, places, mended);
+  } else if (auto* object = value.if_object()) {
+    for (auto& field : *object) mend(field.value(), places, mended);
+  }
+}
+
+bool is_place(std::string_view word) {
+  const std::string_view path = word.starts_with('~') || word.starts_with('.') ? word.substr(1) : word;
+  if (path.starts_with('/')) return path.size() > 1;
+  return word.contains("://") || has_extension(word);
+}
+
+}  // namespace
+
+std::vector<std::string> places_in(std::string_view task) {
+  std::vector<std::string> places;
+  std::size_t end = 0;
+  while (places.size() < kMaxPlaces) {
+    const std::size_t begin = task.find_first_not_of(kBlanks, end);
+    if (begin == std::string_view::npos) break;
+    end = std::min(task.find_first_of(kBlanks, begin), task.size());
+    std::string_view word = task.substr(begin, end - begin);
+    while (!word.empty() && kBefore.contains(word.front())) word.remove_prefix(1);
+    while (!word.empty() && kAfter.contains(word.back())) word.remove_suffix(1);
+    if (is_place(word) && std::ranges::find(places, word) == places.end()) places.emplace_back(word);
+  }
+  return places;
+}
+
+bool is_about(const json::Value& arguments, std::string_view place) {
+  if (const auto* text = arguments.if_string()) {
+    const std::string_view view = json::view(*text);
+    return view.contains(place) && (view.size() == place.size() || view.find_first_of(kBlanks) == std::string::npos);
+  }
+  if (const auto* array = arguments.if_array()) {
+    return std::ranges::any_of(*array, [&](const json::Value& value) { return is_about(value, place); });
+  }
+  if (const auto* object = arguments.if_object()) {
+    return std::ranges::any_of(*object, [&](const auto& field) { return is_about(field.value(), place); });
+  }
+  return false;
+}
+
+std::vector<std::string> mend_paths(json::Object& arguments, const std::vector<std::string>& places) {
+  std::vector<std::string> mended;
+  for (auto& field : arguments) mend(field.value(), places, mended);
+  return mended;
+}
+
+}  // namespace autoglm::agent

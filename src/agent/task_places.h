@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The files, folders and addresses that a task names: what an agent should have looked at before it says that it is
+// done. A guess from how they are written; nothing is looked up. Pure functions; any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+
+namespace autoglm::agent {
+
+/// Absolute paths, addresses with a scheme and names with an extension, in the order of the text, each once: "/srv/a",
+/// "./b", "https://host/c", "notes.md". No more than 32.
+std::vector<std::string> places_in(std::string_view task);
+
+/// Whether a call with these arguments is about the place: one of its strings is a path or a name that holds it. Text
+/// with blanks only talks about places, unless the place itself has them.
+bool is_about(const json::Value& arguments, std::string_view place);
+
+/// Puts the root back before paths of the task that were written without it: "srv/a.txt" where the task says
+/// "/srv/a.txt" or names something else in that folder. Returns what it mended: "srv/a.txt -> /srv/a.txt".
+std::vector<std::string> mend_paths(json::Object& arguments, const std::vector<std::string>& places);
+
+}  // namespace autoglm::agent

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/turn_rules.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "agent/reference.h"
+#include "agent/task_places.h"
+
+namespace autoglm::agent {
+namespace {
+
+bool is_same(const ActionCall& one, const ActionCall& other) {
+  return one.tool == other.tool && one.arguments == other.arguments;
+}
+
+// Whether it certainly left everything as it was.
+bool had_no_effect(const ActionResult& result) {
+  return result.state == ActionState::kFailed || result.state == ActionState::kDenied;
+}
+
+// The strings of the arguments.
+void add_texts(const json::Value& value, std::vector<std::string_view>& texts) {
+  if (const auto* text = value.if_string()) texts.push_back(json::view(*text));
+  if (const auto* array = value.if_array()) {
+    for (const json::Value& element : *array) add_texts(element, texts);
+  }
+  if (const auto* object = value.if_object()) {
+    for (const auto& field : *object) add_texts(field.value(), texts);
+  }
+}
+void add_texts(const json::Object& object, std::vector<std::string_view>& texts) {
+  for (const auto& field : object) add_texts(field.value(), texts);
+}
+
+}  // namespace
+
+TurnRules::TurnRules(const ToolRegistry& tools, const Aids& aids, std::string answer, std::string_view task)
+    : tools_(tools),
+      aids_(aids),
+      answer_(std::move(answer)),
+      places_(aids_.sources && !answer_.empty() ? places_in(task) : std::vector<std::string>{}),
+      unseen_(places_) {}
+
+void TurnRules::narrow() {
+  for (const auto& tool : tools_.tools()) {
+    if (tool->description().tool_class == ToolClass::kWrite) withheld_.insert(tool->description().name);
+  }
+}
+
+std::vector<std::string> TurnRules::mend(std::vector<ActionCall>& calls) const {
+  std::vector<std::string> mended;
+  for (ActionCall& call : calls) {
+    for (std::string& path : mend_paths(call.arguments, places_)) mended.push_back(std::move(path));
+  }
+  return mended;
+}
+
+bool TurnRules::wants(std::span<const ActionCall> calls, std::span<const Action> known) const {
+  const ActionCall& last = calls.back();
+  const auto before = calls.first(calls.size() - 1);
+  if (aids_.sources && is_guess(before, last)) return false;
+  return !aids_.repeats || (!is_double(before, last) && find_known(last, known) == nullptr);
+}
+
+std::optional<Objection> TurnRules::object_to(ReadTurn& read, bool is_answer, std::span<const Action> known,
+                                              std::size_t attempt) {
+  if (aids_.repeats) {
+    if (auto objection = object_to_repeats(read.calls, known, attempt)) return objection;
+  }
+  if (aids_.sources) {
+    std::vector<ActionCall> kept;
+    for (ActionCall& call : read.calls) {
+      if (!is_guess(kept, call)) kept.push_back(std::move(call));
+    }
+    read.calls = std::move(kept);
+  }
+  return object_to_haste(read.calls, is_answer, known);
+}
+
+// A small model asks again for what it has just been given, or has just failed with, and again.
+std::optional<Objection> TurnRules::object_to_repeats(std::vector<ActionCall>& calls, std::span<const Action> known,
+                                                      std::size_t attempt) const {
+  std::vector<ActionCall> fresh;
+  for (const ActionCall& call : calls) {
+    const bool is_repeat = find_known(call, known) != nullptr || (attempt > 0 && looks_again(call, known));
+    if (!is_repeat && !is_double(fresh, call)) fresh.push_back(call);
+  }
+  if (fresh.empty() && !calls.empty()) {
+    Objection objection = object_to_repeat(calls, known, attempt);
+    if (leaves_something(objection.without)) return objection;
+    return std::nullopt;
+  }
+  calls = std::move(fresh);
+  return std::nullopt;
+}
+
+// First without the tools that were called, then without any that reads, since the same can be read in many ways, then
+// without all. What failed may be put right by other arguments: that is left to chance before its tool is.
+Objection TurnRules::object_to_repeat(const std::vector<ActionCall>& calls, std::span<const Action> known,
+                                      std::size_t attempt) const {
+  Objection objection;
+  if (attempt > 0) objection.without = tools_that(false);
+  if (attempt > 1) objection.without.merge(tools_that(true));
+  for (const ActionCall& call : calls) {
+    const Action* before = find_known(call, known);
+    const bool has_failed = before != nullptr && before->result.is_error();
+    objection.is_by_chance |= has_failed;
+    if (!has_failed) objection.without.insert(call.tool);
+  }
+  return objection;
+}
+
+// What is to be changed beside reads was made up: it cannot know their results, but where it refers to one.
+bool TurnRules::is_guess(std::span<const ActionCall> before, const ActionCall& call) const {
+  return !call.unusable && call.tool != answer_ && !is_read(call) && steps_named(call.arguments).empty() &&
+         std::ranges::any_of(before, [&](const ActionCall& other) { return is_read(other); });
+}
+
+bool TurnRules::is_double(std::span<const ActionCall> before, const ActionCall& call) const {
+  const Tool* tool = tools_.find(call.tool);
+  return tool != nullptr && tool->description().tool_class != ToolClass::kExternal &&
+         std::ranges::any_of(before, [&](const ActionCall& other) { return is_same(other, call); });
+}
+
+// Whether it only looks, by whatever tool, where the reads before it looked.
+bool TurnRules::looks_again(const ActionCall& call, std::span<const Action> known) const {
+  if (!is_read(call)) return false;
+  std::vector<std::string_view> seen;
+  for (auto action = known.rbegin(); action != known.rend(); ++action) {
+    if (is_read(action->call)) {
+      add_texts(action->call.arguments, seen);
+    } else if (!had_no_effect(action->result)) {
+      break;
+    }
+  }
+  std::vector<std::string_view> wanted;
+  add_texts(call.arguments, wanted);
+  return std::ranges::all_of(wanted,
+                             [&](std::string_view text) { return std::ranges::find(seen, text) != seen.end(); });
+}
+
+// It writes down, or answers with, what it has not read.
+std::optional<Objection> TurnRules::object_to_haste(const std::vector<ActionCall>& calls, bool is_answer,
+                                                    std::span<const Action> known) {
+  std::erase_if(unseen_, [&](const std::string& place) {
+    const auto names_it = [&](const ActionCall& call) { return is_about(call.arguments, place); };
+    return std::ranges::any_of(calls, names_it) || std::ranges::any_of(known, names_it, &Action::call);
+  });
+  const bool only_answers = calls.empty() && is_answer;
+  const bool changes = std::ranges::any_of(calls, [&](const ActionCall& call) { return !is_read(call); });
+  if (unseen_.empty() || (!only_answers && !changes)) return std::nullopt;
+  Objection objection;
+  if (changes) objection.without = tools_that(true);
+  objection.without.insert(answer_);
+  unseen_.clear();  // once: the model may know better
+  if (!leaves_something(objection.without)) return std::nullopt;
+  return objection;
+}
+
+// The action that a call would only repeat: a read, or a change that is the same a second time, with nothing but reads
+// since; or what had no effect. A service that failed may be back.
+const Action* TurnRules::find_known(const ActionCall& call, std::span<const Action> known) const {
+  if (call.unusable) return nullptr;
+  const Tool* called = tools_.find(call.tool);
+  const bool is_external = called != nullptr && called->description().tool_class == ToolClass::kExternal;
+  const bool is_harmless = is_read(call) || (called != nullptr && called->description().is_idempotent);
+  for (auto action = known.rbegin(); action != known.rend(); ++action) {
+    const bool has_failed = had_no_effect(action->result);
+    if (is_same(action->call, call)) {
+      const bool is_known = action->result.is_error() ? has_failed && !is_external : is_harmless;
+      return is_known ? &*action : nullptr;
+    }
+    if (!has_failed && !is_read(action->call)) return nullptr;
+  }
+  return nullptr;
+}
+
+bool TurnRules::is_read(const ActionCall& call) const {
+  const Tool* tool = tools_.find(call.tool);
+  return tool != nullptr && tool->description().tool_class == ToolClass::kRead;
+}
+
+// Those that change something, or those that do not.
+std::set<std::string> TurnRules::tools_that(bool change) const {
+  std::set<std::string> names;
+  for (const auto& tool : tools_.tools()) {
+    const bool is_change = tool->description().tool_class != ToolClass::kRead;
+    if (is_change == change) names.insert(tool->description().name);
+  }
+  return names;
+}
+
+bool TurnRules::leaves_something(const std::set<std::string>& without) const {
+  const auto is_left = [&](const std::string& name) { return !without.contains(name) && !withheld_.contains(name); };
+  return (!answer_.empty() && is_left(answer_)) || std::ranges::any_of(tools_.tools(), [&](const auto& tool) {
+           return !tool->description().is_quiet && is_left(tool->description().name);
+         });
+}
+
+}  // namespace autoglm::agent

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/turn_rules.h"
+
+#include <gmock/gmock.h>
+
+#include "agent/fake_tool.h"
+
+namespace autoglm::agent {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Not;
+using testing::SizeIs;
+using testing::UnorderedElementsAre;
+
+class TurnRulesTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    add(describe("read"));
+    add(describe("list"));
+    add(describe("append", ToolClass::kWrite));
+    ToolDescription make = describe("make", ToolClass::kWrite);
+    make.is_idempotent = true;
+    add(make);
+    add(describe("fetch", ToolClass::kExternal));
+  }
+  void add(ToolDescription description) {
+    const auto says_nothing = [](const json::Object&, std::stop_token) -> Result<ToolOutput> { return ToolOutput{}; };
+    ASSERT_TRUE(tools_.add(std::make_unique<FakeTool>(std::move(description), says_nothing)));
+  }
+  TurnRules rules(std::string_view task = "Do it.", const Aids& aids = {}) const {
+    return TurnRules(tools_, aids, "answer", task);
+  }
+  void did(ActionCall call, ActionState state = ActionState::kDone) {
+    known_.push_back({known_.size() + 1, std::move(call), {.state = state, .text = "text"}});
+  }
+  static ReadTurn turn(std::vector<ActionCall> calls) {
+    ReadTurn read;
+    read.calls = std::move(calls);
+    return read;
+  }
+  static ActionCall on(std::string tool, std::string_view path) {
+    return call_of(std::move(tool), R"({"path": ")" + std::string(path) + "\"}");
+  }
+  bool is_fine(const ActionCall& call) const {
+    ReadTurn read = turn({call});
+    return !rules().object_to(read, false, known_, 0).has_value();
+  }
+
+  ToolRegistry tools_;
+  std::vector<Action> known_;
+};
+
+// --- repetitions ---------------------------------------------------------------------------------------------------
+
+TEST_F(TurnRulesTest, WhatIsKnownIsNotAskedForAgain) {
+  did(on("read", "a"));
+  EXPECT_FALSE(is_fine(on("read", "a")));
+  EXPECT_TRUE(is_fine(on("read", "b")));
+  EXPECT_TRUE(is_fine(on("list", "a")));
+}
+
+TEST_F(TurnRulesTest, AChangeMakesEverythingNew) {
+  did(on("read", "a"));
+  did(on("append", "b"));
+  EXPECT_TRUE(is_fine(on("read", "a")));
+  EXPECT_TRUE(is_fine(on("append", "b")));  // twice may be what is meant
+}
+
+TEST_F(TurnRulesTest, AChangeThatFailedDoesNot) {
+  did(on("read", "a"));
+  did(on("append", "b"), ActionState::kFailed);
+  EXPECT_FALSE(is_fine(on("read", "a")));
+  EXPECT_FALSE(is_fine(on("append", "b")));
+  did(on("append", "c"), ActionState::kTimedOut);  // may have had its effect
+  EXPECT_TRUE(is_fine(on("read", "a")));
+}
+
+TEST_F(TurnRulesTest, AnIdempotentChangeIsNotRepeated) {
+  did(on("make", "a"));
+  did(on("append", "b"), ActionState::kFailed);
+  EXPECT_FALSE(is_fine(on("make", "a")));
+  did(on("append", "b"));
+  EXPECT_TRUE(is_fine(on("make", "a")));
+}
+
+TEST_F(TurnRulesTest, AServiceThatFailedMayBeBack) {
+  did(on("fetch", "a"), ActionState::kFailed);
+  EXPECT_TRUE(is_fine(on("fetch", "a")));
+  did(on("fetch", "a"), ActionState::kDenied);
+  EXPECT_TRUE(is_fine(on("fetch", "a")));
+}
+
+TEST_F(TurnRulesTest, ABrokenCallIsNoRepetition) {
+  ActionCall broken = on("read", "a");
+  did(broken, ActionState::kFailed);
+  broken.unusable = Error{Code::kInvalidArgument, "cut", {}};
+  EXPECT_TRUE(is_fine(broken));
+}
+
+TEST_F(TurnRulesTest, RepetitionsBesideSomethingNewAreTakenOut) {
+  did(on("read", "a"));
+  ReadTurn read = turn({on("read", "a"), on("read", "b"), on("read", "b"), on("make", "c")});
+  read.calls.pop_back();
+  EXPECT_FALSE(rules().object_to(read, false, known_, 0));
+  ASSERT_THAT(read.calls, SizeIs(1));
+  EXPECT_EQ(read.calls[0].arguments, on("read", "b").arguments);
+}
+
+TEST_F(TurnRulesTest, EachAttemptLeavesLess) {
+  did(on("read", "a"));
+  ReadTurn read = turn({on("read", "a")});
+  EXPECT_THAT(rules().object_to(read, false, known_, 0)->without, UnorderedElementsAre("read"));
+  // By another tool, but of the same place.
+  ReadTurn again = turn({on("list", "a")});
+  EXPECT_THAT(rules().object_to(again, false, known_, 1)->without, UnorderedElementsAre("read", "list"));
+  ReadTurn elsewhere = turn({on("list", "b")});
+  EXPECT_FALSE(rules().object_to(elsewhere, false, known_, 1));
+  EXPECT_THAT(rules().object_to(read, false, known_, 2)->without,
+              UnorderedElementsAre("read", "list", "append", "make", "fetch"));
+}
+
+TEST_F(TurnRulesTest, WhatFailedIsTriedByChance) {
+  did(on("append", "a"), ActionState::kFailed);
+  ReadTurn read = turn({on("append", "a")});
+  const auto objection = rules().object_to(read, false, known_, 0);
+  ASSERT_TRUE(objection);
+  EXPECT_TRUE(objection->is_by_chance);
+  EXPECT_THAT(objection->without, Not(Contains("append")));
+}
+
+TEST_F(TurnRulesTest, ATurnIsNotWaitedForBehindWhatDoesNotCount) {
+  did(on("read", "a"));
+  const TurnRules held = rules();
+  const auto wants = [&](const TurnRules& its, std::vector<ActionCall> calls) { return its.wants(calls, known_); };
+  EXPECT_FALSE(wants(held, {on("read", "a")}));
+  EXPECT_TRUE(wants(held, {on("read", "b")}));
+  EXPECT_FALSE(wants(held, {on("read", "b"), on("read", "b")}));
+  EXPECT_FALSE(wants(held, {on("read", "b"), on("make", "c")}));
+  EXPECT_TRUE(wants(held, {on("read", "b"), on("make", "$step_1")}));
+  EXPECT_TRUE(wants(rules("", *parse_aids("none")), {on("read", "b"), on("read", "b")}));
+}
+
+// --- haste ---------------------------------------------------------------------------------------------------------
+
+TEST_F(TurnRulesTest, ChangesBehindReadsAreGuesses) {
+  ReadTurn read = turn({on("make", "x"), on("read", "a"), on("make", "b"), on("make", "$step_2.path")});
+  EXPECT_FALSE(rules().object_to(read, false, known_, 0));
+  ASSERT_THAT(read.calls, SizeIs(3));
+  EXPECT_EQ(read.calls[2].arguments, on("make", "$step_2.path").arguments);
+}
+
+TEST_F(TurnRulesTest, NothingIsWrittenBeforeTheTasksPlacesWereLookedAt) {
+  TurnRules held = rules("Copy /srv/a.txt to /srv/b.txt.");
+  ReadTurn read = turn({call_of("make", R"({"path": "/srv/b.txt", "text": "what is in /srv/a.txt"})")});
+  const auto objection = held.object_to(read, false, known_, 0);
+  ASSERT_TRUE(objection);
+  EXPECT_THAT(objection->without, UnorderedElementsAre("append", "make", "fetch", "answer"));
+  EXPECT_FALSE(held.object_to(read, false, known_, 1)) << "only once";
+}
+
+TEST_F(TurnRulesTest, ACallThatHasThemAllIsFine) {
+  ReadTurn read = turn({call_of("make", R"({"from": "/srv/a.txt", "to": "/srv/b.txt"})")});
+  EXPECT_FALSE(rules("Move /srv/a.txt to /srv/b.txt.").object_to(read, false, known_, 0));
+}
+
+TEST_F(TurnRulesTest, NorIsAnythingAnswered) {
+  did(on("read", "/srv/a.txt"));
+  ReadTurn read;
+  TurnRules held = rules("Compare /srv/a.txt and /srv/b.txt.");
+  EXPECT_THAT(held.object_to(read, true, known_, 0)->without, UnorderedElementsAre("answer"));
+  EXPECT_FALSE(held.object_to(read, true, known_, 1)) << "only once";
+  did(on("read", "/srv/b.txt"));
+  EXPECT_FALSE(rules("Compare /srv/a.txt and /srv/b.txt.").object_to(read, true, known_, 0));
+  EXPECT_FALSE(rules("Compare /srv/a.txt and /srv/c.txt.", *parse_aids("repeats")).object_to(read, true, known_, 0));
+}
+
+TEST_F(TurnRulesTest, PathsGetTheirRootBack) {
+  std::vector<ActionCall> calls = {call_of("read", R"({"paths": ["srv/b.txt", "/srv/c.txt", "usr/d", 7]})")};
+  EXPECT_THAT(rules("Read /srv/a.txt.").mend(calls), ElementsAre("srv/b.txt -> /srv/b.txt"));
+  EXPECT_EQ(calls[0].arguments, call_of("read", R"({"paths": ["/srv/b.txt", "/srv/c.txt", "usr/d", 7]})").arguments);
+  EXPECT_THAT(rules("Read a.txt or /a.").mend(calls), IsEmpty());
+}
+
+// --- narrowing -----------------------------------------------------------------------------------------------------
+
+TEST_F(TurnRulesTest, ATaskThatChangesNothingHasNoUseForWrites) {
+  TurnRules held = rules();
+  EXPECT_THAT(held.withheld(), IsEmpty());
+  held.narrow();
+  EXPECT_THAT(held.withheld(), UnorderedElementsAre("append", "make"));
+}
+
+}  // namespace
+}  // namespace autoglm::agent
