@@ -68,6 +68,9 @@ Result<std::string> task_text(const TaskFlags& flags) {
 
 Status task(CLI::App& verb, TaskFlags& flags) {
   TRY(read_settings(verb, flags.engine));
+  if (auto aids = agent::parse_aids(flags.aids); !aids) {
+    return fail(Code::kInvalidArgument, "--aids: " + aids.error().message, "--aids");
+  }
   const base::SystemClock clock;
   const auto store = TRY(open_store(flags, clock));
   if (flags.is_listing) return list_sessions(*store);

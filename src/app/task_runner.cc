@@ -187,7 +187,7 @@ Status Runner::prepare(ConfiguredTools configured) {
 Status Runner::choose_options() {
   options_.limits = flags_.limits;
   options_.names = flags_.names == "map" ? agent::NameRule::kMap : agent::NameRule::kMask;
-  options_.aids = TRY(agent::parse_aids(flags_.aids));
+  options_.aids = *agent::parse_aids(flags_.aids);
   options_.sampling.temperature = flags_.temperature;
   const auto& card = generator_.card();
   if (card.chat_template == nullptr) {

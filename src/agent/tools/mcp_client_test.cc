@@ -160,6 +160,17 @@ TEST_F(McpClientTest, AnnotationsGiveTheClass) {
   EXPECT_EQ(class_with(R"({"readOnlyHint":"true"})"), ToolClass::kExternal);
 }
 
+TEST_F(McpClientTest, AnnotationsTellWhatMayBeRepeated) {
+  const auto is_idempotent = [this](std::string_view annotations) {
+    answer_with(R"({"tools":[{"name":"t","inputSchema":{},"annotations":)" + std::string(annotations) + "}]}");
+    return connect()->list_tools(milliseconds(1000), {}, remarks_).value().at(0).is_idempotent;
+  };
+  EXPECT_TRUE(is_idempotent(R"({"idempotentHint":true})"));
+  EXPECT_FALSE(is_idempotent(R"({"idempotentHint":false})"));
+  EXPECT_FALSE(is_idempotent(R"({"idempotentHint":"true"})"));
+  EXPECT_FALSE(is_idempotent("{}"));
+}
+
 TEST_F(McpClientTest, ResultsBecomeText) {
   const auto output =
       call(R"({"content":[{"type":"text","text":"one"},{"type":"image","data":"AAAA","mimeType":"image/png"},

@@ -68,7 +68,8 @@ class Task(CliTest):
         (self.folder / "count.py").write_text(COUNT)
         (self.folder / "hang.py").write_text(HANG)
         (self.folder / "tools.toml").write_text(TOOLS)
-        self.words = ("--model", self.script(SCRIPT), "--tools", "tools.toml", "--database", "sessions.db")
+        # A script answers what it was written for, not the questions of the aids.
+        self.words = ("--model", self.script(SCRIPT), "--tools", "tools.toml", "--database", "sessions.db", "--aids", "none")
 
     def task(self, text, *more, **options):
         return self.cli("task", text, *self.words, *more, **options)
@@ -145,6 +146,20 @@ class Task(CliTest):
         self.assertEqual(self.task("and now?", "--session", "mine").stdout, "It has three lines.\n")
         shown = self.cli("task", "--show", "mine", "--database", "sessions.db").stdout
         self.assertEqual(shown.count("run "), 2)
+
+    def test_aids(self):
+        script = self.script(rule("anything? Answer with yes or no", "no")
+                             + rule("<|tool|>*lines: 3", call("answer", reasoning="a, b, c are 3", text="It has three lines."))
+                             + rule("", call("count", text="a\nb\nc")))
+        words = ("task", "count these", "--model", script, "--tools", "tools.toml", "--database", "sessions.db", "--json")
+        events = [json.loads(line) for line in self.cli(*words).stdout.splitlines()]
+        turns = [event for event in events if event["event"] == "turn"]
+        self.assertEqual([turn["reasoning"] for turn in turns], ["", "a, b, c are 3"])
+        self.assertEqual(events[-2]["text"], "It has three lines.")
+        self.assertEqual((events[-1]["narrowed"], events[-1]["asked_anew"]), (True, 0))
+        refused = self.cli(*words, "--aids", "narrow,voting", expect=2).stderr
+        self.assertIn("'voting' is not an aid", refused)
+        self.assertIn("--aids", refused)
 
     def test_each_line_of_stdin_is_a_task_of_its_own(self):
         lines = ["count these lines", "", json.dumps("count\nthese\nlines"), "write a note", '"count these" and no more']
