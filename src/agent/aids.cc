@@ -11,9 +11,10 @@ struct NamedAid {
   bool Aids::* aid;
 };
 
-constexpr std::array<NamedAid, 5> kAids = {{{"narrow", &Aids::narrow},
+constexpr std::array<NamedAid, 6> kAids = {{{"narrow", &Aids::narrow},
                                             {"sources", &Aids::sources},
                                             {"repeats", &Aids::repeats},
+                                            {"lists", &Aids::lists},
                                             {"reasoning", &Aids::reasoning},
                                             {"failures", &Aids::failures}}};
 

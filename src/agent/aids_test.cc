@@ -18,6 +18,7 @@ TEST(AidsTest, AList) {
   EXPECT_TRUE(aids.repeats);
   EXPECT_TRUE(aids.narrow);
   EXPECT_FALSE(aids.sources);
+  EXPECT_FALSE(aids.lists);
   EXPECT_FALSE(aids.reasoning);
   EXPECT_FALSE(aids.failures);
 }
@@ -26,7 +27,7 @@ TEST(AidsTest, WhatIsNoneIsNamed) {
   for (const char* list : {"", "narrow,", "narrow, sources", "all,narrow", "voting"}) {
     const auto aids = parse_aids(list);
     ASSERT_FALSE(aids) << list;
-    EXPECT_THAT(aids.error().message, testing::HasSubstr("narrow, sources, repeats, reasoning, failures"));
+    EXPECT_THAT(aids.error().message, testing::HasSubstr("narrow, sources, repeats, lists, reasoning, failures"));
   }
 }
 

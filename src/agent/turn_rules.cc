@@ -101,13 +101,14 @@ Objection TurnRules::object_to_repeat(const std::vector<ActionCall>& calls, std:
                                       std::size_t attempt) const {
   Objection objection;
   if (attempt > 0) objection.without = tools_that(false);
-  if (attempt > 1) objection.without.merge(tools_that(true));
+  if (attempt > 1) objection.without = all_but_answer();
   for (const ActionCall& call : calls) {
     const Action* before = find_known(call, known);
     const bool has_failed = before != nullptr && before->result.is_error();
     objection.is_by_chance |= has_failed;
     if (!has_failed) objection.without.insert(call.tool);
   }
+  objection.is_of_results = attempt == 0 && !objection.is_by_chance;
   return objection;
 }
 
@@ -179,6 +180,12 @@ const Action* TurnRules::find_known(const ActionCall& call, std::span<const Acti
 bool TurnRules::is_read(const ActionCall& call) const {
   const Tool* tool = tools_.find(call.tool);
   return tool != nullptr && tool->description().tool_class == ToolClass::kRead;
+}
+
+std::set<std::string> TurnRules::all_but_answer() const {
+  std::set<std::string> names = tools_that(true);
+  names.merge(tools_that(false));
+  return names;
 }
 
 // Those that change something, or those that do not.

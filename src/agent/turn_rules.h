@@ -24,6 +24,7 @@ namespace autoglm::agent {
 struct Objection {
   std::set<std::string> without;  // tools, or the call that answers
   bool is_by_chance = false;      // sampled: at temperature 0 it would come out the same
+  bool is_of_results = false;     // the turn only asked for what stands in the conversation
 };
 
 class TurnRules final {
@@ -34,6 +35,7 @@ class TurnRules final {
   /// The task changes nothing: tools that would are withheld from every turn from now on.
   void narrow();
   const std::set<std::string>& withheld() const { return withheld_; }
+  std::set<std::string> all_but_answer() const;
 
   /// Paths of the task that lost their root get it back. Returns what was mended.
   std::vector<std::string> mend(std::vector<ActionCall>& calls) const;

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/turn_grammar.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace autoglm::agent {
+namespace {
+
+constexpr std::size_t kMaxReasoning = 800;  // characters; one that is cut goes on in the answer
+constexpr std::string_view kPhoneEnd = "finish";
+// What stands below these is a value and no schema.
+constexpr std::array<std::string_view, 4> kValues = {"enum", "const", "default", "examples"};
+
+// A list that has no end of its own gets one: a small model counts files up until its turn is full. `schema` is within
+// the depth that the registry allows.
+void bound_lists(json::Value& schema) {
+  if (auto* array = schema.if_array()) {
+    for (json::Value& element : *array) bound_lists(element);
+  }
+  auto* fields = schema.if_object();
+  if (fields == nullptr) return;
+  const json::Value* type = fields->if_contains("type");
+  const bool is_open = type != nullptr && *type == "array" && !fields->contains("maxItems");
+  const json::Value* least = fields->if_contains("minItems");
+  if (is_open && least == nullptr) (*fields)["maxItems"] = kMaxListItems;
+  for (auto& field : *fields) {
+    if (std::ranges::find(kValues, std::string_view(field.key())) == kValues.end()) bound_lists(field.value());
+  }
+}
+
+json::Object with_bounded_lists(json::Object parameters) {
+  json::Value schema = std::move(parameters);
+  bound_lists(schema);
+  return std::move(schema.get_object());
+}
+
+}  // namespace
+
+bool has_answer_call(const ToolRegistry& tools, text::ToolFormat format) {
+  const auto is_shown = [](const auto& tool) { return !tool->description().is_quiet; };
+  return format != text::ToolFormat::kAutoGlm && std::ranges::any_of(tools.tools(), is_shown);
+}
+
+std::string answer_name(const ToolRegistry& tools) {
+  std::string name = "answer";
+  if (tools.find(name) != nullptr) name = "final_answer";
+  for (int i = 2; tools.find(name) != nullptr; ++i) name = "final_answer_" + std::to_string(i);
+  return name;
+}
+
+json::Object answer_parameters(const Aids& aids) {
+  const json::Object text = {{"type", "string"}, {"minLength", 1}};
+  json::Object properties;
+  json::Array required;
+  if (aids.reasoning) {
+    properties["reasoning"] =
+        json::Object{{"type", "string"},
+                     {"description",
+                      "First quote the values from the results that matter, then compare them or calculate with them "
+                      "step by step: 12 - 5 = 7."},
+                     {"maxLength", kMaxReasoning}};
+    required.push_back("reasoning");
+  }
+  properties["text"] = text;
+  required.push_back("text");
+  return {{"type", "object"},
+          {"properties", std::move(properties)},
+          {"required", std::move(required)},
+          {"additionalProperties", false}};
+}
+
+TurnGrammar::TurnGrammar(const ToolRegistry& tools, const Aids& aids, text::ToolGrammarOptions options,
+                         std::shared_ptr<const text::Tokenizer> tokenizer)
+    : tools_(tools),
+      aids_(aids),
+      options_(std::move(options)),
+      tokenizer_(std::move(tokenizer)),
+      has_answer_call_(agent::has_answer_call(tools, options_.format)),
+      has_own_end_(options_.format == text::ToolFormat::kAutoGlm && tools.find(kPhoneEnd) == nullptr),
+      answer_(has_own_end_       ? std::string(kPhoneEnd)
+              : has_answer_call_ ? answer_name(tools)
+                                 : std::string()),
+      signatures_(signatures_of(Quiet::kIncluded)) {
+  options_.choice = has_answer_call_ ? text::ToolChoice::kRequired : text::ToolChoice::kDecide;
+}
+
+std::vector<text::ToolSignature> TurnGrammar::signatures_of(Quiet quiet) const {
+  std::vector<text::ToolSignature> signatures;
+  for (const auto& tool : tools_.tools()) {
+    const ToolDescription& description = tool->description();
+    if (quiet == Quiet::kLeftOut && description.is_quiet) continue;
+    signatures.push_back(
+        {description.name, aids_.lists ? with_bounded_lists(description.parameters) : description.parameters});
+  }
+  if (has_answer_call_) signatures.push_back({answer_, answer_parameters(aids_)});
+  if (has_own_end_) signatures.push_back({answer_, {}});
+  return signatures;
+}
+
+Result<std::shared_ptr<const text::Grammar>> TurnGrammar::grammar(Quiet quiet, const std::set<std::string>& without) {
+  std::vector<text::ToolSignature> allowed = signatures_of(quiet);
+  std::erase_if(allowed, [&](const text::ToolSignature& tool) { return without.contains(tool.name); });
+  std::string names;
+  for (const text::ToolSignature& tool : allowed) names += tool.name + " ";
+  std::shared_ptr<const text::Grammar>& compiled = compiled_[names];
+  if (compiled != nullptr) return compiled;
+  text::ToolGrammarOptions options = options_;
+  // Where any name goes, only the mask keeps a tool out.
+  options.any_name = options_.any_name && without.empty();
+  compiled = TRY(text::tool_grammar(allowed, options, tokenizer_));
+  return compiled;
+}
+
+}  // namespace autoglm::agent
