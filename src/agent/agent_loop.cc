@@ -372,8 +372,11 @@ class Run final {
   }
 
   Status answer(std::string text) {
-    // A small model likes to claim success after an error: it is asked once whether that is so.
-    if (parts_.context.last_calls_failed() && options_.aids.failures && !was_asked_again_) {
+    // A small model likes to claim success after an error: it is asked once whether that is so. Where nothing is to be
+    // changed, a look in vain beside another one is no failure.
+    const bool has_result = std::ranges::any_of(known(), [](const Action& done) { return !done.result.is_error(); });
+    const bool has_failed = parts_.context.last_calls_failed() && !(report_.is_narrowed && has_result);
+    if (has_failed && options_.aids.failures && !was_asked_again_) {
       was_asked_again_ = true;
       return parts_.context.add_remark(
           last_error() +

@@ -399,6 +399,16 @@ TEST_F(NarrowTest, GetsNoToolThatChangesSomething) {
   EXPECT_EQ(heard_.text, "");
 }
 
+TEST_F(NarrowTest, IsNotQuestionedForALookInVain) {
+  add_tool(describe("find"),
+           [](const json::Object&, std::stop_token) -> Result<ToolOutput> { return ToolOutput{"no such file", true}; });
+  say("no");
+  say(kReadA);
+  say(call_text("find"));
+  say(answer_text("It says: the text."));
+  EXPECT_EQ(run().answer, "It says: the text.");
+}
+
 TEST_F(NarrowTest, AnotherOneGetsAll) {
   say("yes");
   say(call_text("write"));

@@ -85,6 +85,12 @@ bool is_about(const json::Value& arguments, std::string_view place) {
   return false;
 }
 
+std::string_view name_of_place(std::string_view text) {
+  if (text.find_first_of(kBlanks) != std::string_view::npos || !is_place(text)) return {};
+  while (text.ends_with('/')) text.remove_suffix(1);
+  return text.substr(text.rfind('/') + 1);
+}
+
 std::vector<std::string> mend_paths(json::Object& arguments, const std::vector<std::string>& places) {
   std::vector<std::string> mended;
   for (auto& field : arguments) mend(field.value(), places, mended);

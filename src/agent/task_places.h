@@ -19,6 +19,9 @@ std::vector<std::string> places_in(std::string_view task);
 /// with blanks only talks about places, unless the place itself has them.
 bool is_about(const json::Value& arguments, std::string_view place);
 
+/// The last part of a text that is a place and nothing else: "a.txt" of "/srv/a.txt", nothing of "two words".
+std::string_view name_of_place(std::string_view text);
+
 /// Puts the root back before paths of the task that were written without it: "srv/a.txt" where the task says
 /// "/srv/a.txt" or names something else in that folder. Returns what it mended: "srv/a.txt -> /srv/a.txt".
 std::vector<std::string> mend_paths(json::Object& arguments, const std::vector<std::string>& places);

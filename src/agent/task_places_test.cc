@@ -45,5 +45,14 @@ TEST(IsAboutTest, WordsThatNameAPlaceDoNotLookAtIt) {
   EXPECT_TRUE(is_about(arguments(R"({"path": "/srv/my file.txt"})"), "/srv/my file.txt"));
 }
 
+TEST(NameOfPlaceTest, IsTheLastPart) {
+  EXPECT_EQ(name_of_place("/srv/a.txt"), "a.txt");
+  EXPECT_EQ(name_of_place("/srv/logs/"), "logs");
+  EXPECT_EQ(name_of_place("notes.md"), "notes.md");
+  EXPECT_EQ(name_of_place("see /srv/a.txt"), "");
+  EXPECT_EQ(name_of_place("word"), "");
+  EXPECT_EQ(name_of_place("/"), "");
+}
+
 }  // namespace
 }  // namespace autoglm::agent

@@ -10,6 +10,8 @@
 namespace autoglm::agent {
 namespace {
 
+constexpr std::size_t kMaxSurrenders = 2;
+
 bool is_same(const ActionCall& one, const ActionCall& other) {
   return one.tool == other.tool && one.arguments == other.arguments;
 }
@@ -33,12 +35,20 @@ void add_texts(const json::Object& object, std::vector<std::string_view>& texts)
   for (const auto& field : object) add_texts(field.value(), texts);
 }
 
+bool says_nothing_new(const ActionCall& call, const std::vector<std::string_view>& seen) {
+  std::vector<std::string_view> texts;
+  add_texts(call.arguments, texts);
+  const auto is_seen = [&](std::string_view text) { return std::ranges::find(seen, text) != seen.end(); };
+  return !texts.empty() && std::ranges::all_of(texts, is_seen);
+}
+
 }  // namespace
 
 TurnRules::TurnRules(const ToolRegistry& tools, const Aids& aids, std::string answer, std::string_view task)
     : tools_(tools),
       aids_(aids),
       answer_(std::move(answer)),
+      task_(task),
       places_(aids_.sources && !answer_.empty() ? places_in(task) : std::vector<std::string>{}),
       unseen_(places_) {}
 
@@ -59,7 +69,7 @@ std::vector<std::string> TurnRules::mend(std::vector<ActionCall>& calls) const {
 bool TurnRules::wants(std::span<const ActionCall> calls, std::span<const Action> known) const {
   const ActionCall& last = calls.back();
   const auto before = calls.first(calls.size() - 1);
-  if (aids_.sources && is_guess(before, last)) return false;
+  if (aids_.sources && is_guess(before, last, known)) return false;
   return !aids_.repeats || (!is_double(before, last) && find_known(last, known) == nullptr);
 }
 
@@ -71,9 +81,13 @@ std::optional<Objection> TurnRules::object_to(ReadTurn& read, bool is_answer, st
   if (aids_.sources) {
     std::vector<ActionCall> kept;
     for (ActionCall& call : read.calls) {
-      if (!is_guess(kept, call)) kept.push_back(std::move(call));
+      if (!is_guess(kept, call, known)) kept.push_back(std::move(call));
     }
     read.calls = std::move(kept);
+    if (attempt == 0) {
+      if (auto objection = object_to_invention(read.calls, known)) return objection;
+    }
+    if (auto objection = object_to_surrender(read.calls, is_answer, known)) return objection;
   }
   return object_to_haste(read.calls, is_answer, known);
 }
@@ -112,16 +126,43 @@ Objection TurnRules::object_to_repeat(const std::vector<ActionCall>& calls, std:
   return objection;
 }
 
-// What is to be changed beside reads was made up: it cannot know their results, but where it refers to one.
-bool TurnRules::is_guess(std::span<const ActionCall> before, const ActionCall& call) const {
-  return !call.unusable && call.tool != answer_ && !is_read(call) && steps_named(call.arguments).empty() &&
-         std::ranges::any_of(before, [&](const ActionCall& other) { return is_read(other); });
+// Behind a read that is yet to be carried out: what is to be changed was made up, since it cannot know the result, but
+// where it refers to it; and so was a place that nobody has named.
+bool TurnRules::is_guess(std::span<const ActionCall> before, const ActionCall& call,
+                         std::span<const Action> known) const {
+  if (call.unusable || call.tool == answer_ ||
+      std::ranges::none_of(before, [&](const ActionCall& other) { return is_read(other); })) {
+    return false;
+  }
+  return is_read(call) ? names_unheard_place(call, known) : steps_named(call.arguments).empty();
 }
 
+bool TurnRules::names_unheard_place(const ActionCall& call, std::span<const Action> known) const {
+  std::vector<std::string_view> texts;
+  add_texts(call.arguments, texts);
+  return std::ranges::any_of(texts, [&](std::string_view text) {
+    const std::string_view name = name_of_place(text);
+    return !name.empty() && !is_heard_of(name, known);
+  });
+}
+
+// Whether the task, a result or a call names it.
+bool TurnRules::is_heard_of(std::string_view name, std::span<const Action> known) const {
+  return task_.contains(name) || std::ranges::any_of(known, [&](const Action& action) {
+           return action.result.text.contains(name) || json::format(action.call.arguments).contains(name);
+         });
+}
+
+// The same call, or one that only looks, by whatever tool, where the reads before it look.
 bool TurnRules::is_double(std::span<const ActionCall> before, const ActionCall& call) const {
   const Tool* tool = tools_.find(call.tool);
-  return tool != nullptr && tool->description().tool_class != ToolClass::kExternal &&
-         std::ranges::any_of(before, [&](const ActionCall& other) { return is_same(other, call); });
+  const bool is_external = tool == nullptr || tool->description().tool_class == ToolClass::kExternal;
+  std::vector<std::string_view> seen;
+  for (const ActionCall& other : before) {
+    if (is_same(other, call)) return !is_external;
+    if (is_read(other)) add_texts(other.arguments, seen);
+  }
+  return is_read(call) && says_nothing_new(call, seen);
 }
 
 // Whether it only looks, by whatever tool, where the reads before it looked.
@@ -139,6 +180,49 @@ bool TurnRules::looks_again(const ActionCall& call, std::span<const Action> know
   add_texts(call.arguments, wanted);
   return std::ranges::all_of(wanted,
                              [&](std::string_view text) { return std::ranges::find(seen, text) != seen.end(); });
+}
+
+// It looks into a place whose name it made up, where it could look for the names first.
+std::optional<Objection> TurnRules::object_to_invention(const std::vector<ActionCall>& calls,
+                                                        std::span<const Action> known) const {
+  Objection objection;
+  for (const ActionCall& call : calls) {
+    if (!is_read(call) || !names_unheard_place(call, known)) return std::nullopt;
+    add_family(call.tool, objection.without);
+  }
+  const std::set<std::string> reads = tools_that(false);
+  const auto is_left = [&](const std::string& name) { return !objection.without.contains(name); };
+  if (calls.empty() || std::ranges::none_of(reads, is_left)) return std::nullopt;
+  objection.without.insert(answer_);
+  return objection;
+}
+
+// It gives up after its first failures, with no result at all, where another tool might find one.
+std::optional<Objection> TurnRules::object_to_surrender(const std::vector<ActionCall>& calls, bool is_answer,
+                                                        std::span<const Action> known) {
+  const auto has_result = [](const Action& action) { return !action.result.is_error(); };
+  const auto looked = [&](const Action& action) { return is_read(action.call); };
+  if (!calls.empty() || !is_answer || surrenders_ == kMaxSurrenders || std::ranges::none_of(known, looked) ||
+      std::ranges::any_of(known, has_result)) {
+    return std::nullopt;
+  }
+  Objection objection;
+  for (const Action& action : known) add_family(action.call.tool, objection.without);
+  const std::set<std::string> reads = tools_that(false);
+  const auto is_left = [&](const std::string& name) { return !objection.without.contains(name); };
+  if (std::ranges::none_of(reads, is_left)) return std::nullopt;
+  ++surrenders_;
+  objection.without.insert(answer_);
+  return objection;
+}
+
+// The tools whose names begin with the same word: read_file, read_text_file.
+void TurnRules::add_family(const std::string& tool, std::set<std::string>& names) const {
+  const auto verb = [](std::string_view name) { return name.substr(0, name.find_first_of("_-")); };
+  for (const auto& other : tools_.tools()) {
+    const std::string& name = other->description().name;
+    if (verb(name) == verb(tool)) names.insert(name);
+  }
 }
 
 // It writes down, or answers with, what it has not read.

@@ -55,11 +55,18 @@ class TurnRules final {
                                              std::size_t attempt) const;
   Objection object_to_repeat(const std::vector<ActionCall>& calls, std::span<const Action> known,
                              std::size_t attempt) const;
-  bool is_guess(std::span<const ActionCall> before, const ActionCall& call) const;
+  bool is_guess(std::span<const ActionCall> before, const ActionCall& call, std::span<const Action> known) const;
+  bool is_heard_of(std::string_view name, std::span<const Action> known) const;
   bool is_double(std::span<const ActionCall> before, const ActionCall& call) const;
   bool looks_again(const ActionCall& call, std::span<const Action> known) const;
   std::optional<Objection> object_to_haste(const std::vector<ActionCall>& calls, bool is_answer,
                                            std::span<const Action> known);
+  std::optional<Objection> object_to_invention(const std::vector<ActionCall>& calls,
+                                               std::span<const Action> known) const;
+  std::optional<Objection> object_to_surrender(const std::vector<ActionCall>& calls, bool is_answer,
+                                               std::span<const Action> known);
+  bool names_unheard_place(const ActionCall& call, std::span<const Action> known) const;
+  void add_family(const std::string& tool, std::set<std::string>& names) const;
   const Action* find_known(const ActionCall& call, std::span<const Action> known) const;
   bool is_read(const ActionCall& call) const;
   bool leaves_something(const std::set<std::string>& without) const;
@@ -68,9 +75,11 @@ class TurnRules final {
   const ToolRegistry& tools_;
   const Aids aids_;
   const std::string answer_;
+  const std::string task_;
   const std::vector<std::string> places_;  // that the task names
   std::vector<std::string> unseen_;        // of them, and nobody was asked about
   std::set<std::string> withheld_;
+  std::size_t surrenders_ = 0;  // that were objected to
 };
 
 }  // namespace autoglm::agent

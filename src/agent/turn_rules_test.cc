@@ -109,6 +109,14 @@ TEST_F(TurnRulesTest, RepetitionsBesideSomethingNewAreTakenOut) {
   EXPECT_EQ(read.calls[0].arguments, on("read", "b").arguments);
 }
 
+TEST_F(TurnRulesTest, OnePlaceIsLookedAtOnceInATurn) {
+  ReadTurn read = turn({on("read", "a"), on("read", "b"), call_of("list", R"({"paths": ["a", "b"]})"),
+                        call_of("list", R"({"paths": ["a", "c"]})"), call_of("list"), on("make", "a")});
+  EXPECT_FALSE(rules("", *parse_aids("repeats")).object_to(read, false, known_, 0));
+  ASSERT_THAT(read.calls, SizeIs(5));
+  EXPECT_EQ(read.calls[2].arguments, parse_json(R"({"paths": ["a", "c"]})").as_object());
+}
+
 TEST_F(TurnRulesTest, EachAttemptLeavesLess) {
   did(on("read", "a"));
   ReadTurn read = turn({on("read", "a")});
@@ -150,6 +158,52 @@ TEST_F(TurnRulesTest, ChangesBehindReadsAreGuesses) {
   EXPECT_FALSE(rules().object_to(read, false, known_, 0));
   ASSERT_THAT(read.calls, SizeIs(3));
   EXPECT_EQ(read.calls[2].arguments, on("make", "$step_2.path").arguments);
+}
+
+TEST_F(TurnRulesTest, SoArePlacesThatNobodyNamed) {
+  did(on("list", "/srv"));
+  known_[0].result.text = "a.txt b.txt";
+  const auto kept = [&](ActionCall call) {
+    ReadTurn read = turn({on("read", "/srv/a.txt"), std::move(call)});
+    EXPECT_FALSE(rules("Compare what is in /srv; see largest.log.").object_to(read, false, known_, 0));
+    return read.calls.size() == 2;
+  };
+  EXPECT_TRUE(kept(on("read", "/srv/b.txt")));
+  EXPECT_TRUE(kept(on("read", "/srv/largest.log")));
+  EXPECT_FALSE(kept(on("read", "/srv/biggest.log")));
+  EXPECT_TRUE(kept(on("list", "word")));
+}
+
+TEST_F(TurnRulesTest, NamesAreLookedForBeforePlacesAreMadeUp) {
+  add(describe("read_all"));
+  ReadTurn read = turn({on("read", "/srv/service1.toml")});
+  TurnRules held = rules("One file in /srv ends in .toml. Read it.");
+  EXPECT_THAT(held.object_to(read, false, known_, 0)->without, UnorderedElementsAre("read", "read_all", "answer"));
+  EXPECT_FALSE(held.object_to(read, false, known_, 1)) << "once a turn";
+  did(on("list", "/srv"));
+  known_[0].result.text = "service1.toml";
+  EXPECT_FALSE(held.object_to(read, false, known_, 0));
+}
+
+TEST_F(TurnRulesTest, UnlessNothingElseLooks) {
+  tools_.keep_first(1);
+  ReadTurn read = turn({on("read", "/srv/service1.toml")});
+  EXPECT_FALSE(rules().object_to(read, false, known_, 0));
+}
+
+TEST_F(TurnRulesTest, ItDoesNotGiveUpWhileAnotherToolMightFindIt) {
+  did(on("read", "a.txt"), ActionState::kFailed);
+  ReadTurn read;
+  TurnRules held = rules("Where is a.txt?");
+  EXPECT_THAT(held.object_to(read, true, known_, 0)->without, UnorderedElementsAre("read", "answer"));
+  EXPECT_TRUE(held.object_to(read, true, known_, 1));
+  EXPECT_FALSE(held.object_to(read, true, known_, 2)) << "twice in a run";
+  TurnRules other = rules("Where is a.txt?");
+  did(on("list", "b"), ActionState::kFailed);
+  EXPECT_FALSE(other.object_to(read, true, known_, 0)) << "nothing is left to try";
+  known_.pop_back();
+  did(on("list", "b"));
+  EXPECT_FALSE(other.object_to(read, true, known_, 0)) << "it has a result";
 }
 
 TEST_F(TurnRulesTest, NothingIsWrittenBeforeTheTasksPlacesWereLookedAt) {
