@@ -197,22 +197,21 @@ std::optional<Objection> TurnRules::object_to_invention(const std::vector<Action
   return objection;
 }
 
-// It gives up after its first failures, with no result at all, where another tool might find one.
+// It gives up after its first failures, with no result at all, where another tool might do.
 std::optional<Objection> TurnRules::object_to_surrender(const std::vector<ActionCall>& calls, bool is_answer,
                                                         std::span<const Action> known) {
-  const auto has_result = [](const Action& action) { return !action.result.is_error(); };
-  const auto looked = [&](const Action& action) { return is_read(action.call); };
-  if (!calls.empty() || !is_answer || surrenders_ == kMaxSurrenders || std::ranges::none_of(known, looked) ||
-      std::ranges::any_of(known, has_result)) {
+  const auto has_tried = [&](const Action& action) {
+    return action.result.state == ActionState::kFailed && tools_.find(action.call.tool) != nullptr;
+  };
+  if (!calls.empty() || !is_answer || known.empty() || surrenders_ == kMaxSurrenders ||
+      !std::ranges::all_of(known, has_tried)) {
     return std::nullopt;
   }
   Objection objection;
   for (const Action& action : known) add_family(action.call.tool, objection.without);
-  const std::set<std::string> reads = tools_that(false);
-  const auto is_left = [&](const std::string& name) { return !objection.without.contains(name); };
-  if (std::ranges::none_of(reads, is_left)) return std::nullopt;
-  ++surrenders_;
   objection.without.insert(answer_);
+  if (!leaves_something(objection.without)) return std::nullopt;
+  ++surrenders_;
   return objection;
 }
 

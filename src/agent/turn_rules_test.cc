@@ -198,12 +198,15 @@ TEST_F(TurnRulesTest, ItDoesNotGiveUpWhileAnotherToolMightFindIt) {
   EXPECT_THAT(held.object_to(read, true, known_, 0)->without, UnorderedElementsAre("read", "answer"));
   EXPECT_TRUE(held.object_to(read, true, known_, 1));
   EXPECT_FALSE(held.object_to(read, true, known_, 2)) << "twice in a run";
-  TurnRules other = rules("Where is a.txt?");
+  TurnRules narrow = rules("Where is a.txt?");
+  narrow.narrow();
   did(on("list", "b"), ActionState::kFailed);
-  EXPECT_FALSE(other.object_to(read, true, known_, 0)) << "nothing is left to try";
-  known_.pop_back();
-  did(on("list", "b"));
-  EXPECT_FALSE(other.object_to(read, true, known_, 0)) << "it has a result";
+  did(on("fetch", "b"), ActionState::kFailed);
+  EXPECT_FALSE(narrow.object_to(read, true, known_, 0)) << "nothing is left to try";
+  known_.back().result.state = ActionState::kDenied;
+  EXPECT_FALSE(rules("Where is a.txt?").object_to(read, true, known_, 0)) << "somebody said no";
+  known_.back().result.state = ActionState::kDone;
+  EXPECT_FALSE(rules("Where is a.txt?").object_to(read, true, known_, 0)) << "it has a result";
 }
 
 TEST_F(TurnRulesTest, NothingIsWrittenBeforeTheTasksPlacesWereLookedAt) {
