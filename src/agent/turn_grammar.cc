@@ -24,7 +24,8 @@ void bound_lists(json::Value& schema) {
   const json::Value* type = fields->if_contains("type");
   const bool is_open = type != nullptr && *type == "array" && !fields->contains("maxItems");
   const json::Value* least = fields->if_contains("minItems");
-  if (is_open && least == nullptr) (*fields)["maxItems"] = kMaxListItems;
+  const bool wants_more = least != nullptr && (!least->is_int64() || least->get_int64() > kMaxListItems);
+  if (is_open && !wants_more) (*fields)["maxItems"] = kMaxListItems;
   for (auto& field : *fields) {
     if (std::ranges::find(kValues, std::string_view(field.key())) == kValues.end()) bound_lists(field.value());
   }

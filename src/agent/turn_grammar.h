@@ -18,7 +18,7 @@
 namespace autoglm::agent {
 
 /// The most items of a list in a call, with the aid for lists, where its schema says nothing.
-inline constexpr std::size_t kMaxListItems = 16;
+inline constexpr std::int64_t kMaxListItems = 16;
 
 /// Whether a run with these tools ends by a call of its own. Not where there are none, nor in the phone agent's
 /// language.

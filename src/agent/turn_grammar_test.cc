@@ -52,7 +52,7 @@ TEST_F(TurnGrammarTest, NoToolsNoAnswerCall) {
 
 TEST_F(TurnGrammarTest, ListsHaveAnEnd) {
   add("read", R"({"type":"object","properties":{
-      "open":{"type":"array","items":{"type":"integer"}},
+      "open":{"type":"array","items":{"type":"integer"},"minItems":1},
       "bound":{"type":"array","items":{"type":"integer"},"maxItems":40},
       "wanted":{"type":"array","items":{"type":"integer"},"minItems":20},
       "value":{"const":{"type":"array"}}}})");
