@@ -25,6 +25,7 @@ namespace {
 
 constexpr std::size_t kMaxAttempts = 3;       // to ask a turn anew
 constexpr std::size_t kMaxAskedBytes = 4000;  // of a task that is asked about: a longer one may hold anything
+constexpr std::size_t kMaxChecks = 2;         // of answers that are held back
 constexpr std::size_t kErrorBytes = 200;      // of an error that a remark repeats
 constexpr float kChance = 0.7f;               // the temperature of a turn that is asked anew by chance
 
@@ -190,9 +191,8 @@ class Run final {
     ReadTurn read = TRY(decide(turn, {}));
     std::optional<std::string> final = take_answer(read);
     for (std::size_t attempt = 0; attempt < kMaxAttempts; ++attempt) {
-      auto objection = rules_.object_to(read, final.has_value(), known(), attempt);
+      const auto objection = TRY(object_to(read, final.has_value(), attempt));
       if (!objection) break;
-      if (objection->is_of_results && TRY(has_enough())) objection->without = rules_.all_but_answer();
       ++turn.asked_anew;
       ++report_.asked_anew;
       read = TRY(decide(turn, *objection));
@@ -246,9 +246,20 @@ class Run final {
     return sink->reader().finish(finish.reason == generation::FinishReason::kLength);
   }
 
-  // Whether the results that it asks for again are all that the model needs, by its own word.
+  // By the rules, and by the model's own word of whether it has what it needs.
+  Result<std::optional<Objection>> object_to(ReadTurn& read, bool is_answer, std::size_t attempt) {
+    auto objection = rules_.object_to(read, is_answer, known(), attempt);
+    if (!grammar_.has_answer_call()) return objection;
+    if (objection && objection->is_of_results && TRY(has_enough())) objection->without = rules_.all_but_answer();
+    const bool is_checked = !objection && is_answer && read.calls.empty() && options_.aids.check &&
+                            checks_ < kMaxChecks && !known().empty();
+    if (!is_checked || TRY(has_enough())) return objection;
+    ++checks_;
+    return Objection{.without = {grammar_.answer()}};
+  }
+
+  // Whether the results are all that the task asks for.
   Result<bool> has_enough() {
-    if (!grammar_.has_answer_call()) return false;
     json::Array messages = TRY(parts_.context.window());
     generation::Request request =
         TRY(yes_no_question(parts_.generator.card(), std::move(messages), &for_template_,
@@ -437,6 +448,7 @@ class Run final {
   RunReport report_;
   bool has_ended_ = false;
   bool was_asked_again_ = false;
+  std::size_t checks_ = 0;           // of an answer, that the model itself did not find complete
   std::size_t fruitless_turns_ = 0;  // the last ones, in a row
 };
 

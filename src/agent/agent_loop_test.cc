@@ -462,6 +462,42 @@ TEST_F(AgentLoopTest, AnAnswerMayBeReasonedFirst) {
   EXPECT_THAT(store_->messages("s")->back().json, Not(HasSubstr("2 + 3")));
 }
 
+TEST_F(AgentLoopTest, AnAnswerIsHeldBackWhileItsResultsAreNotEnough) {
+  add_tool(describe("read"), "the text");
+  options_.aids.check = true;
+  say(kReadA);
+  say(answer_text("It says: the text."));
+  say("no");
+  say(call_text("read", R"({"path": "b"})"));
+  say(answer_text("Both say: the text."));
+  say("yes");
+  const RunReport report = run();
+  EXPECT_EQ(report.answer, "Both say: the text.");
+  EXPECT_EQ(report.turns, 3u);
+  EXPECT_EQ(report.asked_anew, 1u);
+  EXPECT_THAT(prompt(2), HasSubstr("<|user|>Look at the results so far."));
+  EXPECT_EQ(prompt(3), prompt(1));
+  EXPECT_FALSE(may_say(3, answer_text("x")));
+}
+
+TEST_F(AgentLoopTest, ButNotForEver) {
+  add_tool(describe("read"), "the text");
+  options_.aids.check = true;
+  for (int i = 1; i <= 3; ++i) {
+    say(call_text("read", R"({"path": ")" + std::to_string(i) + "\"}"));
+    say(answer_text("It says: the text."));
+    if (i < 3) say("no");
+  }
+  EXPECT_EQ(run().turns, 4u);
+}
+
+TEST_F(AgentLoopTest, AnAnswerToAQuestionOfNoToolIsNotChecked) {
+  add_tool(describe("read"), "the text");
+  options_.aids.check = true;
+  say(answer_text("Hello."));
+  EXPECT_EQ(run().answer, "Hello.");
+}
+
 TEST_F(AgentLoopTest, AnAnswerAfterAFailureIsQuestionedOnce) {
   add_tool(describe("read"),
            [](const json::Object&, std::stop_token) -> Result<ToolOutput> { return ToolOutput{"no such file", true}; });

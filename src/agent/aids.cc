@@ -11,11 +11,12 @@ struct NamedAid {
   bool Aids::* aid;
 };
 
-constexpr std::array<NamedAid, 6> kAids = {{{"narrow", &Aids::narrow},
+constexpr std::array<NamedAid, 7> kAids = {{{"narrow", &Aids::narrow},
                                             {"sources", &Aids::sources},
                                             {"repeats", &Aids::repeats},
                                             {"lists", &Aids::lists},
                                             {"reasoning", &Aids::reasoning},
+                                            {"check", &Aids::check},
                                             {"failures", &Aids::failures}}};
 
 }  // namespace

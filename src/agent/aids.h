@@ -16,10 +16,11 @@ struct Aids {
   bool repeats = true;    // a call whose result stands in the conversation is not made again, nor one twice in a turn
   bool lists = true;      // a list in a call has an end, where its schema gives none
   bool reasoning = true;  // the answer begins with a line of reasoning
+  bool check = true;      // an answer is taken when the model says that its results are enough; twice it may be wrong
   bool failures = true;   // an answer right after a failed action is questioned once
 };
 
-/// "all", "none", or some of "narrow,sources,repeats,lists,reasoning,failures". Errors: kInvalidArgument.
+/// "all", "none", or some of "narrow,sources,repeats,lists,reasoning,check,failures". Errors: kInvalidArgument.
 Result<Aids> parse_aids(std::string_view list);
 /// Their names, as parse_aids() takes them: "narrow, sources, ...".
 std::string aid_names();

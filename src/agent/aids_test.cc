@@ -27,7 +27,8 @@ TEST(AidsTest, WhatIsNoneIsNamed) {
   for (const char* list : {"", "narrow,", "narrow, sources", "all,narrow", "voting"}) {
     const auto aids = parse_aids(list);
     ASSERT_FALSE(aids) << list;
-    EXPECT_THAT(aids.error().message, testing::HasSubstr("narrow, sources, repeats, lists, reasoning, failures"));
+    EXPECT_THAT(aids.error().message,
+                testing::HasSubstr("narrow, sources, repeats, lists, reasoning, check, failures"));
   }
 }
 

@@ -60,7 +60,7 @@ class RunFixture : public testing::Test {
  protected:
   RunFixture() : store_(*store::SessionStore::open(":memory:", clock_)) {
     EXPECT_TRUE(store_->create_session("s"));
-    options_.aids.narrow = options_.aids.reasoning = false;  // tests of these say so
+    options_.aids.narrow = options_.aids.reasoning = options_.aids.check = false;  // tests of these say so
   }
 
   void add_tool(ToolDescription description, FakeTool::Run run) {
