@@ -2,8 +2,6 @@
 #include "agent/agent_loop.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <functional>
 #include <optional>
 #include <ranges>
 #include <set>
@@ -16,8 +14,8 @@
 #include "agent/turn_grammar.h"
 #include "agent/turn_reader.h"
 #include "agent/turn_rules.h"
+#include "agent/turn_sink.h"
 #include "agent/yes_no.h"
-#include "base/mutex.h"
 #include "generation/chat_prompt.h"
 
 namespace autoglm::agent {
@@ -30,69 +28,6 @@ constexpr std::size_t kErrorBytes = 200;      // of an error that a remark repea
 constexpr float kChance = 0.7f;               // the temperature of a turn that is asked anew by chance
 
 double seconds(base::Duration duration) { return std::chrono::duration<double>(duration).count(); }
-
-// One model answer on its way: parsed as it comes on the engine's thread, waited for on the run's.
-class TurnSink final : public generation::Sink {
- public:
-  // Whether the turn should go on, of whose calls the last one may only have its name yet. On the engine's thread.
-  enum class Last : std::uint8_t { kComplete, kBegun };
-  using Wants = std::function<bool(std::span<const ActionCall> calls, Last last)>;
-
-  /// Without an observer nobody hears the text.
-  TurnSink(TurnReader reader, RunObserver* observer, Wants wants)
-      : reader_(std::move(reader)), observer_(observer), wants_(std::move(wants)) {}
-
-  void on_token(generation::TokenEvent event) override EXCLUDES(mutex_) { read(event.text); }
-  void on_finish(generation::Finish finish) override EXCLUDES(mutex_) {
-    read(finish.text);
-    base::MutexLock lock(mutex_);
-    finish_ = std::move(finish);
-    changed_.notify_all();
-  }
-  /// Waits until the rest is of no use. False when the end came first.
-  bool wait_for_enough() EXCLUDES(mutex_) {
-    base::MutexLock lock(mutex_);
-    while (!finish_ && !has_enough_) lock.wait(changed_);
-    return has_enough_;
-  }
-  /// Waits for the end.
-  generation::Finish wait() EXCLUDES(mutex_) {
-    base::MutexLock lock(mutex_);
-    while (!finish_) lock.wait(changed_);
-    return *finish_;
-  }
-  /// After the end only.
-  TurnReader& reader() { return reader_; }
-
- private:
-  void read(std::string_view text) EXCLUDES(mutex_) {
-    if (reader_.is_stopped()) return;
-    const std::string shown = reader_.push(text);
-    if (!shown.empty() && observer_ != nullptr) observer_->on_text(shown);
-    const auto calls = reader_.calls();
-    const std::size_t complete = calls.size() - (reader_.is_in_call() ? 1 : 0);
-    while (looked_at_ < complete) {
-      if (!wants_(calls.first(++looked_at_), Last::kComplete)) return stop();
-    }
-    if (reader_.is_in_call() && !wants_(calls, Last::kBegun)) stop();
-  }
-
-  void stop() EXCLUDES(mutex_) {
-    reader_.stop();
-    base::MutexLock lock(mutex_);
-    has_enough_ = true;
-    changed_.notify_all();
-  }
-
-  TurnReader reader_;
-  RunObserver* observer_;
-  const Wants wants_;
-  std::size_t looked_at_ = 0;  // calls
-  base::Mutex mutex_;
-  std::condition_variable changed_;
-  bool has_enough_ GUARDED_BY(mutex_) = false;
-  std::optional<generation::Finish> finish_ GUARDED_BY(mutex_);
-};
 
 // Whether a result in the window tells of a quiet tool.
 bool tells_of_quiet(const ToolRegistry& tools, const json::Array& messages) {
@@ -227,22 +162,21 @@ class Run final {
     request.deadline = began_ + options_.limits.max_seconds;
     const auto wants = [this](std::span<const ActionCall> calls, TurnSink::Last last) {
       if (last == TurnSink::Last::kComplete) return rules_.wants(calls, known());
-      return calls.size() == 1 ||
-             calls.back().tool != grammar_.answer();  // results that it does not know are before it
+      return calls.size() == 1 || calls.back().tool != grammar_.answer();  // to calls whose results it does not know
     };
     auto sink = std::make_shared<TurnSink>(TurnReader(options_.format, grammar_.signatures()), observer, wants);
     const generation::Ticket ticket = TRY(parts_.generator.submit(std::move(request), sink));
     const std::stop_callback cancel(stop_, [&] { parts_.generator.cancel(ticket); });
-    const bool has_enough = sink->wait_for_enough();
-    if (has_enough) parts_.generator.cancel(ticket);
+    const bool is_enough = sink->wait_for_enough();
+    if (is_enough) parts_.generator.cancel(ticket);
     const generation::Finish finish = sink->wait();
     turn.seconds += seconds(parts_.clock.now() - began);
     report_.model_seconds += seconds(parts_.clock.now() - began);
     if (turn.asked_anew == 0) turn.usage = {finish.usage.prompt_tokens, finish.usage.cached_tokens, 0};
     turn.usage.completion_tokens += finish.usage.completion_tokens;
     add(report_.usage, finish.usage);
-    const bool was_enough = has_enough && !stop_.stop_requested();  // its cancel is no error
-    if (finish.error && !(was_enough && finish.error->code == Code::kCancelled)) return std::unexpected(*finish.error);
+    const bool was_ours = is_enough && !stop_.stop_requested();  // the cancel
+    if (finish.error && !(was_ours && finish.error->code == Code::kCancelled)) return std::unexpected(*finish.error);
     return sink->reader().finish(finish.reason == generation::FinishReason::kLength);
   }
 
