@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/agent_loop.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <optional>
 #include <ranges>
@@ -16,12 +19,13 @@
 #include "agent/turn_rules.h"
 #include "agent/turn_sink.h"
 #include "agent/yes_no.h"
+#include "base/log.h"
 #include "generation/chat_prompt.h"
 
 namespace autoglm::agent {
 namespace {
 
-constexpr std::size_t kMaxAttempts = 3;       // to ask a turn anew
+constexpr std::size_t kMaxAttempts = 4;       // to ask a turn anew
 constexpr std::size_t kMaxAskedBytes = 4000;  // of a task that is asked about: a longer one may hold anything
 constexpr std::size_t kMaxChecks = 2;         // of answers that are held back
 constexpr std::size_t kErrorBytes = 200;      // of an error that a remark repeats
@@ -38,6 +42,14 @@ bool tells_of_quiet(const ToolRegistry& tools, const json::Array& messages) {
     }
   }
   return false;
+}
+
+std::string in_a_line(std::span<const ActionCall> calls) {
+  std::string line;
+  for (const ActionCall& call : calls) {
+    line += (line.empty() ? "" : ", ") + call.tool + one_line(json::format(call.arguments), kErrorBytes);
+  }
+  return line.empty() ? "its answer" : line;
 }
 
 text::ToolGrammarOptions grammar_options(const RunOptions& options) {
@@ -125,13 +137,22 @@ class Run final {
     turn.turn = report_.turns + 1;
     ReadTurn read = TRY(decide(turn, {}));
     std::optional<std::string> final = take_answer(read);
+    std::set<std::string> without;
     for (std::size_t attempt = 0; attempt < kMaxAttempts; ++attempt) {
-      const auto objection = TRY(object_to(read, final.has_value(), attempt));
+      auto objection = TRY(object_to(read, final.has_value(), attempt));
       if (!objection) break;
+      // What one objection took away does not come back by the next. At last there is the answer.
+      without.merge(std::move(objection->without));
+      const bool is_last = attempt + 1 == kMaxAttempts || !rules_.leaves_something(without);
+      objection->without = is_last && grammar_.has_answer_call() ? rules_.all_but_answer() : without;
       ++turn.asked_anew;
       ++report_.asked_anew;
+      LOG_DEBUG("turn {} is asked anew{}, because of {}; without {}", turn.turn,
+                objection->is_by_chance ? " by chance" : "", in_a_line(read.calls),
+                fmt::join(objection->without, ", "));
       read = TRY(decide(turn, *objection));
       final = take_answer(read);
+      if (is_last) break;
     }
     ++report_.turns;
     const bool is_cut = read.is_cut && !final;  // an answer that is whole is one, whatever was to follow

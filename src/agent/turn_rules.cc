@@ -109,20 +109,25 @@ std::optional<Objection> TurnRules::object_to_repeats(std::vector<ActionCall>& c
   return std::nullopt;
 }
 
-// First without the tools that were called, then without any that reads, since the same can be read in many ways, then
-// without all. What failed may be put right by other arguments: that is left to chance before its tool is.
+// First without the tools that were called, then without any that reads, since the same can be read in many ways. What
+// failed may be put right by other arguments, so that is left to chance before its tool and those like it go.
 Objection TurnRules::object_to_repeat(const std::vector<ActionCall>& calls, std::span<const Action> known,
                                       std::size_t attempt) const {
   Objection objection;
-  if (attempt > 0) objection.without = tools_that(false);
-  if (attempt > 1) objection.without = all_but_answer();
+  bool has_failed = false;
   for (const ActionCall& call : calls) {
     const Action* before = find_known(call, known);
-    const bool has_failed = before != nullptr && before->result.is_error();
-    objection.is_by_chance |= has_failed;
-    if (!has_failed) objection.without.insert(call.tool);
+    const bool is_failure = before != nullptr && before->result.is_error();
+    has_failed |= is_failure;
+    if (!is_failure) {
+      objection.without.insert(call.tool);
+    } else if (attempt > 0) {
+      add_family(call.tool, objection.without);
+    }
   }
-  objection.is_of_results = attempt == 0 && !objection.is_by_chance;
+  if (attempt > 0 && !has_failed) objection.without.merge(tools_that(false));
+  objection.is_by_chance = has_failed && attempt == 0;
+  objection.is_of_results = !has_failed && attempt == 0;
   return objection;
 }
 

@@ -36,6 +36,8 @@ class TurnRules final {
   void narrow();
   const std::set<std::string>& withheld() const { return withheld_; }
   std::set<std::string> all_but_answer() const;
+  /// Whether a turn could still be something without these.
+  bool leaves_something(const std::set<std::string>& without) const;
 
   /// Paths of the task that lost their root get it back. Returns what was mended.
   std::vector<std::string> mend(std::vector<ActionCall>& calls) const;
@@ -69,7 +71,6 @@ class TurnRules final {
   void add_family(const std::string& tool, std::set<std::string>& names) const;
   const Action* find_known(const ActionCall& call, std::span<const Action> known) const;
   bool is_read(const ActionCall& call) const;
-  bool leaves_something(const std::set<std::string>& without) const;
   std::set<std::string> tools_that(bool change) const;
 
   const ToolRegistry& tools_;
