@@ -175,11 +175,9 @@ bool TurnRules::looks_again(const ActionCall& call, std::span<const Action> know
   if (!is_read(call)) return false;
   std::vector<std::string_view> seen;
   for (auto action = known.rbegin(); action != known.rend(); ++action) {
-    if (is_read(action->call)) {
-      add_texts(action->call.arguments, seen);
-    } else if (!had_no_effect(action->result)) {
-      break;
-    }
+    if (had_no_effect(action->result)) continue;
+    if (!is_read(action->call)) break;
+    add_texts(action->call.arguments, seen);
   }
   std::vector<std::string_view> wanted;
   add_texts(call.arguments, wanted);
