@@ -148,7 +148,8 @@ class Task(CliTest):
         self.assertEqual(shown.count("run "), 2)
 
     def test_aids(self):
-        script = self.script(rule("anything? Answer with yes or no", "no")
+        script = self.script(rule("Is everything that the task asks for", "yes")
+                             + rule("anything? Answer with yes or no", "no")
                              + rule("<|tool|>*lines: 3", call("answer", reasoning="a, b, c are 3", text="It has three lines."))
                              + rule("", call("count", text="a\nb\nc")))
         words = ("task", "count these", "--model", script, "--tools", "tools.toml", "--database", "sessions.db", "--json")
