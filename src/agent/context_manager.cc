@@ -208,7 +208,7 @@ Status StoredContext::begin(const std::string& system, const std::string& task, 
                        {json::format(message)}));
   run_ = newest_run_ = begun.run;
   if (first_run_ == 0) first_run_ = run_;
-  task_ = task;
+  task_ = well_formed(task);
   turns_ = 0;
   if (conversation_.entries.empty()) conversation_.task = content_of(message);
   conversation_.entries.push_back({begun.messages[0], run_, std::move(message), 0});
