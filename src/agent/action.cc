@@ -3,6 +3,10 @@
 
 namespace autoglm::agent {
 
+bool is_same_call(const ActionCall& one, const ActionCall& other) {
+  return one.tool == other.tool && one.arguments == other.arguments;
+}
+
 std::string_view state_name(ActionState state) {
   switch (state) {
     case ActionState::kWaiting:

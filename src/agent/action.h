@@ -20,6 +20,9 @@ struct ActionCall {
   std::optional<Error> unusable;  // the text could not be read as a call; the reason goes back to the model
 };
 
+/// Whether they ask for the same; their ids may differ.
+bool is_same_call(const ActionCall& one, const ActionCall& other);
+
 enum class ActionState {
   kWaiting,  // for another action's result, for room, or for an approval
   kRunning,

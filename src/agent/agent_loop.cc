@@ -85,8 +85,8 @@ class Run final {
 
  private:
   Result<RunReport> run_to_end() {
-    (void)TRY(
-        grammar_.grammar(Quiet::kLeftOut, {}));  // a schema that cannot be honoured is told before anything is asked
+    // A schema that cannot be honoured is told before anything is asked.
+    (void)TRY(grammar_.grammar(Quiet::kLeftOut, {}));
     if (const auto& given = parts_.context.answer()) TRY(answer(*given));
     if (auto calls = parts_.context.unbegun_calls(); !has_ended_ && !calls.empty()) TRY(act(std::move(calls)));
     if (!has_ended_) {
@@ -293,10 +293,6 @@ class Run final {
   // The actions whose results stand in the conversation.
   std::span<const Action> known() const { return std::span(parts_.context.actions()).subspan(known_from_); }
 
-  static bool is_same(const ActionCall& one, const ActionCall& other) {
-    return one.tool == other.tool && one.arguments == other.arguments;
-  }
-
   Status act(std::vector<ActionCall> calls) {
     const base::Time began = parts_.clock.now();
     const std::vector<Action> actions = parts_.runner.run_turn(std::move(calls), parts_.context.actions(), stop_);
@@ -316,7 +312,8 @@ class Run final {
     const Tool* tool = parts_.tools.find(ended.call.tool);
     if (tool == nullptr || tool->description().tool_class != ToolClass::kRead) return true;
     return std::ranges::none_of(known(), [&](const Action& earlier) {
-      return earlier.step < ended.step && is_same(earlier.call, ended.call) && earlier.result.text == ended.result.text;
+      return earlier.step < ended.step && is_same_call(earlier.call, ended.call) &&
+             earlier.result.text == ended.result.text;
     });
   }
 
@@ -344,10 +341,9 @@ class Run final {
     const bool has_failed = parts_.context.last_calls_failed() && !(report_.is_narrowed && has_result);
     if (has_failed && options_.aids.failures && !was_asked_again_) {
       was_asked_again_ = true;
-      return parts_.context.add_remark(
-          last_error() +
-          " So that part of the task is not done. Call it again with other arguments, or, if it cannot "
-          "be done, say so.");
+      return parts_.context.add_remark(last_error() +
+                                       " So that part of the task is not done. "
+                                       "Call it again with other arguments, or, if it cannot be done, say so.");
     }
     return end(RunState::kDone, std::move(text));
   }

@@ -29,6 +29,16 @@ bool has_extension(std::string_view word) {
          is_letter_or_digit(word[dot - 1]);
 }
 
+void add_texts(const json::Value& value, std::vector<std::string_view>& texts) {
+  if (const auto* text = value.if_string()) {
+    texts.push_back(json::view(*text));
+  } else if (const auto* array = value.if_array()) {
+    for (const json::Value& element : *array) add_texts(element, texts);
+  } else if (const auto* object = value.if_object()) {
+    for (const auto& field : *object) add_texts(field.value(), texts);
+  }
+}
+
 // Whether the path lies in the folder of a place.
 bool is_beside(std::string_view path, std::string_view place) {
   const std::size_t last = place.starts_with('/') ? place.rfind('/') : 0;
@@ -71,18 +81,16 @@ std::vector<std::string> places_in(std::string_view task) {
   return places;
 }
 
-bool is_about(const json::Value& arguments, std::string_view place) {
-  if (const auto* text = arguments.if_string()) {
-    const std::string_view view = json::view(*text);
-    return view.contains(place) && (view.size() == place.size() || view.find_first_of(kBlanks) == std::string::npos);
-  }
-  if (const auto* array = arguments.if_array()) {
-    return std::ranges::any_of(*array, [&](const json::Value& value) { return is_about(value, place); });
-  }
-  if (const auto* object = arguments.if_object()) {
-    return std::ranges::any_of(*object, [&](const auto& field) { return is_about(field.value(), place); });
-  }
-  return false;
+std::vector<std::string_view> texts_in(const json::Object& arguments) {
+  std::vector<std::string_view> texts;
+  for (const auto& field : arguments) add_texts(field.value(), texts);
+  return texts;
+}
+
+bool is_about(const json::Object& arguments, std::string_view place) {
+  return std::ranges::any_of(texts_in(arguments), [&](std::string_view text) {
+    return text.contains(place) && (text.size() == place.size() || text.find_first_of(kBlanks) == std::string::npos);
+  });
 }
 
 std::string_view name_of_place(std::string_view text) {

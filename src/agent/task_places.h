@@ -15,9 +15,12 @@ namespace autoglm::agent {
 /// "./b", "https://host/c", "notes.md". No more than 32.
 std::vector<std::string> places_in(std::string_view task);
 
+/// The strings of a call's arguments, at any depth; views into them.
+std::vector<std::string_view> texts_in(const json::Object& arguments);
+
 /// Whether a call with these arguments is about the place: one of its strings is a path or a name that holds it. Text
 /// with blanks only talks about places, unless the place itself has them.
-bool is_about(const json::Value& arguments, std::string_view place);
+bool is_about(const json::Object& arguments, std::string_view place);
 
 /// The last part of a text that is a place and nothing else: "a.txt" of "/srv/a.txt", nothing of "two words".
 std::string_view name_of_place(std::string_view text);

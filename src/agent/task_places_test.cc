@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include "agent/fake_tool.h"
+
 namespace autoglm::agent {
 namespace {
 
@@ -28,10 +30,7 @@ TEST(PlacesInTest, NotMoreThanAFew) {
   EXPECT_THAT(places_in(task), SizeIs(32));
 }
 
-json::Value arguments(std::string_view text) {
-  base::Budget budget;
-  return *json::parse(text, budget);
-}
+json::Object arguments(std::string_view text) { return parse_json(text).as_object(); }
 
 TEST(IsAboutTest, PathsAtAnyDepth) {
   EXPECT_TRUE(is_about(arguments(R"({"path": "/srv/a.txt"})"), "/srv/a.txt"));

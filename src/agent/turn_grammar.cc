@@ -13,8 +13,8 @@ constexpr std::string_view kPhoneEnd = "finish";
 // What stands below these is a value and no schema.
 constexpr std::array<std::string_view, 4> kValues = {"enum", "const", "default", "examples"};
 
-// A list that has no end of its own gets one: a small model counts files up until its turn is full. `schema` is within
-// the depth that the registry allows.
+// A list that has no end of its own gets one: a small model counts files up until its turn is full. No deeper than
+// what was parsed with a budget (base/budget.h), as every schema was.
 void bound_lists(json::Value& schema) {
   if (auto* array = schema.if_array()) {
     for (json::Value& element : *array) bound_lists(element);

@@ -2,6 +2,7 @@
 #include "agent/turn_rules.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "agent/reference.h"
@@ -12,32 +13,13 @@ namespace {
 
 constexpr std::size_t kMaxSurrenders = 2;
 
-bool is_same(const ActionCall& one, const ActionCall& other) {
-  return one.tool == other.tool && one.arguments == other.arguments;
-}
-
 // Whether it certainly left everything as it was.
 bool had_no_effect(const ActionResult& result) {
   return result.state == ActionState::kFailed || result.state == ActionState::kDenied;
 }
 
-// The strings of the arguments.
-void add_texts(const json::Value& value, std::vector<std::string_view>& texts) {
-  if (const auto* text = value.if_string()) texts.push_back(json::view(*text));
-  if (const auto* array = value.if_array()) {
-    for (const json::Value& element : *array) add_texts(element, texts);
-  }
-  if (const auto* object = value.if_object()) {
-    for (const auto& field : *object) add_texts(field.value(), texts);
-  }
-}
-void add_texts(const json::Object& object, std::vector<std::string_view>& texts) {
-  for (const auto& field : object) add_texts(field.value(), texts);
-}
-
 bool says_nothing_new(const ActionCall& call, const std::vector<std::string_view>& seen) {
-  std::vector<std::string_view> texts;
-  add_texts(call.arguments, texts);
+  const auto texts = texts_in(call.arguments);
   const auto is_seen = [&](std::string_view text) { return std::ranges::find(seen, text) != seen.end(); };
   return !texts.empty() && std::ranges::all_of(texts, is_seen);
 }
@@ -143,9 +125,7 @@ bool TurnRules::is_guess(std::span<const ActionCall> before, const ActionCall& c
 }
 
 bool TurnRules::names_unheard_place(const ActionCall& call, std::span<const Action> known) const {
-  std::vector<std::string_view> texts;
-  add_texts(call.arguments, texts);
-  return std::ranges::any_of(texts, [&](std::string_view text) {
+  return std::ranges::any_of(texts_in(call.arguments), [&](std::string_view text) {
     const std::string_view name = name_of_place(text);
     return !name.empty() && !is_heard_of(name, known);
   });
@@ -154,7 +134,7 @@ bool TurnRules::names_unheard_place(const ActionCall& call, std::span<const Acti
 // Whether the task, a result or a call names it.
 bool TurnRules::is_heard_of(std::string_view name, std::span<const Action> known) const {
   return task_.contains(name) || std::ranges::any_of(known, [&](const Action& action) {
-           return action.result.text.contains(name) || json::format(action.call.arguments).contains(name);
+           return action.result.text.contains(name) || is_about(action.call.arguments, name);
          });
 }
 
@@ -164,25 +144,21 @@ bool TurnRules::is_double(std::span<const ActionCall> before, const ActionCall& 
   const bool is_external = tool == nullptr || tool->description().tool_class == ToolClass::kExternal;
   std::vector<std::string_view> seen;
   for (const ActionCall& other : before) {
-    if (is_same(other, call)) return !is_external;
-    if (is_read(other)) add_texts(other.arguments, seen);
+    if (is_same_call(other, call)) return !is_external;
+    if (is_read(other)) std::ranges::copy(texts_in(other.arguments), std::back_inserter(seen));
   }
   return is_read(call) && says_nothing_new(call, seen);
 }
 
-// Whether it only looks, by whatever tool, where the reads before it looked.
+// Whether it only looks, by whatever tool, where reads before it found something.
 bool TurnRules::looks_again(const ActionCall& call, std::span<const Action> known) const {
-  if (!is_read(call)) return false;
   std::vector<std::string_view> seen;
   for (auto action = known.rbegin(); action != known.rend(); ++action) {
     if (had_no_effect(action->result)) continue;
     if (!is_read(action->call)) break;
-    add_texts(action->call.arguments, seen);
+    std::ranges::copy(texts_in(action->call.arguments), std::back_inserter(seen));
   }
-  std::vector<std::string_view> wanted;
-  add_texts(call.arguments, wanted);
-  return std::ranges::all_of(wanted,
-                             [&](std::string_view text) { return std::ranges::find(seen, text) != seen.end(); });
+  return is_read(call) && says_nothing_new(call, seen);
 }
 
 // It looks into a place whose name it made up, where it could look for the names first.
@@ -254,7 +230,7 @@ const Action* TurnRules::find_known(const ActionCall& call, std::span<const Acti
   const bool is_harmless = is_read(call) || (called != nullptr && called->description().is_idempotent);
   for (auto action = known.rbegin(); action != known.rend(); ++action) {
     const bool has_failed = had_no_effect(action->result);
-    if (is_same(action->call, call)) {
+    if (is_same_call(action->call, call)) {
       const bool is_known = action->result.is_error() ? has_failed && !is_external : is_harmless;
       return is_known ? &*action : nullptr;
     }

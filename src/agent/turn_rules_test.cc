@@ -124,6 +124,8 @@ TEST_F(TurnRulesTest, EachAttemptLeavesLess) {
   // By another tool, but of the same place.
   ReadTurn again = turn({on("list", "a")});
   EXPECT_THAT(rules().object_to(again, false, known_, 1)->without, UnorderedElementsAre("read", "list"));
+  ReadTurn of_nothing = turn({call_of("list")});
+  EXPECT_FALSE(rules().object_to(of_nothing, false, known_, 1)) << "it names no place";
   did(on("read", "b"), ActionState::kFailed);
   ReadTurn elsewhere = turn({on("list", "b")});  // where nothing was found another tool may
   EXPECT_FALSE(rules().object_to(elsewhere, false, known_, 1));
