@@ -8,11 +8,14 @@
 #include <optional>
 #include <vector>
 
+#include "kernels/ops.h"
+
 namespace autoglm::engine {
 
 class PrefixCache;
 
 using BlockIndex = std::uint32_t;
+inline constexpr std::size_t kBlockTokens = kernels::KvLayer::kBlockTokens;
 
 // A block is free, or held by ref_count >= 1 holders, or cached with ref_count 0; never two of these. A holder is one
 // entry of one block table. Cached blocks stay in the order in which their last holders left.

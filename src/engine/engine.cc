@@ -20,7 +20,6 @@
 namespace autoglm::engine {
 namespace {
 
-constexpr std::size_t kBlockTokens = kernels::KvLayer::kBlockTokens;
 constexpr std::size_t kMaxBatchSize = 4096;
 constexpr std::size_t kMaxBatchTokens = 65536;
 constexpr std::size_t kMaxQueue = 1u << 20;

@@ -9,8 +9,8 @@
 #include <string>
 
 #include "base/cpu_quota.h"
+#include "engine/block_pool.h"
 #include "engine/engine.h"
-#include "kernels/ops.h"
 
 namespace autoglm::engine {
 namespace {
@@ -78,7 +78,7 @@ std::size_t available_bytes(const std::filesystem::path& root) {
 
 std::size_t default_kv_bytes(const model::LanguageModel& network, const EngineOptions& options) {
   const std::size_t context = options.context_length > 0 ? options.context_length : network.context_length();
-  const std::size_t blocks = (context + kernels::KvLayer::kBlockTokens - 1) / kernels::KvLayer::kBlockTokens;
+  const std::size_t blocks = (context + kBlockTokens - 1) / kBlockTokens;
   const std::size_t block = network.kv_bytes_per_block();
   // Divided before it is multiplied: a context of 2^40 tokens must not wrap.
   const std::size_t most = available_bytes("/") / kShareOfMemory / block;

@@ -54,7 +54,6 @@ class PrefixCache final {
   void check_invariants() const;
 
  private:
-  static constexpr std::size_t kBlockTokens = kernels::KvLayer::kBlockTokens;
   static constexpr std::size_t kMaxSiblings = 16;
   static constexpr BlockIndex kNone = ~BlockIndex{0};
 

@@ -11,7 +11,6 @@
 namespace autoglm::engine {
 namespace {
 
-constexpr std::size_t kBlockTokens = kernels::KvLayer::kBlockTokens;
 using Tokens = std::vector<model::TokenId>;
 
 Tokens block_of(int first) {

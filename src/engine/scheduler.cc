@@ -11,7 +11,6 @@ namespace autoglm::engine {
 namespace {
 
 using generation::FinishReason;
-constexpr std::size_t kBlockTokens = kernels::KvLayer::kBlockTokens;
 
 std::size_t blocks_for(std::size_t tokens) { return (tokens + kBlockTokens - 1) / kBlockTokens; }
 

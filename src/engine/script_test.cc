@@ -20,10 +20,10 @@ std::string reply_to(std::string_view script, std::string_view prompt) {
 }
 
 TEST(Script, TheFirstRuleThatMatchesAnswers) {
-  constexpr std::string_view kScript = "# comment\n\n== one\nFirst.\n== on\nSecond.\n\n==\nOther.\n";
-  EXPECT_EQ(reply_to(kScript, "say one"), "First.");
-  EXPECT_EQ(reply_to(kScript, "say on"), "Second.");
-  EXPECT_EQ(reply_to(kScript, "say"), "Other.");
+  constexpr std::string_view kTwoRules = "# comment\n\n== one\nFirst.\n== on\nSecond.\n\n==\nOther.\n";
+  EXPECT_EQ(reply_to(kTwoRules, "say one"), "First.");
+  EXPECT_EQ(reply_to(kTwoRules, "say on"), "Second.");
+  EXPECT_EQ(reply_to(kTwoRules, "say"), "Other.");
   EXPECT_EQ(reply_to("== x\ny", "z"), "no rule of the script matches this prompt");
 }
 

@@ -9,8 +9,6 @@
 namespace autoglm::engine {
 namespace {
 
-constexpr std::size_t kBlockTokens = kernels::KvLayer::kBlockTokens;
-
 // The script's token has logit 0 and every other one between -70 and -60: at any allowed temperature it is drawn, but
 // penalties and logit_bias can overrule it, and logprobs are finite.
 constexpr float kOthersAtMost = -60;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/sequence.h"
 
-#include "kernels/ops.h"
-
 namespace autoglm::engine {
 
 Sequence::Sequence(generation::Ticket ticket_number, generation::Request asked, std::shared_ptr<generation::Sink> where,
@@ -20,7 +18,7 @@ Sequence::Sequence(generation::Ticket ticket_number, generation::Request asked, 
   const std::size_t longest = request.prompt.size() + answer_limit;
   tokens.reserve(longest);
   tokens.assign(request.prompt.begin(), request.prompt.end());
-  blocks.reserve((longest + kernels::KvLayer::kBlockTokens - 1) / kernels::KvLayer::kBlockTokens);
+  blocks.reserve((longest + kBlockTokens - 1) / kBlockTokens);
   if (request.want_prompt_logprobs) prompt_logprobs.reserve(request.prompt.size());
 }
 

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <fstream>
 #include <sstream>
 #include <system_error>
@@ -12,6 +11,7 @@
 
 #include "base/config.h"
 #include "base/json.h"
+#include "hub/checksum.h"
 #include "hub/model_name.h"
 
 namespace autoglm::hub {
@@ -49,11 +49,6 @@ Status only_keys(const json::Object& object, std::initializer_list<std::string_v
     if (std::ranges::find(known, key) == known.end()) return bad(where, fmt::format("unknown key '{}'", key));
   }
   return {};
-}
-
-bool is_sha256(std::string_view text) {
-  return text.size() == 64 &&
-         std::ranges::all_of(text, [](unsigned char c) { return std::isdigit(c) != 0 || (c >= 'a' && c <= 'f'); });
 }
 
 Result<WheelPart> part_of(const json::Object& object, const std::string& where) {

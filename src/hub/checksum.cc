@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
 #include <vector>
 
+#include "base/ascii.h"
 #include "base/check.h"
 
 namespace autoglm::hub {
@@ -33,6 +35,11 @@ std::string Sha256::finish() {
   std::string hex;
   for (unsigned int i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);
   return hex;
+}
+
+bool is_sha256(std::string_view text) {
+  return text.size() == 64 &&
+         std::ranges::all_of(text, [](char c) { return base::is_digit(c) || (c >= 'a' && c <= 'f'); });
 }
 
 Result<Sha256> hash_file(const std::filesystem::path& path) {

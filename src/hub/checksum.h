@@ -27,6 +27,9 @@ class Sha256 final {
   std::unique_ptr<State> state_;
 };
 
+/// Whether it is written as finish() writes one.
+bool is_sha256(std::string_view text);
+
 /// The sha256 state after the bytes of a file, so that a resumed transfer can go on from there.
 ///   Errors   kNotFound, kCorrupt (cannot be read)
 Result<Sha256> hash_file(const std::filesystem::path& path);

@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "hub/checksum.h"
 #include "hub/partial_file.h"
 #include "hub/sources.h"
 #include "net/http_client.h"
@@ -71,11 +72,6 @@ std::unexpected<Error> status_error(int status, const std::string& what) {
     default:
       return fail(Code::kUnavailable, fmt::format("{}: the hub answered with status {}", what, status));
   }
-}
-
-bool is_sha256(std::string_view text) {
-  return text.size() == 64 &&
-         std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 std::string_view unquoted(std::string_view text) {
