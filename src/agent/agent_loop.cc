@@ -135,10 +135,13 @@ class Run final {
     if (const auto limit = reached_limit()) return end(RunState::kLimit, *limit);
     TurnReport turn;
     turn.turn = report_.turns + 1;
-    ReadTurn read = TRY(decide(turn, {}));
+    Objection first;
+    const bool has_all = TRY(is_over());
+    if (has_all) first.without = rules_.all_but_answer();
+    ReadTurn read = TRY(decide(turn, first));
     std::optional<std::string> final = take_answer(read);
     std::set<std::string> without;
-    for (std::size_t attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    for (std::size_t attempt = 0; attempt < kMaxAttempts && !has_all; ++attempt) {
       auto objection = TRY(object_to(read, final.has_value(), attempt));
       if (!objection) break;
       // What one objection took away does not come back by the next. At last there is the answer.
@@ -171,7 +174,7 @@ class Run final {
   Result<ReadTurn> decide(TurnReport& turn, const Objection& objection) {
     generation::Request request = TRY(request_for(objection));
     ReadTurn read = TRY(say(std::move(request), turn, &parts_.observer));
-    turn.renamed = rules_.mend(read.calls);
+    turn.renamed = rules_.mend(read.calls, known());
     return read;
   }
 
@@ -211,6 +214,13 @@ class Run final {
     if (!is_checked || TRY(has_enough())) return objection;
     ++checks_;
     return Objection{.without = {grammar_.answer()}};
+  }
+
+  // A task that only asks is over when its results are enough: a small model would look on, and answer from what it saw
+  // last.
+  Result<bool> is_over() {
+    if (!report_.is_narrowed || !options_.aids.check || !has_news_ || !rules_.has_seen_all(known())) return false;
+    return has_enough();
   }
 
   // Whether the results are all that the task asks for.
@@ -300,6 +310,7 @@ class Run final {
     report_.actions += actions.size();
     was_asked_again_ = false;
     const bool is_fruitless = std::ranges::none_of(actions, [this](const Action& done) { return is_new(done); });
+    has_news_ = !is_fruitless;
     TRY(parts_.context.add_results(actions));
     if (stop_.stop_requested()) return end(RunState::kCancelled, "the run was cancelled");
     return count_turn(is_fruitless);
@@ -399,6 +410,7 @@ class Run final {
   RunReport report_;
   bool has_ended_ = false;
   bool was_asked_again_ = false;
+  bool has_news_ = false;            // the last turn brought something
   std::size_t checks_ = 0;           // of an answer, that the model itself did not find complete
   std::size_t fruitless_turns_ = 0;  // the last ones, in a row
 };

@@ -39,6 +39,45 @@ void add_texts(const json::Value& value, std::vector<std::string_view>& texts) {
   }
 }
 
+void add_numbers(const json::Value& value, std::vector<std::string>& numbers) {
+  if (value.is_number()) {
+    numbers.push_back(json::format(value));
+  } else if (const auto* array = value.if_array()) {
+    for (const json::Value& element : *array) add_numbers(element, numbers);
+  } else if (const auto* object = value.if_object()) {
+    for (const auto& field : *object) add_numbers(field.value(), numbers);
+  }
+}
+
+// Whether the word stands in the text between blanks.
+bool has_word(std::string_view text, std::string_view word) {
+  for (std::size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + 1)) {
+    const std::size_t end = at + word.size();
+    const bool begins = at == 0 || kBlanks.contains(text[at - 1]);
+    if (begins && (end == text.size() || kBlanks.contains(text[end]))) return true;
+  }
+  return false;
+}
+
+void mend_name(json::Value& value, const std::vector<Listing>& listings, std::vector<std::string>& mended) {
+  if (auto* array = value.if_array()) {
+    for (json::Value& element : *array) {
+      if (element.is_string()) mend_name(element, listings, mended);
+    }
+  }
+  auto* text = value.if_string();
+  if (text == nullptr || json::view(*text).contains('/') || !has_extension(json::view(*text))) return;
+  const std::string name(*text);
+  for (auto listing = listings.rbegin(); listing != listings.rend(); ++listing) {
+    if (!has_word(listing->text, name)) continue;
+    std::string path(listing->folder);
+    path += (path.ends_with('/') ? "" : "/") + name;
+    mended.push_back(name + " -> " + path);
+    *text = path;
+    return;
+  }
+}
+
 // Whether the path lies in the folder of a place.
 bool is_beside(std::string_view path, std::string_view place) {
   const std::size_t last = place.starts_with('/') ? place.rfind('/') : 0;
@@ -87,6 +126,12 @@ std::vector<std::string_view> texts_in(const json::Object& arguments) {
   return texts;
 }
 
+std::vector<std::string> numbers_in(const json::Object& arguments) {
+  std::vector<std::string> numbers;
+  for (const auto& field : arguments) add_numbers(field.value(), numbers);
+  return numbers;
+}
+
 bool is_about(const json::Object& arguments, std::string_view place) {
   return std::ranges::any_of(texts_in(arguments), [&](std::string_view text) {
     return text.contains(place) && (text.size() == place.size() || text.find_first_of(kBlanks) == std::string::npos);
@@ -102,6 +147,41 @@ std::string_view name_of_place(std::string_view text) {
 std::vector<std::string> mend_paths(json::Object& arguments, const std::vector<std::string>& places) {
   std::vector<std::string> mended;
   for (auto& field : arguments) mend(field.value(), places, mended);
+  return mended;
+}
+
+bool is_called_folder(std::string_view task, std::string_view place) {
+  for (const std::string_view word : {"folder ", "directory "}) {
+    const std::string named = std::string(word) + std::string(place);
+    for (std::size_t at = task.find(named); at != std::string_view::npos; at = task.find(named, at + 1)) {
+      const std::string_view rest = task.substr(at + named.size());
+      if (rest.empty() || !(is_letter_or_digit(rest[0]) || std::string_view("/-_").contains(rest[0]))) return true;
+    }
+  }
+  return false;
+}
+
+std::vector<std::string> mend_destination(json::Object& arguments,
+                                          const std::function<bool(std::string_view)>& is_folder) {
+  const json::Value* source = arguments.if_contains("source");
+  json::Value* destination = arguments.if_contains("destination");
+  if (source == nullptr || destination == nullptr || !source->is_string() || !destination->is_string()) return {};
+  std::string folder(destination->get_string());
+  while (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
+  const std::string_view from = json::view(source->get_string());
+  const std::string_view name = from.substr(from.rfind('/') + 1);
+  if (name.empty() || from == folder || !is_folder(folder)) return {};
+  const std::string path = folder + "/" + std::string(name);
+  std::string mended = folder + " -> " + path;
+  *destination = path;
+  return {std::move(mended)};
+}
+
+std::vector<std::string> mend_names(json::Object& arguments, const std::vector<Listing>& listings) {
+  std::vector<std::string> mended;
+  for (auto& field : arguments) {
+    if (field.key().contains("path")) mend_name(field.value(), listings, mended);
+  }
   return mended;
 }
 

@@ -3,6 +3,7 @@
 // done. A guess from how they are written; nothing is looked up. Pure functions; any thread.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,11 +23,33 @@ std::vector<std::string_view> texts_in(const json::Object& arguments);
 /// with blanks only talks about places, unless the place itself has them.
 bool is_about(const json::Object& arguments, std::string_view place);
 
+/// The numbers of a call's arguments, at any depth, as they are written in JSON.
+std::vector<std::string> numbers_in(const json::Object& arguments);
+
 /// The last part of a text that is a place and nothing else: "a.txt" of "/srv/a.txt", nothing of "two words".
 std::string_view name_of_place(std::string_view text);
 
 /// Puts the root back before paths of the task that were written without it: "srv/a.txt" where the task says
 /// "/srv/a.txt" or names something else in that folder. Returns what it mended: "srv/a.txt -> /srv/a.txt".
 std::vector<std::string> mend_paths(json::Object& arguments, const std::vector<std::string>& places);
+
+/// Whether the task calls the place a folder: "into the folder /srv/done".
+bool is_called_folder(std::string_view task, std::string_view place);
+
+/// As mv does: what is moved onto a folder goes into it. {source: "/a/x.txt", destination: "/b"} becomes {...,
+/// destination:
+/// "/b/x.txt"} where `is_folder` knows "/b". Returns what it mended.
+std::vector<std::string> mend_destination(json::Object& arguments,
+                                          const std::function<bool(std::string_view)>& is_folder);
+
+// What a tool told of a folder.
+struct Listing {
+  std::string_view folder;
+  std::string_view text;
+};
+
+/// Puts the folder back before names that stand in a listing of it, in arguments that are called paths: "a.txt" where
+/// "/srv" was found to hold it. The last listing counts. Returns what it mended.
+std::vector<std::string> mend_names(json::Object& arguments, const std::vector<Listing>& listings);
 
 }  // namespace autoglm::agent

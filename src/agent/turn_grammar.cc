@@ -10,8 +10,14 @@ namespace {
 
 constexpr std::size_t kMaxReasoning = 800;  // characters; one that is cut goes on in the answer
 constexpr std::string_view kPhoneEnd = "finish";
+constexpr std::array<std::string_view, 5> kSought = {"old", "search", "find", "pattern", "query"};
 // What stands below these is a value and no schema.
 constexpr std::array<std::string_view, 4> kValues = {"enum", "const", "default", "examples"};
+
+// What an edit or a search looks for: an empty text is in every file, and at its beginning.
+bool is_sought(std::string_view name) {
+  return std::ranges::any_of(kSought, [&](std::string_view prefix) { return name.starts_with(prefix); });
+}
 
 // A list that has no end of its own gets one: a small model counts files up until its turn is full. No deeper than
 // what was parsed with a budget (base/budget.h), as every schema was.
@@ -28,6 +34,10 @@ void bound_lists(json::Value& schema) {
   if (is_open && !wants_more) (*fields)["maxItems"] = kMaxListItems;
   for (auto& field : *fields) {
     if (std::ranges::find(kValues, std::string_view(field.key())) == kValues.end()) bound_lists(field.value());
+    auto* property = field.value().if_object();
+    if (property == nullptr || !is_sought(field.key()) || property->contains("minLength")) continue;
+    const json::Value* kind = property->if_contains("type");
+    if (kind != nullptr && *kind == "string") (*property)["minLength"] = 1;
   }
 }
 

@@ -18,6 +18,14 @@ bool had_no_effect(const ActionResult& result) {
   return result.state == ActionState::kFailed || result.state == ActionState::kDenied;
 }
 
+// Whether the call is about a place, or to a tool of that name.
+bool is_to(const ActionCall& call, std::string_view place) {
+  return call.tool == place || is_about(call.arguments, place);
+}
+
+// A name that stands in a task for the tool alone: get-sum, but not echo.
+bool is_no_word(std::string_view name) { return name.find_first_of("_-") != std::string_view::npos; }
+
 bool says_nothing_new(const ActionCall& call, const std::vector<std::string_view>& seen) {
   const auto texts = texts_in(call.arguments);
   const auto is_seen = [&](std::string_view text) { return std::ranges::find(seen, text) != seen.end(); };
@@ -32,7 +40,13 @@ TurnRules::TurnRules(const ToolRegistry& tools, const Aids& aids, std::string an
       answer_(std::move(answer)),
       task_(task),
       places_(aids_.sources && !answer_.empty() ? places_in(task) : std::vector<std::string>{}),
-      unseen_(places_) {}
+      unseen_(places_) {
+  if (!aids_.sources || answer_.empty()) return;
+  for (const auto& tool : tools_.tools()) {
+    const std::string& name = tool->description().name;
+    if (is_no_word(name) && task.contains(name)) unseen_.push_back(name);
+  }
+}
 
 void TurnRules::narrow() {
   for (const auto& tool : tools_.tools()) {
@@ -40,12 +54,34 @@ void TurnRules::narrow() {
   }
 }
 
-std::vector<std::string> TurnRules::mend(std::vector<ActionCall>& calls) const {
+std::vector<std::string> TurnRules::mend(std::vector<ActionCall>& calls, std::span<const Action> known) const {
+  std::vector<Listing> listings;
+  if (aids_.sources) {
+    for (const Action& action : known) {
+      const auto texts = texts_in(action.call.arguments);
+      if (action.result.is_error() || !is_read(action.call) || texts.size() != 1) continue;
+      if (texts[0].starts_with('/') && places_in(name_of_place(texts[0])).empty()) {
+        listings.push_back({texts[0], action.result.text});
+      }
+    }
+  }
+  const auto is_folder = [&](std::string_view place) { return is_called_folder(task_, place); };
   std::vector<std::string> mended;
   for (ActionCall& call : calls) {
     for (std::string& path : mend_paths(call.arguments, places_)) mended.push_back(std::move(path));
+    for (std::string& path : mend_names(call.arguments, listings)) mended.push_back(std::move(path));
+    if (!aids_.sources) continue;
+    for (std::string& path : mend_destination(call.arguments, is_folder)) mended.push_back(std::move(path));
   }
   return mended;
+}
+
+bool TurnRules::has_seen_all(std::span<const Action> known) const {
+  return std::ranges::all_of(unseen_, [&](const std::string& place) { return is_seen(place, known); });
+}
+
+bool TurnRules::is_seen(const std::string& place, std::span<const Action> known) const {
+  return std::ranges::any_of(known, [&](const Action& action) { return is_to(action.call, place); });
 }
 
 bool TurnRules::wants(std::span<const ActionCall> calls, std::span<const Action> known) const {
@@ -66,6 +102,7 @@ std::optional<Objection> TurnRules::object_to(ReadTurn& read, bool is_answer, st
       if (!is_guess(kept, call, known)) kept.push_back(std::move(call));
     }
     read.calls = std::move(kept);
+    if (auto objection = object_to_numbers(read.calls, known)) return objection;
     if (attempt == 0) {
       if (auto objection = object_to_invention(read.calls, known)) return objection;
     }
@@ -176,6 +213,36 @@ std::optional<Objection> TurnRules::object_to_invention(const std::vector<Action
   return objection;
 }
 
+// It calculates with numbers that it made up, where it has yet to look at the places that the task names. Takes such
+// calls out of the turn.
+std::optional<Objection> TurnRules::object_to_numbers(std::vector<ActionCall>& calls,
+                                                      std::span<const Action> known) const {
+  const auto is_unseen = [&](const std::string& place) {
+    return tools_.find(place) == nullptr && !is_seen(place, known);
+  };
+  if (std::ranges::none_of(unseen_, is_unseen)) return std::nullopt;
+  Objection objection;
+  std::erase_if(calls, [&](const ActionCall& call) {
+    const bool is_made_up = !call.unusable && has_invented_number(call, known);
+    if (is_made_up) objection.without.insert(call.tool);
+    return is_made_up;
+  });
+  if (objection.without.empty() || !calls.empty()) return std::nullopt;
+  objection.without.insert(answer_);
+  if (!leaves_something(objection.without)) return std::nullopt;
+  return objection;
+}
+
+// Where it looks at a place of the task, a number only says how much of it.
+bool TurnRules::has_invented_number(const ActionCall& call, std::span<const Action> known) const {
+  const auto is_of_place = [&](const std::string& place) { return is_about(call.arguments, place); };
+  if (std::ranges::any_of(places_, is_of_place)) return false;
+  return std::ranges::any_of(numbers_in(call.arguments), [&](const std::string& number) {
+    return !task_.contains(number) &&
+           std::ranges::none_of(known, [&](const Action& action) { return action.result.text.contains(number); });
+  });
+}
+
 // It gives up after its first failures, with no result at all, where another tool might do.
 std::optional<Objection> TurnRules::object_to_surrender(const std::vector<ActionCall>& calls, bool is_answer,
                                                         std::span<const Action> known) {
@@ -207,8 +274,8 @@ void TurnRules::add_family(const std::string& tool, std::set<std::string>& names
 std::optional<Objection> TurnRules::object_to_haste(const std::vector<ActionCall>& calls, bool is_answer,
                                                     std::span<const Action> known) {
   std::erase_if(unseen_, [&](const std::string& place) {
-    const auto names_it = [&](const ActionCall& call) { return is_about(call.arguments, place); };
-    return std::ranges::any_of(calls, names_it) || std::ranges::any_of(known, names_it, &Action::call);
+    return is_seen(place, known) ||
+           std::ranges::any_of(calls, [&](const ActionCall& call) { return is_to(call, place); });
   });
   const bool only_answers = calls.empty() && is_answer;
   const bool changes = std::ranges::any_of(calls, [&](const ActionCall& call) { return !is_read(call); });

@@ -39,8 +39,11 @@ class TurnRules final {
   /// Whether a turn could still be something without these.
   bool leaves_something(const std::set<std::string>& without) const;
 
-  /// Paths of the task that lost their root get it back. Returns what was mended.
-  std::vector<std::string> mend(std::vector<ActionCall>& calls) const;
+  /// Paths of the task that lost their root get it back, and names from a listing their folder. Returns what was
+  /// mended.
+  std::vector<std::string> mend(std::vector<ActionCall>& calls, std::span<const Action> known) const;
+  /// Whether a call was about each place and to each tool that the task names.
+  bool has_seen_all(std::span<const Action> known) const;
   /// Whether a turn should go on behind its last call: not when that will not count. Const, so that the engine's thread
   /// may ask while the run's waits.
   bool wants(std::span<const ActionCall> calls, std::span<const Action> known) const;
@@ -58,9 +61,12 @@ class TurnRules final {
   Objection object_to_repeat(const std::vector<ActionCall>& calls, std::span<const Action> known,
                              std::size_t attempt) const;
   bool is_guess(std::span<const ActionCall> before, const ActionCall& call, std::span<const Action> known) const;
+  bool is_seen(const std::string& place, std::span<const Action> known) const;
   bool is_heard_of(std::string_view name, std::span<const Action> known) const;
+  bool has_invented_number(const ActionCall& call, std::span<const Action> known) const;
   bool is_double(std::span<const ActionCall> before, const ActionCall& call) const;
   bool looks_again(const ActionCall& call, std::span<const Action> known) const;
+  std::optional<Objection> object_to_numbers(std::vector<ActionCall>& calls, std::span<const Action> known) const;
   std::optional<Objection> object_to_haste(const std::vector<ActionCall>& calls, bool is_answer,
                                            std::span<const Action> known);
   std::optional<Objection> object_to_invention(const std::vector<ActionCall>& calls,
@@ -78,7 +84,7 @@ class TurnRules final {
   const std::string answer_;
   const std::string task_;
   const std::vector<std::string> places_;  // that the task names
-  std::vector<std::string> unseen_;        // of them, and nobody was asked about
+  std::vector<std::string> unseen_;        // of them, and tools that it names: no call was about them
   std::set<std::string> withheld_;
   std::size_t surrenders_ = 0;  // that were objected to
 };

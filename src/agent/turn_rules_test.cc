@@ -240,9 +240,9 @@ TEST_F(TurnRulesTest, NorIsAnythingAnswered) {
 
 TEST_F(TurnRulesTest, PathsGetTheirRootBack) {
   std::vector<ActionCall> calls = {call_of("read", R"({"paths": ["srv/b.txt", "/srv/c.txt", "usr/d", 7]})")};
-  EXPECT_THAT(rules("Read /srv/a.txt.").mend(calls), ElementsAre("srv/b.txt -> /srv/b.txt"));
+  EXPECT_THAT(rules("Read /srv/a.txt.").mend(calls, known_), ElementsAre("srv/b.txt -> /srv/b.txt"));
   EXPECT_EQ(calls[0].arguments, call_of("read", R"({"paths": ["/srv/b.txt", "/srv/c.txt", "usr/d", 7]})").arguments);
-  EXPECT_THAT(rules("Read a.txt or /a.").mend(calls), IsEmpty());
+  EXPECT_THAT(rules("Read a.txt or /a.").mend(calls, known_), IsEmpty());
 }
 
 // --- narrowing -----------------------------------------------------------------------------------------------------
