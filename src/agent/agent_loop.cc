@@ -19,6 +19,7 @@
 #include "agent/turn_rules.h"
 #include "agent/turn_sink.h"
 #include "agent/yes_no.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "generation/chat_prompt.h"
 
@@ -50,6 +51,21 @@ std::string in_a_line(std::span<const ActionCall> calls) {
     line += (line.empty() ? "" : ", ") + call.tool + one_line(json::format(call.arguments), kErrorBytes);
   }
   return line.empty() ? "its answer" : line;
+}
+
+bool has_value(const json::Value& value) {
+  if (const auto* array = value.if_array()) return std::ranges::any_of(*array, has_value);
+  if (const auto* object = value.if_object()) {
+    return std::ranges::any_of(*object, [](const auto& field) { return has_value(field.value()); });
+  }
+  return !value.is_null();
+}
+
+// Not {"found": []}.
+bool tells(const ActionResult& result) {
+  base::Budget budget;
+  const auto value = json::parse(result.text, budget);
+  return value ? has_value(*value) : result.text.find_first_not_of(" \t\r\n") != std::string::npos;
 }
 
 text::ToolGrammarOptions grammar_options(const RunOptions& options) {
@@ -310,7 +326,7 @@ class Run final {
     report_.actions += actions.size();
     was_asked_again_ = false;
     const bool is_fruitless = std::ranges::none_of(actions, [this](const Action& done) { return is_new(done); });
-    has_news_ = !is_fruitless;
+    has_news_ = std::ranges::any_of(actions, [this](const Action& done) { return is_new(done) && tells(done.result); });
     TRY(parts_.context.add_results(actions));
     if (stop_.stop_requested()) return end(RunState::kCancelled, "the run was cancelled");
     return count_turn(is_fruitless);

@@ -205,6 +205,48 @@ TEST_F(NarrowTest, IsNotQuestionedForALookInVain) {
   EXPECT_EQ(run().answer, "It says: the text.");
 }
 
+TEST_F(NarrowTest, IsOverWhenTheResultsAreEnough) {
+  options_.aids.check = true;
+  add_tool(describe("find"),
+           [](const json::Object&, std::stop_token) -> Result<ToolOutput> { return ToolOutput{"no such file", true}; });
+  say("no");
+  say(kReadA);
+  say("no");  // not yet
+  say(call_text("find"));
+  say(call_text("read", R"({"path": "b"})"));  // nothing is asked after what brought nothing
+  say("yes");
+  say(answer_text("Both say: the text."));
+  EXPECT_EQ(run().answer, "Both say: the text.");
+  EXPECT_THAT(prompt(2), HasSubstr("<|user|>Look at the results so far."));
+  EXPECT_TRUE(may_say(3, call_text("find")));
+  EXPECT_THAT(prompt(5), HasSubstr("<|user|>Look at the results so far."));
+  EXPECT_FALSE(may_say(6, kReadA));
+  EXPECT_FALSE(may_say(6, call_text("find")));
+  EXPECT_TRUE(may_say(6, answer_text("x")));
+}
+
+TEST_F(NarrowTest, IsNotOverWhenNothingWasFound) {
+  options_.aids.check = true;
+  add_tool(describe("find"), R"({"found": [], "of": {}, "next": null})");
+  say("no");
+  say(call_text("find"));
+  say(kReadA);
+  say("yes");
+  say(answer_text("It says: the text."));
+  EXPECT_EQ(run().turns, 3u);
+}
+
+TEST_F(NarrowTest, IsNotOverBeforeItsPlacesWereSeen) {
+  begin("Compare /a.txt and /b.txt.");
+  options_.aids.check = true;
+  say("no");
+  say(call_text("read", R"({"path": "/a.txt"})"));
+  say(call_text("read", R"({"path": "/b.txt"})"));
+  say("yes");
+  say(answer_text("They are the same."));
+  EXPECT_EQ(run().turns, 3u);
+}
+
 TEST_F(NarrowTest, AnotherOneGetsAll) {
   say("yes");
   say(call_text("write"));

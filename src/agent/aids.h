@@ -12,11 +12,11 @@ namespace autoglm::agent {
 
 struct Aids {
   bool narrow = true;     // a task that only asks is not given tools that change something
-  bool sources = true;    // places that the task names are looked at first; nothing is changed in the turn of a read
+  bool sources = true;    // what the task names is looked at first, paths are mended; nothing is changed beside a read
   bool repeats = true;    // a call whose result stands in the conversation is not made again, nor one twice in a turn
-  bool lists = true;      // a list in a call has an end, where its schema gives none
+  bool lists = true;      // a list in a call has an end and a text to look for is not empty, where its schema allows it
   bool reasoning = true;  // the answer begins with a line of reasoning
-  bool check = true;      // an answer is taken when the model says that its results are enough; twice it may be wrong
+  bool check = true;      // the model says when its results are enough for an answer; twice it may be wrong
   bool failures = true;   // an answer right after a failed action is questioned once
 };
 

@@ -50,6 +50,19 @@ TEST_F(TurnGrammarTest, NoToolsNoAnswerCall) {
   EXPECT_EQ(make({}, text::ToolFormat::kAutoGlm).answer_key(), "message");
 }
 
+TEST_F(TurnGrammarTest, WhatIsSoughtIsNotEmpty) {
+  add("edit", R"({"type":"object","properties":{
+      "edits":{"type":"array","items":{"type":"object","properties":{"oldText":{"type":"string"},"newText":{"type":"string"}}}},
+      "query":{"type":"string","minLength":0},"oldest":{"type":"integer"}}})");
+  const auto grammar = *make().grammar(TurnGrammar::Quiet::kLeftOut, {});
+  EXPECT_TRUE(may_say(*grammar, call("edit", R"({"edits": [{"oldText": "a", "newText": ""}]})")));
+  EXPECT_FALSE(may_say(*grammar, call("edit", R"({"edits": [{"oldText": "", "newText": "a"}]})")));
+  EXPECT_TRUE(may_say(*grammar, call("edit", R"({"query": ""})"))) << "the schema says so";
+  EXPECT_TRUE(may_say(*grammar, call("edit", R"({"oldest": 0})")));
+  const auto plain = *make(*parse_aids("none")).grammar(TurnGrammar::Quiet::kLeftOut, {});
+  EXPECT_TRUE(may_say(*plain, call("edit", R"({"edits": [{"oldText": "", "newText": "a"}]})")));
+}
+
 TEST_F(TurnGrammarTest, ListsHaveAnEnd) {
   add("read", R"({"type":"object","properties":{
       "open":{"type":"array","items":{"type":"integer"},"minItems":1},

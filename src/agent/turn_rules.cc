@@ -7,6 +7,7 @@
 
 #include "agent/reference.h"
 #include "agent/task_places.h"
+#include "base/ascii.h"
 
 namespace autoglm::agent {
 namespace {
@@ -25,6 +26,19 @@ bool is_to(const ActionCall& call, std::string_view place) {
 
 // A name that stands in a task for the tool alone: get-sum, but not echo.
 bool is_no_word(std::string_view name) { return name.find_first_of("_-") != std::string_view::npos; }
+
+// "read" of read_text_file.
+std::string_view verb_of(std::string_view tool) { return tool.substr(0, tool.find_first_of("_-")); }
+
+// Whether the task has the word, in small letters or with a capital one.
+bool says(std::string_view task, std::string_view word) {
+  for (std::size_t at = 0; !word.empty() && at + word.size() <= task.size(); ++at) {
+    const bool begins = at == 0 || !base::is_letter_or_digit(task[at - 1]);
+    const bool ends = at + word.size() == task.size() || !base::is_letter_or_digit(task[at + word.size()]);
+    if (begins && ends && (task[at] | 0x20) == word[0] && task.substr(at + 1).starts_with(word.substr(1))) return true;
+  }
+  return false;
+}
 
 bool says_nothing_new(const ActionCall& call, const std::vector<std::string_view>& seen) {
   const auto texts = texts_in(call.arguments);
@@ -45,6 +59,7 @@ TurnRules::TurnRules(const ToolRegistry& tools, const Aids& aids, std::string an
   for (const auto& tool : tools_.tools()) {
     const std::string& name = tool->description().name;
     if (is_no_word(name) && task.contains(name)) unseen_.push_back(name);
+    if (says(task, verb_of(name))) verbs_.emplace(verb_of(name));
   }
 }
 
@@ -77,7 +92,11 @@ std::vector<std::string> TurnRules::mend(std::vector<ActionCall>& calls, std::sp
 }
 
 bool TurnRules::has_seen_all(std::span<const Action> known) const {
-  return std::ranges::all_of(unseen_, [&](const std::string& place) { return is_seen(place, known); });
+  const auto was_done = [&](const std::string& verb) {
+    return std::ranges::any_of(known, [&](const Action& action) { return verb_of(action.call.tool) == verb; });
+  };
+  return std::ranges::all_of(verbs_, was_done) &&
+         std::ranges::all_of(unseen_, [&](const std::string& place) { return is_seen(place, known); });
 }
 
 bool TurnRules::is_seen(const std::string& place, std::span<const Action> known) const {
@@ -263,10 +282,9 @@ std::optional<Objection> TurnRules::object_to_surrender(const std::vector<Action
 
 // The tools whose names begin with the same word: read_file, read_text_file.
 void TurnRules::add_family(const std::string& tool, std::set<std::string>& names) const {
-  const auto verb = [](std::string_view name) { return name.substr(0, name.find_first_of("_-")); };
   for (const auto& other : tools_.tools()) {
     const std::string& name = other->description().name;
-    if (verb(name) == verb(tool)) names.insert(name);
+    if (verb_of(name) == verb_of(tool)) names.insert(name);
   }
 }
 

@@ -42,7 +42,8 @@ class TurnRules final {
   /// Paths of the task that lost their root get it back, and names from a listing their folder. Returns what was
   /// mended.
   std::vector<std::string> mend(std::vector<ActionCall>& calls, std::span<const Action> known) const;
-  /// Whether a call was about each place and to each tool that the task names.
+  /// Whether a call was about each place and to each tool that the task names, and one for each of its verbs ("read
+  /// it") that tools begin with (read_file).
   bool has_seen_all(std::span<const Action> known) const;
   /// Whether a turn should go on behind its last call: not when that will not count. Const, so that the engine's thread
   /// may ask while the run's waits.
@@ -85,6 +86,7 @@ class TurnRules final {
   const std::string task_;
   const std::vector<std::string> places_;  // that the task names
   std::vector<std::string> unseen_;        // of them, and tools that it names: no call was about them
+  std::set<std::string> verbs_;            // of its words, those that tools begin with: "read"
   std::set<std::string> withheld_;
   std::size_t surrenders_ = 0;  // that were objected to
 };

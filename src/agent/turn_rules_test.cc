@@ -245,6 +245,68 @@ TEST_F(TurnRulesTest, PathsGetTheirRootBack) {
   EXPECT_THAT(rules("Read a.txt or /a.").mend(calls, known_), IsEmpty());
 }
 
+TEST_F(TurnRulesTest, NamesFromAListingGetTheirFolderBack) {
+  const auto mended = [&](const Aids& aids = {}) {
+    std::vector<ActionCall> calls = {on("read", "a.txt")};
+    return rules("Do it.", aids).mend(calls, known_);
+  };
+  did(on("list", "/srv"));
+  known_.back().result.text = "[FILE] a.txt";
+  EXPECT_THAT(mended(), ElementsAre("a.txt -> /srv/a.txt"));
+  EXPECT_THAT(mended(*parse_aids("none")), IsEmpty());
+  known_.back().call = on("read", "/srv/list.txt");  // a file that names another one
+  EXPECT_THAT(mended(), IsEmpty());
+  known_.back().call = on("list", "/srv");
+  known_.back().result.state = ActionState::kFailed;
+  EXPECT_THAT(mended(), IsEmpty());
+}
+
+TEST_F(TurnRulesTest, WhatIsMovedOntoAFolderOfTheTaskGoesIntoIt) {
+  std::vector<ActionCall> calls = {call_of("make", R"({"source": "/srv/a.txt", "destination": "/srv/done"})")};
+  EXPECT_THAT(rules("Rename /srv/a.txt to /srv/done.").mend(calls, known_), IsEmpty());
+  EXPECT_THAT(rules("Move /srv/a.txt into the folder /srv/done.").mend(calls, known_),
+              ElementsAre("/srv/done -> /srv/done/a.txt"));
+}
+
+TEST_F(TurnRulesTest, AToolThatTheTaskNamesIsCalledBeforeItIsAnswered) {
+  add(describe("get-sum"));
+  TurnRules held = rules("Add them with get-sum.");
+  EXPECT_FALSE(held.has_seen_all(known_));
+  ReadTurn read;
+  EXPECT_THAT(held.object_to(read, true, known_, 0)->without, UnorderedElementsAre("answer"));
+  did(call_of("get-sum", R"({"a": 1})"));
+  EXPECT_TRUE(rules("Add them with get-sum.").has_seen_all(known_));
+}
+
+TEST_F(TurnRulesTest, ATaskThatSaysReadIsNotSeenBeforeAReadOfAnyKind) {
+  add(describe("read_lines"));
+  did(on("list", "/srv"));
+  EXPECT_TRUE(rules("Which names are ready to be spread?").has_seen_all(known_));
+  EXPECT_FALSE(rules("Find the only file. Read it.").has_seen_all(known_));
+  did(on("read_lines", "/srv/a.txt"));
+  EXPECT_TRUE(rules("List all, read one.").has_seen_all(known_));
+  ReadTurn read;
+  EXPECT_FALSE(rules("Read aloud.").object_to(read, true, {}, 0)) << "only a guess: no rule for an answer";
+}
+
+TEST_F(TurnRulesTest, NothingIsCalculatedFromNumbersThatNobodyHasNamed) {
+  add(describe("add"));
+  const std::string task = "Add 3 and the number in /srv/a.txt.";
+  const auto objection_to = [&](std::vector<ActionCall> calls) {
+    ReadTurn read = turn(std::move(calls));
+    return rules(task).object_to(read, false, known_, 0);
+  };
+  const ActionCall invented = call_of("add", R"({"a": 3, "b": 45})");
+  EXPECT_THAT(objection_to({invented})->without, UnorderedElementsAre("add", "answer"));
+  EXPECT_FALSE(objection_to({call_of("add", R"({"a": 3})")}));
+  EXPECT_FALSE(objection_to({call_of("read", R"({"path": "/srv/a.txt", "head": 45})")})) << "how much of it";
+  ReadTurn both = turn({invented, on("read", "/srv/a.txt")});
+  EXPECT_FALSE(rules(task).object_to(both, false, known_, 0));
+  EXPECT_THAT(both.calls, SizeIs(1));
+  did(on("read", "/srv/a.txt"));
+  EXPECT_FALSE(objection_to({invented})) << "it may be a sum of what was read";
+}
+
 // --- narrowing -----------------------------------------------------------------------------------------------------
 
 TEST_F(TurnRulesTest, ATaskThatChangesNothingHasNoUseForWrites) {
