@@ -6,15 +6,15 @@ include(GoogleTest)
 option(OPENAUTOGLM_UNITY "Compile folders that say UNITY in groups of files" ON)
 set(unity_group 12)
 
-# autoglm_library(NAME [UNITY] [DEPS ...] [SYSTEM_DEPS ...] [TEST_DEPS ...])
+# autoglm_library(NAME [UNITY all|library] [DEPS ...] [SYSTEM_DEPS ...] [TEST_DEPS ...])
 # One folder of src/ = one static library of all its .cc files (those of its second-level folders too), but for
 #   *_test.cc   -> the test program NAME_test (GoogleTest; each TEST is a ctest case)
 #   *_bench.cc  -> the micro-benchmark program NAME_bench (Google Benchmark)
 #   main.cc     -> left to the folder itself
 # DEPS repeat the law of includes (tools/layers.txt); TEST_DEPS are what only its tests link. UNITY: names in unnamed
-# namespaces must be unlike within the folder, and within its tests.
+# namespaces must be unlike within the library and, with `all`, within its tests.
 function(autoglm_library name)
-  cmake_parse_arguments(arg "UNITY" "" "DEPS;SYSTEM_DEPS;TEST_DEPS" ${ARGN})
+  cmake_parse_arguments(arg "" "UNITY" "DEPS;SYSTEM_DEPS;TEST_DEPS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
@@ -29,7 +29,9 @@ function(autoglm_library name)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE ${name} ${arg_TEST_DEPS} GTest::gmock GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE TESTDATA_DIR="${CMAKE_SOURCE_DIR}/tests/testdata")
-    list(APPEND groups ${name}_test)
+    if(arg_UNITY STREQUAL "all")
+      list(APPEND groups ${name}_test)
+    endif()
     gtest_discover_tests(${name}_test NO_PRETTY_VALUES DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600 LABELS unit)
   endif()
   if(arg_UNITY AND OPENAUTOGLM_UNITY)

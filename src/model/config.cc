@@ -12,8 +12,6 @@ std::string text(double value) {
   return out.str();
 }
 
-std::unexpected<Error> refuse(std::string message) { return fail(Code::kInvalidArgument, std::move(message)); }
-
 Status check_rope(const kernels::RopeDescription& rope, std::size_t head_dim) {
   if (rope.rotary_dim < 2 || rope.rotary_dim % 2 != 0 || rope.rotary_dim > head_dim) {
     return refuse("a rope of " + std::to_string(rope.rotary_dim) + " dimensions does not fit heads of " +

@@ -8,6 +8,7 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -86,6 +87,9 @@ inline constexpr NumberRange kRotaryShare{"rotary share of a head", 1e-3, 1};
 inline constexpr NumberRange kScalar{"attention scalar", 1e-6, 1e6};
 inline constexpr NumberRange kSoftcap{"softcap", 0, 1e6};
 }  // namespace ranges
+
+/// kInvalidArgument: what a checkpoint has, and we have not.
+inline std::unexpected<Error> refuse(std::string message) { return fail(Code::kInvalidArgument, std::move(message)); }
 
 /// `value` when it is in the range, else kInvalidArgument naming both. NaN is out of every range.
 Result<std::size_t> in_range(std::uint64_t value, const CountRange& range);

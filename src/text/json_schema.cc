@@ -9,7 +9,7 @@
 namespace autoglm::text {
 namespace {
 
-struct Free {
+struct FreeSchema {
   void operator()(bridge_schema* schema) const { bridge_schema_free(schema); }
 };
 
@@ -34,7 +34,7 @@ class BridgeSchema final : public JsonSchema {
   }
 
  private:
-  std::unique_ptr<bridge_schema, Free> schema_;
+  std::unique_ptr<bridge_schema, FreeSchema> schema_;
 };
 
 }  // namespace

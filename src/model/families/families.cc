@@ -10,7 +10,7 @@ namespace {
 
 constexpr const Family* kFamilies[] = {&kLlama, &kQwen2, &kQwen3, &kGemma3};
 
-std::unexpected<Error> refuse(std::string_view what, std::string_view name) {
+std::unexpected<Error> unknown_family(std::string_view what, std::string_view name) {
   std::string known;
   for (const Family* family : kFamilies) {
     known += known.empty() ? "" : ", ";
@@ -32,7 +32,7 @@ Result<Description> describe(const GgufFile& file) {
   for (const Family* family : kFamilies) {
     if (family->architecture == architecture) return checked(Description{TRY(family->from_gguf(file)), &gguf_names()});
   }
-  return refuse("architecture", architecture);
+  return unknown_family("architecture", architecture);
 }
 
 Result<Description> describe(const json::Object& config) {
@@ -44,7 +44,7 @@ Result<Description> describe(const json::Object& config) {
       return checked(Description{TRY(family->from_json(config)), &family->json_names()});
     }
   }
-  return refuse("model_type", name);
+  return unknown_family("model_type", name);
 }
 
 Result<Description> describe(const Checkpoint& checkpoint) {

@@ -10,8 +10,6 @@
 namespace autoglm::model {
 namespace {
 
-std::unexpected<Error> refuse(std::string message) { return fail(Code::kInvalidArgument, std::move(message)); }
-
 // The divisors of a rope's frequencies that a converter computed beforehand (Llama 3's stretching).
 Result<std::vector<float>> read_divisors(const GgufFile& file, std::size_t rotary_dim) {
   const StoredTensor* const tensor = file.find_tensor("rope_freqs.weight");

@@ -8,8 +8,6 @@
 namespace autoglm::model {
 namespace {
 
-std::unexpected<Error> refuse(std::string message) { return fail(Code::kInvalidArgument, std::move(message)); }
-
 std::unexpected<Error> wrong_type(std::string_view key, std::string_view expected) {
   return fail(Code::kCorrupt, "config.json: \"" + std::string(key) + "\" is not " + std::string(expected));
 }

@@ -36,7 +36,7 @@ constexpr Dtype kDtypes[] = {
 // a hostile header can claim for its JSON tree by a multiple of its size.
 constexpr std::uint64_t kHeaderBytesPerValue = 5;
 
-std::unexpected<Error> corrupt(std::string message) {
+std::unexpected<Error> broken(std::string message) {
   return fail(Code::kCorrupt, "safetensors: " + std::move(message));
 }
 
@@ -53,17 +53,17 @@ struct Entry {
 };
 
 Status read_shape(const json::Value& shape, const std::string& about, StoredTensor& tensor, std::uint64_t& elements) {
-  if (!shape.is_array()) return corrupt(about + " has no shape");
+  if (!shape.is_array()) return broken(about + " has no shape");
   const json::Array& sizes = shape.get_array();
   if (sizes.size() > SafetensorsFile::kMaxRank) {
-    return corrupt(about + " has " + std::to_string(sizes.size()) + " dimensions");
+    return broken(about + " has " + std::to_string(sizes.size()) + " dimensions");
   }
   elements = 1;
   for (const json::Value& entry : sizes) {
     const auto size = to_uint(entry);
-    if (!size) return corrupt(about + " has a dimension that is not a count");
+    if (!size) return broken(about + " has a dimension that is not a count");
     const auto product = checked_multiply(elements, *size);
-    if (!product) return corrupt(about + ": the number of elements overflows");
+    if (!product) return broken(about + ": the number of elements overflows");
     elements = *product;
     // What comes after the fourth dimension folds into it: such tensors are carried, never run.
     if (tensor.rank < StoredTensor::kMaxRank) {
@@ -78,17 +78,17 @@ Status read_shape(const json::Value& shape, const std::string& about, StoredTens
 
 Result<Entry> read_entry(std::string_view name, const json::Value& value) {
   const std::string about = "tensor \"" + printable(name) + "\"";
-  if (!value.is_object()) return corrupt(about + " is not described by an object");
+  if (!value.is_object()) return broken(about + " is not described by an object");
   const json::Object& object = value.get_object();
   const json::Value* const dtype_name = object.if_contains("dtype");
   const json::Value* const shape = object.if_contains("shape");
   const json::Value* const offsets = object.if_contains("data_offsets");
   if (dtype_name == nullptr || !dtype_name->is_string() || shape == nullptr || offsets == nullptr) {
-    return corrupt(about + " lacks dtype, shape or data_offsets");
+    return broken(about + " lacks dtype, shape or data_offsets");
   }
   const std::string_view wanted(dtype_name->get_string().data(), dtype_name->get_string().size());
   const auto dtype = std::ranges::find(kDtypes, wanted, &Dtype::name);
-  if (dtype == std::end(kDtypes)) return corrupt(about + " has the unknown dtype \"" + printable(wanted) + "\"");
+  if (dtype == std::end(kDtypes)) return broken(about + " has the unknown dtype \"" + printable(wanted) + "\"");
 
   Entry entry;
   entry.tensor.type = dtype->type;
@@ -96,15 +96,15 @@ Result<Entry> read_entry(std::string_view name, const json::Value& value) {
   std::uint64_t elements = 0;
   TRY(read_shape(*shape, about, entry.tensor, elements));
   const auto bits = checked_multiply(elements, dtype->bits);
-  if (!bits || *bits % 8 != 0) return corrupt(about + ": its size is not a number of bytes");
+  if (!bits || *bits % 8 != 0) return broken(about + ": its size is not a number of bytes");
 
-  if (!offsets->is_array() || offsets->get_array().size() != 2) return corrupt(about + " has no two data_offsets");
+  if (!offsets->is_array() || offsets->get_array().size() != 2) return broken(about + " has no two data_offsets");
   const auto begin = to_uint(offsets->get_array()[0]);
   const auto end = to_uint(offsets->get_array()[1]);
-  if (!begin || !end || *begin > *end) return corrupt(about + ": its data_offsets are not a range");
+  if (!begin || !end || *begin > *end) return broken(about + ": its data_offsets are not a range");
   if (*end - *begin != *bits / 8) {
-    return corrupt(about + " needs " + std::to_string(*bits / 8) + " bytes, but its data_offsets hold " +
-                   std::to_string(*end - *begin));
+    return broken(about + " needs " + std::to_string(*bits / 8) + " bytes, but its data_offsets hold " +
+                  std::to_string(*end - *begin));
   }
   entry.begin = *begin;
   entry.end = *end;
@@ -114,11 +114,11 @@ Result<Entry> read_entry(std::string_view name, const json::Value& value) {
 }  // namespace
 
 Result<SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> bytes, base::Budget& budget) {
-  if (bytes.size() < 8) return corrupt("the file is shorter than its header length");
+  if (bytes.size() < 8) return broken("the file is shorter than its header length");
   std::uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, bytes.data(), sizeof(header_bytes));
   if (header_bytes > kMaxHeaderBytes || header_bytes > bytes.size() - 8) {
-    return corrupt("a header of " + std::to_string(header_bytes) + " bytes does not fit");
+    return broken("a header of " + std::to_string(header_bytes) + " bytes does not fit");
   }
   const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + 8, header_bytes);
   const std::span<const std::byte> data_part = bytes.subspan(8 + header_bytes);
@@ -132,9 +132,9 @@ Result<SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> bytes,
     if (parsed.error().code == Code::kInvalidArgument) parsed.error().code = Code::kCorrupt;
     return fail_in("safetensors header", std::move(parsed).error());
   }
-  if (!parsed->is_object()) return corrupt("the header is not an object");
+  if (!parsed->is_object()) return broken("the header is not an object");
   const json::Object& object = parsed->get_object();
-  if (object.size() > kMaxTensors) return corrupt("the header lists " + std::to_string(object.size()) + " tensors");
+  if (object.size() > kMaxTensors) return broken("the header lists " + std::to_string(object.size()) + " tensors");
   TRY(budget.take_steps(object.size(), "a safetensors header"));
   TRY(budget.take_bytes(object.size() * sizeof(Entry), "a safetensors header"));
 
@@ -160,11 +160,11 @@ Result<SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> bytes,
   std::uint64_t covered = 0;
   for (Entry& entry : entries) {
     if (entry.begin != covered) {
-      return corrupt("tensor \"" + printable(entry.tensor.name) + "\" begins at byte " + std::to_string(entry.begin) +
-                     " of the data; expected " + std::to_string(covered) + " (no gap, no overlap)");
+      return broken("tensor \"" + printable(entry.tensor.name) + "\" begins at byte " + std::to_string(entry.begin) +
+                    " of the data; expected " + std::to_string(covered) + " (no gap, no overlap)");
     }
     if (entry.end > data_part.size()) {
-      return corrupt("tensor \"" + printable(entry.tensor.name) + "\" ends behind the end of the file");
+      return broken("tensor \"" + printable(entry.tensor.name) + "\" ends behind the end of the file");
     }
     covered = entry.end;
     if (entry.tensor.type) entry.tensor.bytes = data_part.subspan(entry.begin, entry.end - entry.begin);
@@ -174,7 +174,7 @@ Result<SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> bytes,
     file.tensors_.push_back(entry.tensor);
   }
   if (covered != data_part.size()) {
-    return corrupt("the tensors cover " + std::to_string(covered) + " bytes of " + std::to_string(data_part.size()));
+    return broken("the tensors cover " + std::to_string(covered) + " bytes of " + std::to_string(data_part.size()));
   }
   return file;
 }
@@ -186,10 +186,10 @@ Result<std::vector<std::string>> parse_shard_index(std::string_view index_json, 
     return fail_in("model.safetensors.index.json", std::move(parsed).error());
   }
   const json::Value* const map = parsed->is_object() ? parsed->get_object().if_contains("weight_map") : nullptr;
-  if (map == nullptr || !map->is_object()) return corrupt("the index has no weight_map");
+  if (map == nullptr || !map->is_object()) return broken("the index has no weight_map");
   std::vector<std::string> shards;
   for (const auto& member : map->get_object()) {
-    if (!member.value().is_string()) return corrupt("the index names a shard that is not a string");
+    if (!member.value().is_string()) return broken("the index names a shard that is not a string");
     const std::string_view name(member.value().get_string().data(), member.value().get_string().size());
     // Only a plain name beside the index: no folder, nothing hidden, nothing that a path could turn into.
     const bool is_plain =
@@ -197,13 +197,13 @@ Result<std::vector<std::string>> parse_shard_index(std::string_view index_json, 
           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
                  c == '.';
         });
-    if (!is_plain) return corrupt("the index names the shard \"" + printable(name) + "\", which is not a file name");
+    if (!is_plain) return broken("the index names the shard \"" + printable(name) + "\", which is not a file name");
     if (shards.empty() || shards.back() != name) shards.emplace_back(name);
   }
   std::ranges::sort(shards);
   const auto repeated = std::ranges::unique(shards);
   shards.erase(repeated.begin(), repeated.end());
-  if (shards.empty()) return corrupt("the index names no shard");
+  if (shards.empty()) return broken("the index names no shard");
   return shards;
 }
 

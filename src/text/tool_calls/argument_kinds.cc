@@ -7,7 +7,7 @@
 namespace autoglm::text {
 namespace {
 
-constexpr int kMaxDepth = 8;
+constexpr int kMaxSchemaDepth = 8;
 
 unsigned kinds_named(const json::Value& type) {
   constexpr std::array<std::pair<std::string_view, unsigned>, 7> kNames = {
@@ -31,7 +31,7 @@ unsigned kinds_named(const json::Value& type) {
 }
 
 unsigned kinds_within(const json::Value& schema, int depth) {
-  if (!schema.is_object() || depth > kMaxDepth) return kAnyArgument;
+  if (!schema.is_object() || depth > kMaxSchemaDepth) return kAnyArgument;
   const json::Object& fields = schema.get_object();
   unsigned kinds = kAnyArgument;
   if (const json::Value* type = fields.if_contains("type")) kinds &= kinds_named(*type);

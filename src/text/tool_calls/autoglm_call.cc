@@ -5,18 +5,19 @@
 #include <string>
 #include <utility>
 
+#include "base/ascii.h"
 #include "text/tool_calls/call_reader.h"
 #include "text/tool_calls/json_string.h"
 
 namespace autoglm::text {
 namespace {
 
-constexpr std::size_t kMaxKeyBytes = 64;
+constexpr std::size_t kMaxWordBytes = 64;
 constexpr std::size_t kMaxHeldBytes = 64;
 constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kWords = {
     {{"True", "true"}, {"False", "false"}, {"None", "null"}}};
 
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+using base::is_space;
 
 bool is_word(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' ||
@@ -57,7 +58,7 @@ class AutoGlmCallReader final : public CallReader {
     if (is_space(c) && key_.empty()) return Step::kMore;
     if (c != '=') {
       key_ += c;
-      return is_word(c) && key_.size() <= kMaxKeyBytes ? Step::kMore : Step::kBroken;
+      return is_word(c) && key_.size() <= kMaxWordBytes ? Step::kMore : Step::kBroken;
     }
     if (!has_arguments_) sink.begin(name_);
     sink.arguments((has_arguments_ ? ",\"" : "{\"") + key_ + "\":");
@@ -101,7 +102,7 @@ class AutoGlmCallReader final : public CallReader {
       json = "\"";
     } else {
       append_json_byte(json, c);
-      if (key_ == "action" && action_.size() < kMaxKeyBytes) action_ += c;
+      if (key_ == "action" && action_.size() < kMaxWordBytes) action_ += c;
     }
     sink.arguments(json);
     return Step::kMore;
@@ -142,7 +143,7 @@ class AutoGlmCallReader final : public CallReader {
   Step take_literal(char c, CallSink& sink) {
     if (is_word(c)) {
       word_ += c;
-      return word_.size() <= kMaxKeyBytes ? Step::kMore : Step::kBroken;
+      return word_.size() <= kMaxWordBytes ? Step::kMore : Step::kBroken;
     }
     put_word(sink);
     if (open_ == 0 && (c == ',' || c == ')')) {

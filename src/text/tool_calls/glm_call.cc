@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/json.h"
 #include "text/tool_calls/argument_kinds.h"
 #include "text/tool_calls/call_reader.h"
@@ -16,7 +17,7 @@ namespace {
 constexpr std::size_t kMaxKeyBytes = 1024;
 enum Tag : int { kKeyTag, kKeyEnd, kValueTag, kValueEnd, kCallEnd };
 
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+using base::is_space;
 
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && is_space(text.front())) text.remove_prefix(1);

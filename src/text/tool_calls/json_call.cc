@@ -11,9 +11,9 @@
 namespace autoglm::text {
 namespace {
 
-using Kind = JsonScan::Kind;
+using Token = JsonScan::Kind;
 
-constexpr std::size_t kMaxNameBytes = 256;
+constexpr std::size_t kMaxCallNameBytes = 256;
 
 // One object. Arguments stream through as they come, once the name is known. Without a marker it is a call only when
 // its keys are `name` and `arguments`, in this order: what a grammar can tell too.
@@ -34,9 +34,9 @@ class ObjectReader {
     return is_certain_ || has_begun_ ? CallReader::Step::kBroken : CallReader::Step::kNoCall;
   }
   bool take_key(char c);
-  bool take_value(Kind kind, char c, CallSink& sink);
-  bool take_name(Kind kind, char c, CallSink& sink);
-  bool take_arguments(Kind kind, char c, CallSink& sink);
+  bool take_value(Token kind, char c, CallSink& sink);
+  bool take_name(Token kind, char c, CallSink& sink);
+  bool take_arguments(Token kind, char c, CallSink& sink);
   bool take_quoted_arguments(char c, CallSink& sink);
   bool end_of_field();
   void begin_if_sure(CallSink& sink);
@@ -78,8 +78,8 @@ bool ObjectReader::take_key(char c) {
   return is_certain_ || field_ != Field::kOther;
 }
 
-bool ObjectReader::take_name(Kind kind, char c, CallSink& sink) {
-  if (kind != Kind::kString || name_.size() > kMaxNameBytes) return false;
+bool ObjectReader::take_name(Token kind, char c, CallSink& sink) {
+  if (kind != Token::kString || name_.size() > kMaxCallNameBytes) return false;
   name_ += c;
   if (scan_.is_in_string()) return true;
   base::Budget budget;
@@ -106,9 +106,9 @@ bool ObjectReader::take_quoted_arguments(char c, CallSink& sink) {
   if (!unescape_.step(c, bytes)) return false;
   std::string json;
   for (const char byte : bytes) {
-    const Kind kind = inner_.step(byte);
-    if (kind == Kind::kWrong) return false;
-    if (kind == Kind::kKey || kind == Kind::kString) {
+    const Token kind = inner_.step(byte);
+    if (kind == Token::kWrong) return false;
+    if (kind == Token::kKey || kind == Token::kString) {
       append_raw_json_byte(json, byte);
     } else {
       json += byte;
@@ -118,7 +118,7 @@ bool ObjectReader::take_quoted_arguments(char c, CallSink& sink) {
   return true;
 }
 
-bool ObjectReader::take_arguments(Kind kind, char c, CallSink& sink) {
+bool ObjectReader::take_arguments(Token kind, char c, CallSink& sink) {
   if (arguments_ == Arguments::kNone) {
     if (c != '{' && c != '"' && c != 'n') return false;
     arguments_ = c == '{' ? Arguments::kObject : c == '"' ? Arguments::kQuoted : Arguments::kWord;
@@ -135,7 +135,7 @@ bool ObjectReader::take_arguments(Kind kind, char c, CallSink& sink) {
     default:
       break;
   }
-  if (kind == Kind::kKey || kind == Kind::kString) {
+  if (kind == Token::kKey || kind == Token::kString) {
     std::string json;
     append_raw_json_byte(json, c);
     put(sink, json);
@@ -145,7 +145,7 @@ bool ObjectReader::take_arguments(Kind kind, char c, CallSink& sink) {
   return true;
 }
 
-bool ObjectReader::take_value(Kind kind, char c, CallSink& sink) {
+bool ObjectReader::take_value(Token kind, char c, CallSink& sink) {
   switch (field_) {
     case Field::kName:
       return take_name(kind, c, sink);
@@ -184,16 +184,16 @@ CallReader::Step ObjectReader::end(CallSink& sink) {
 
 CallReader::Step ObjectReader::step(char c, CallSink& sink) {
   const std::size_t depth = scan_.depth();
-  const Kind kind = scan_.step(c);
-  if (kind == Kind::kWrong) return broken();
+  const Token kind = scan_.step(c);
+  if (kind == Token::kWrong) return broken();
   bool is_right = true;
-  if (kind == Kind::kClose && scan_.depth() == 0) {
+  if (kind == Token::kClose && scan_.depth() == 0) {
     return end_of_field() ? end(sink) : broken();
-  } else if (depth == 1 && kind == Kind::kKey) {
+  } else if (depth == 1 && kind == Token::kKey) {
     is_right = take_key(c);
-  } else if (depth == 1 && kind == Kind::kComma) {
+  } else if (depth == 1 && kind == Token::kComma) {
     is_right = end_of_field();
-  } else if (field_ != Field::kNone && !(depth == 1 && (kind == Kind::kSpace || kind == Kind::kColon))) {
+  } else if (field_ != Field::kNone && !(depth == 1 && (kind == Token::kSpace || kind == Token::kColon))) {
     is_right = take_value(kind, c, sink);
   }
   return is_right ? CallReader::Step::kMore : broken();

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/tool_calls/json_scan.h"
 
+#include "base/ascii.h"
+
 namespace autoglm::text {
 namespace {
 
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+using base::is_space;
 
 bool is_scalar(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '+' || c == '.';

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/json.h"
 #include "text/tool_calls/argument_kinds.h"
 #include "text/tool_calls/call_reader.h"
@@ -80,7 +81,7 @@ class Marks {
   MarkerScan scan_;
 };
 
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+using base::is_space;
 
 class Parser final : public ToolCallParser, private CallSink {
  public:

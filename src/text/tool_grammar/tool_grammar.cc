@@ -13,13 +13,13 @@ namespace {
 constexpr std::size_t kMaxNameBytes = 128;
 constexpr std::string_view kBlanks = " \\t\\r";
 constexpr std::string_view kSpaces = " \\t\\r\\n";
-constexpr std::size_t kMaxFenceTag = 12;
+constexpr std::size_t kMaxTagLetters = 12;
 
 Pattern object_with_name() { return sequence({literal("{"), any_number(kSpaces), literal("\"name\"")}); }
 
 Pattern opening_fence() {
   return sequence(
-      {literal("```"), up_to("a-z_", kMaxFenceTag), any_number(kBlanks), literal("\n"), any_number(kSpaces)});
+      {literal("```"), up_to("a-z_", kMaxTagLetters), any_number(kBlanks), literal("\n"), any_number(kSpaces)});
 }
 
 Pattern behind_list(const Pattern& object) { return sequence({literal("["), any_number(kSpaces), object}); }
