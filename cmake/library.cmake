@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 include(GoogleTest)
 
-# Folders whose files mostly wait for the same large headers (Asio, Beast, CLI11) are compiled in groups, which halves the
-# time of a cold build. Off in the debug build, where single files are compiled again and again.
+# Folders whose files mostly wait for the same large headers (Asio, Beast, Boost.JSON, CLI11) are compiled in groups,
+# which halves the time of a cold build. Off in the debug build, where single files are compiled again and again.
 option(OPENAUTOGLM_UNITY "Compile folders that say UNITY in groups of files" ON)
 set(unity_group 12)
 

@@ -240,14 +240,14 @@ std::optional<Objection> TurnRules::object_to_numbers(std::vector<ActionCall>& c
     return tools_.find(place) == nullptr && !is_seen(place, known);
   };
   if (std::ranges::none_of(unseen_, is_unseen)) return std::nullopt;
+  const auto is_made_up = [&](const ActionCall& call) { return !call.unusable && has_invented_number(call, known); };
+  if (calls.empty() || !std::ranges::all_of(calls, is_made_up)) {
+    std::erase_if(calls, is_made_up);
+    return std::nullopt;
+  }
   Objection objection;
-  std::erase_if(calls, [&](const ActionCall& call) {
-    const bool is_made_up = !call.unusable && has_invented_number(call, known);
-    if (is_made_up) objection.without.insert(call.tool);
-    return is_made_up;
-  });
-  if (objection.without.empty() || !calls.empty()) return std::nullopt;
   objection.without.insert(answer_);
+  for (const ActionCall& call : calls) objection.without.insert(call.tool);
   if (!leaves_something(objection.without)) return std::nullopt;
   return objection;
 }

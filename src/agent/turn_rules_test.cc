@@ -303,8 +303,17 @@ TEST_F(TurnRulesTest, NothingIsCalculatedFromNumbersThatNobodyHasNamed) {
   ReadTurn both = turn({invented, on("read", "/srv/a.txt")});
   EXPECT_FALSE(rules(task).object_to(both, false, known_, 0));
   EXPECT_THAT(both.calls, SizeIs(1));
+  const ToolRegistry only_add = std::exchange(tools_, {});
   did(on("read", "/srv/a.txt"));
   EXPECT_FALSE(objection_to({invented})) << "it may be a sum of what was read";
+}
+
+TEST_F(TurnRulesTest, ATurnStaysAsItIsWhereThereIsNothingElse) {
+  tools_.keep_first(0);
+  add(describe("add"));
+  ReadTurn read = turn({call_of("add", R"({"b": 45})")});
+  EXPECT_FALSE(rules("Add the number in /srv/a.txt.").object_to(read, false, known_, 0));
+  EXPECT_THAT(read.calls, SizeIs(1));
 }
 
 // --- narrowing -----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/random.h"
+#include "engine/block_pool.h"
 
 namespace autoglm::engine {
 namespace {
