@@ -36,9 +36,8 @@ std::vector<std::string> mend_paths(json::Object& arguments, const std::vector<s
 /// Whether the task calls the place a folder: "into the folder /srv/done".
 bool is_called_folder(std::string_view task, std::string_view place);
 
-/// As mv does: what is moved onto a folder goes into it. {source: "/a/x.txt", destination: "/b"} becomes {...,
-/// destination:
-/// "/b/x.txt"} where `is_folder` knows "/b". Returns what it mended.
+/// As mv does: what is moved onto a folder goes into it. From "source": "/a/x.txt" and "destination": "/b" the latter
+/// becomes "/b/x.txt" where `is_folder` knows "/b". Returns what it mended.
 std::vector<std::string> mend_destination(json::Object& arguments,
                                           const std::function<bool(std::string_view)>& is_folder);
 

@@ -19,11 +19,19 @@ bool is_sought(std::string_view name) {
   return std::ranges::any_of(kSought, [&](std::string_view prefix) { return name.starts_with(prefix); });
 }
 
-// A list that has no end of its own gets one: a small model counts files up until its turn is full. No deeper than
-// what was parsed with a budget (base/budget.h), as every schema was.
-void bound_lists(json::Value& schema) {
+// A schema that says nothing of what the text is, nor that it may be left away for an empty one.
+bool is_any_text(const json::Object& schema) {
+  constexpr std::array<std::string_view, 5> kSayMore = {"minLength", "maxLength", "enum", "const", "default"};
+  const json::Value* type = schema.if_contains("type");
+  return type != nullptr && *type == "string" &&
+         std::ranges::none_of(kSayMore, [&](std::string_view key) { return schema.contains(key); });
+}
+
+// A list that has no end of its own gets one: a small model counts files up until its turn is full. A text to look for
+// is not empty. No deeper than what was parsed with a budget (base/budget.h), as every schema was.
+void tighten(json::Value& schema) {
   if (auto* array = schema.if_array()) {
-    for (json::Value& element : *array) bound_lists(element);
+    for (json::Value& element : *array) tighten(element);
   }
   auto* fields = schema.if_object();
   if (fields == nullptr) return;
@@ -33,17 +41,15 @@ void bound_lists(json::Value& schema) {
   const bool wants_more = least != nullptr && (!least->is_int64() || least->get_int64() > kMaxListItems);
   if (is_open && !wants_more) (*fields)["maxItems"] = kMaxListItems;
   for (auto& field : *fields) {
-    if (std::ranges::find(kValues, std::string_view(field.key())) == kValues.end()) bound_lists(field.value());
+    if (std::ranges::find(kValues, std::string_view(field.key())) == kValues.end()) tighten(field.value());
     auto* property = field.value().if_object();
-    if (property == nullptr || !is_sought(field.key()) || property->contains("minLength")) continue;
-    const json::Value* kind = property->if_contains("type");
-    if (kind != nullptr && *kind == "string") (*property)["minLength"] = 1;
+    if (property != nullptr && is_sought(field.key()) && is_any_text(*property)) (*property)["minLength"] = 1;
   }
 }
 
-json::Object with_bounded_lists(json::Object parameters) {
+json::Object tightened(json::Object parameters) {
   json::Value schema = std::move(parameters);
-  bound_lists(schema);
+  tighten(schema);
   return std::move(schema.get_object());
 }
 
@@ -102,8 +108,7 @@ std::vector<text::ToolSignature> TurnGrammar::signatures_of(Quiet quiet) const {
   for (const auto& tool : tools_.tools()) {
     const ToolDescription& description = tool->description();
     if (quiet == Quiet::kLeftOut && description.is_quiet) continue;
-    signatures.push_back(
-        {description.name, aids_.lists ? with_bounded_lists(description.parameters) : description.parameters});
+    signatures.push_back({description.name, aids_.lists ? tightened(description.parameters) : description.parameters});
   }
   if (has_answer_call_) signatures.push_back({answer_, answer_parameters(aids_)});
   if (has_own_end_) signatures.push_back({answer_, {}});

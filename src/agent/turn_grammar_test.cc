@@ -53,11 +53,12 @@ TEST_F(TurnGrammarTest, NoToolsNoAnswerCall) {
 TEST_F(TurnGrammarTest, WhatIsSoughtIsNotEmpty) {
   add("edit", R"({"type":"object","properties":{
       "edits":{"type":"array","items":{"type":"object","properties":{"oldText":{"type":"string"},"newText":{"type":"string"}}}},
-      "query":{"type":"string","minLength":0},"oldest":{"type":"integer"}}})");
+      "query":{"type":"string","minLength":0},"pattern":{"type":"string","default":""},"oldest":{"type":"integer"}}})");
   const auto grammar = *make().grammar(TurnGrammar::Quiet::kLeftOut, {});
   EXPECT_TRUE(may_say(*grammar, call("edit", R"({"edits": [{"oldText": "a", "newText": ""}]})")));
   EXPECT_FALSE(may_say(*grammar, call("edit", R"({"edits": [{"oldText": "", "newText": "a"}]})")));
   EXPECT_TRUE(may_say(*grammar, call("edit", R"({"query": ""})"))) << "the schema says so";
+  EXPECT_TRUE(may_say(*grammar, call("edit", R"({"pattern": ""})"))) << "which means all";
   EXPECT_TRUE(may_say(*grammar, call("edit", R"({"oldest": 0})")));
   const auto plain = *make(*parse_aids("none")).grammar(TurnGrammar::Quiet::kLeftOut, {});
   EXPECT_TRUE(may_say(*plain, call("edit", R"({"edits": [{"oldText": "", "newText": "a"}]})")));

@@ -70,14 +70,13 @@ void TurnRules::narrow() {
 }
 
 std::vector<std::string> TurnRules::mend(std::vector<ActionCall>& calls, std::span<const Action> known) const {
+  if (!aids_.sources) return {};
   std::vector<Listing> listings;
-  if (aids_.sources) {
-    for (const Action& action : known) {
-      const auto texts = texts_in(action.call.arguments);
-      if (action.result.is_error() || !is_read(action.call) || texts.size() != 1) continue;
-      if (texts[0].starts_with('/') && places_in(name_of_place(texts[0])).empty()) {
-        listings.push_back({texts[0], action.result.text});
-      }
+  for (const Action& action : known) {
+    const auto texts = texts_in(action.call.arguments);
+    if (action.result.is_error() || !is_read(action.call) || texts.size() != 1) continue;
+    if (texts[0].starts_with('/') && places_in(name_of_place(texts[0])).empty()) {
+      listings.push_back({texts[0], action.result.text});
     }
   }
   const auto is_folder = [&](std::string_view place) { return is_called_folder(task_, place); };
@@ -85,7 +84,6 @@ std::vector<std::string> TurnRules::mend(std::vector<ActionCall>& calls, std::sp
   for (ActionCall& call : calls) {
     for (std::string& path : mend_paths(call.arguments, places_)) mended.push_back(std::move(path));
     for (std::string& path : mend_names(call.arguments, listings)) mended.push_back(std::move(path));
-    if (!aids_.sources) continue;
     for (std::string& path : mend_destination(call.arguments, is_folder)) mended.push_back(std::move(path));
   }
   return mended;
