@@ -133,7 +133,7 @@ class Run final {
                           std::ranges::any_of(parts_.tools.tools(), [](const auto& tool) {
                             return tool->description().tool_class == ToolClass::kWrite;
                           });
-    if (!is_asked) return {};
+    if (!is_asked || rules_.is_told_to_change()) return {};
     generation::Request request =
         TRY(yes_no_question(parts_.generator.card(), {}, nullptr,
                             "Here is a task:\n" + task +

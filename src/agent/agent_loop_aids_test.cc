@@ -264,6 +264,13 @@ TEST_F(NarrowTest, IsNotAskedAboutALaterTask) {
   EXPECT_FALSE(run().is_narrowed);
 }
 
+TEST_F(NarrowTest, NorAboutOneThatTellsToChangeSomething) {
+  begin("How long is it? Write the number down.");
+  say(call_text("write"));
+  say(answer_text("Done."));
+  EXPECT_FALSE(run().is_narrowed);
+}
+
 TEST_F(NarrowTest, NorWhereNothingCouldBeChanged) {
   tools_.keep_first(1);
   say(answer_text("Done."));

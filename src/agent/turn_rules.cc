@@ -30,12 +30,26 @@ bool is_no_word(std::string_view name) { return name.find_first_of("_-") != std:
 // "read" of read_text_file.
 std::string_view verb_of(std::string_view tool) { return tool.substr(0, tool.find_first_of("_-")); }
 
-// Whether the task has the word, in small letters or with a capital one.
-bool says(std::string_view task, std::string_view word) {
-  for (std::size_t at = 0; !word.empty() && at + word.size() <= task.size(); ++at) {
+// Where the task has the word, in small letters or with a capital one, from there on; npos when it has not.
+std::size_t find_word(std::string_view task, std::string_view word, std::size_t from = 0) {
+  for (std::size_t at = from; !word.empty() && at + word.size() <= task.size(); ++at) {
     const bool begins = at == 0 || !base::is_letter_or_digit(task[at - 1]);
     const bool ends = at + word.size() == task.size() || !base::is_letter_or_digit(task[at + word.size()]);
-    if (begins && ends && (task[at] | 0x20) == word[0] && task.substr(at + 1).starts_with(word.substr(1))) return true;
+    if (begins && ends && (task[at] | 0x20) == word[0] && task.substr(at + 1).starts_with(word.substr(1))) return at;
+  }
+  return std::string_view::npos;
+}
+
+bool says(std::string_view task, std::string_view word) { return find_word(task, word) != std::string_view::npos; }
+
+// Whether the task tells to do it: "Write it down", "read it and write it down", but not "whom do I write to".
+bool orders(std::string_view task, std::string_view verb) {
+  for (auto at = find_word(task, verb); at != std::string_view::npos; at = find_word(task, verb, at + 1)) {
+    std::string_view before = task.substr(0, at);
+    while (!before.empty() && base::is_space(before.back())) before.remove_suffix(1);
+    if (before.empty() || std::string_view(".,:;!?-*)").contains(before.back())) return true;
+    const std::string_view word = before.substr(before.find_last_of(" \n\t\r") + 1);
+    if (word == "and" || word == "then" || word == "please" || word == "Please") return true;
   }
   return false;
 }
@@ -61,6 +75,13 @@ TurnRules::TurnRules(const ToolRegistry& tools, const Aids& aids, std::string an
     if (is_no_word(name) && task.contains(name)) unseen_.push_back(name);
     if (says(task, verb_of(name))) verbs_.emplace(verb_of(name));
   }
+}
+
+bool TurnRules::is_told_to_change() const {
+  return std::ranges::any_of(tools_.tools(), [&](const auto& tool) {
+    const ToolDescription& description = tool->description();
+    return description.tool_class == ToolClass::kWrite && orders(task_, verb_of(description.name));
+  });
 }
 
 void TurnRules::narrow() {

@@ -32,6 +32,8 @@ class TurnRules final {
   /// `answer`: the call that answers; empty when text does. `tools` must outlive this.
   TurnRules(const ToolRegistry& tools, const Aids& aids, std::string answer, std::string_view task);
 
+  /// Whether the task has an order that a tool which changes something begins with: "Write it down" (write_file).
+  bool is_told_to_change() const;
   /// The task changes nothing: tools that would are withheld from every turn from now on.
   void narrow();
   const std::set<std::string>& withheld() const { return withheld_; }

@@ -53,6 +53,17 @@ class TurnRulesTest : public testing::Test {
   std::vector<Action> known_;
 };
 
+TEST_F(TurnRulesTest, AnOrderToChangeSomethingIsKnownByItsVerb) {
+  for (const char* task : {"Append it.", "append it", "Read a.txt and append it to b.txt.", "Look, then append.",
+                           "How many? Append the number.", "1. Read it\n2) append it", "Please make a copy."}) {
+    EXPECT_TRUE(rules(task).is_told_to_change()) << task;
+  }
+  for (const char* task : {"", "Read it.", "What did they append to it?", "Appending is fine.", "What make is the car?",
+                           "Fetch it.", "the_append.txt"}) {
+    EXPECT_FALSE(rules(task).is_told_to_change()) << task;
+  }
+}
+
 // --- repetitions ---------------------------------------------------------------------------------------------------
 
 TEST_F(TurnRulesTest, WhatIsKnownIsNotAskedForAgain) {

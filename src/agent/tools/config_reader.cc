@@ -62,6 +62,20 @@ Result<std::vector<std::string>> read_texts(FieldReader& fields, std::string_vie
   return texts;
 }
 
+Result<std::string> expanded(const FieldReader& fields, std::string_view name, std::string_view text,
+                             const ConfigOptions& options) {
+  auto value = expand(text, options.variables);
+  if (!value) return fields.wrong(name, "complete: " + value.error().message);
+  return std::move(*value);
+}
+
+Result<std::vector<std::string>> read_expanded(FieldReader& fields, std::string_view name,
+                                               const ConfigOptions& options) {
+  auto texts = TRY(read_texts(fields, name));
+  for (std::string& text : texts) text = TRY(expanded(fields, name, text, options));
+  return texts;
+}
+
 Result<NamedTexts> read_named_texts(FieldReader& fields, std::string_view name, const ConfigOptions& options) {
   NamedTexts texts;
   const json::Object* map = TRY(fields.object(name));
@@ -71,12 +85,8 @@ Result<NamedTexts> read_named_texts(FieldReader& fields, std::string_view name, 
     const auto* text = field.value().if_string();
     const bool is_usable = text != nullptr && text->size() <= kMaxTextBytes && text->find('\0') == json::String::npos;
     if (!is_usable || field.key().empty()) return fields.wrong(name, "names with texts");
-    auto value = expand({text->data(), text->size()}, options.variables);
-    if (!value) {
-      const std::string place = fields.name_of(name) + "." + std::string(field.key());
-      return fail(Code::kInvalidArgument, fmt::format("{}: {}", place, value.error().message), place);
-    }
-    texts.emplace_back(std::string(field.key()), std::move(*value));
+    const std::string place = fmt::format("{}.{}", name, std::string_view(field.key()));
+    texts.emplace_back(std::string(field.key()), TRY(expanded(fields, place, {text->data(), text->size()}, options)));
   }
   return texts;
 }
@@ -87,10 +97,17 @@ std::filesystem::path path_from(const std::string& text, const ConfigOptions& op
   return options.folder / text;  // an absolute path replaces the folder
 }
 
+Result<std::optional<std::filesystem::path>> read_path(FieldReader& fields, std::string_view name,
+                                                       const ConfigOptions& options) {
+  const auto text = TRY(fields.string(name, 4096));
+  if (!text) return std::nullopt;
+  return path_from(TRY(expanded(fields, name, *text, options)), options);
+}
+
 Result<std::vector<std::filesystem::path>> read_paths(FieldReader& fields, std::string_view name,
                                                       const ConfigOptions& options) {
   std::vector<std::filesystem::path> paths;
-  for (const std::string& text : TRY(read_texts(fields, name))) {
+  for (const std::string& text : TRY(read_expanded(fields, name, options))) {
     if (text.empty()) return fields.wrong(name, "a list of folders");
     paths.push_back(path_from(text, options));
   }

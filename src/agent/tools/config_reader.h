@@ -36,13 +36,20 @@ struct ToolRights {
 // Each fails with kInvalidArgument and the field's name in Error::where.
 Result<ToolRights> read_rights(protocol::FieldReader& fields);
 Result<std::vector<std::string>> read_texts(protocol::FieldReader& fields, std::string_view name);
+
+// From here on, what is read is expanded (expand.h).
+Result<std::string> expanded(const protocol::FieldReader& fields, std::string_view name, std::string_view text,
+                             const ConfigOptions& options);
+Result<std::vector<std::string>> read_expanded(protocol::FieldReader& fields, std::string_view name,
+                                               const ConfigOptions& options);
 using NamedTexts = std::vector<std::pair<std::string, std::string>>;
-/// Values are expanded.
 Result<NamedTexts> read_named_texts(protocol::FieldReader& fields, std::string_view name, const ConfigOptions& options);
-/// Relative to the file's folder; "~/" is the user's home.
+/// Paths are relative to the file's folder; "~/" is the user's home.
+std::filesystem::path path_from(const std::string& text, const ConfigOptions& options);
+Result<std::optional<std::filesystem::path>> read_path(protocol::FieldReader& fields, std::string_view name,
+                                                       const ConfigOptions& options);
 Result<std::vector<std::filesystem::path>> read_paths(protocol::FieldReader& fields, std::string_view name,
                                                       const ConfigOptions& options);
-std::filesystem::path path_from(const std::string& text, const ConfigOptions& options);
 
 /// A file's text as an object: JSON where its name ends in ".json", else TOML.
 Result<json::Object> parse_config(std::string_view text, std::string_view file_name);

@@ -40,21 +40,12 @@ class McpServerTool final : public Tool {
 
 // --- configuration ---------------------------------------------------------------------------------------------------
 
-Result<std::string> expanded(const FieldReader& fields, std::string_view name, const std::string& text,
-                             const ConfigOptions& options) {
-  auto value = expand(text, options.variables);
-  if (!value) return fields.wrong(name, "complete: " + value.error().message);
-  return std::move(*value);
-}
-
 Status read_program(FieldReader& fields, const std::string& command, const ConfigOptions& options,
                     McpServerConfig& config) {
   config.command.push_back(TRY(expanded(fields, "command", command, options)));
-  for (const std::string& argument : TRY(read_texts(fields, "args"))) {
-    config.command.push_back(TRY(expanded(fields, "args", argument, options)));
-  }
+  std::ranges::move(TRY(read_expanded(fields, "args", options)), std::back_inserter(config.command));
   config.environment = TRY(read_named_texts(fields, "env", options));
-  if (const auto folder = TRY(fields.string("cwd", 4096))) config.folder = path_from(*folder, options);
+  config.folder = TRY(read_path(fields, "cwd", options)).value_or("");
   const json::Object* sandbox = TRY(fields.object("sandbox"));
   if (sandbox == nullptr) return {};
   FieldReader inner(*sandbox, fields.name_of("sandbox"));

@@ -61,7 +61,7 @@ Result<std::unique_ptr<Tool>> read_process(FieldReader& fields, std::string name
   ProcessToolConfig config;
   config.description = TRY(read_description(fields, std::move(name), ToolClass::kWrite));
   config.description.source = "process";
-  config.command = TRY(read_texts(fields, "command"));
+  config.command = TRY(read_expanded(fields, "command", options));
   if (config.command.empty() || config.command[0].empty()) return fields.wrong("command", "a list: program, arguments");
   std::string& program = config.command[0];
   if (program.find('/') != std::string::npos) program = path_from(program, options);
@@ -70,7 +70,7 @@ Result<std::unique_ptr<Tool>> read_process(FieldReader& fields, std::string name
   config.sandbox.readable = TRY(read_paths(fields, "readable", options));
   config.sandbox.writable = TRY(read_paths(fields, "writable", options));
   config.sandbox.has_network = TRY(fields.boolean("network")).value_or(false);
-  if (const auto folder = TRY(fields.string("folder", 4096))) config.sandbox.folder = path_from(*folder, options);
+  config.sandbox.folder = TRY(read_path(fields, "folder", options)).value_or("");
   if (!options.is_sandboxed && config.sandbox.folder.empty()) config.sandbox.folder = options.folder;
   TRY(read_limits(fields, config));
   TRY(fields.refuse_rest());
@@ -104,20 +104,21 @@ Result<std::unique_ptr<Tool>> read_http(FieldReader& fields, std::string name, c
   if (std::ranges::find(kMethods, config.method) == kMethods.end()) {
     return fields.wrong("method", fmt::format("one of {}", fmt::join(kMethods, ", ")));
   }
-  auto url = UrlTemplate::parse(TRY(required(fields, "url", 8u << 10)));
+  const std::string given = TRY(required(fields, "url", 8u << 10));
+  auto url = UrlTemplate::parse(TRY(expanded(fields, "url", given, options)));
   if (!url) return fields.wrong("url", "a URL template: " + url.error().message);
   config.url = std::move(*url);
   for (auto& [header, value] : TRY(read_named_texts(fields, "headers", options))) {
     config.fields.emplace_back(net::lower_ascii(header), std::move(value));
   }
-  config.hosts = TRY(read_texts(fields, "hosts"));
-  for (const std::string& text : TRY(read_texts(fields, "private_addresses"))) {
+  config.hosts = TRY(read_expanded(fields, "hosts", options));
+  for (const std::string& text : TRY(read_expanded(fields, "private_addresses", options))) {
     auto range = net::parse_range(text);
     if (!range) return fields.wrong("private_addresses", "addresses or ranges: " + range.error().message);
     config.private_addresses.push_back(*range);
   }
   TRY(read_number(fields, "max_response_bytes", 1, 1ll << 30, config.max_response_bytes));
-  if (const auto file = TRY(fields.string("ca_file", 4096))) config.ca_file = path_from(*file, options);
+  config.ca_file = TRY(read_path(fields, "ca_file", options)).value_or("");
   TRY(fields.refuse_rest());
   TRY(check_parameters(fields, config));
   return make_http_tool(std::move(config));

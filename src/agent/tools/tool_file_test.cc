@@ -91,6 +91,29 @@ TEST(ToolFile, AToolFromAFileRuns) {
   EXPECT_EQ((*tools)[0]->run(parse_json(R"({"a":1})").as_object(), {})->text, "{\"a\":1}s3cret\n");
 }
 
+TEST(ToolFile, CommandsPathsAndAddressesComeFromTheEnvironmentToo) {
+  ConfigOptions open = file_options();
+  open.is_sandboxed = false;
+  const auto tools = parse_tool_file(R"(
+    [tools.echo]
+    kind = "process"
+    description = "d"
+    command = ["sh", "-c", "echo '${KEY}'; pwd"]
+    readable = ["${HOME}"]
+    folder = "${FOLDER:-/}"
+
+    [tools.item]
+    kind = "http"
+    description = "d"
+    url = "http://${HOST:-127.0.0.1}:1/{name}"
+    private_addresses = ["${RANGE:-127.0.0.0/8}"]
+    parameters = {properties = {name = {type = "string"}}}
+    )",
+                                     "t.toml", open);
+  ASSERT_TRUE(tools) << tools.error().message;
+  EXPECT_EQ((*tools)[0]->run({}, {})->text, "s3cret\n/\n");
+}
+
 TEST(ToolFile, ErrorsNameTheirPlace) {
   const std::string process = "[tools.t]\nkind='process'\ndescription='d'\n";
   const std::string http = "[tools.t]\nkind='http'\ndescription='d'\n";
@@ -112,7 +135,11 @@ TEST(ToolFile, ErrorsNameTheirPlace) {
       {process + "command=['true']\nwritable=['']", "tools.t.writable"},
       {process + "command=['true']\nmemory_bytes=-1", "tools.t.memory_bytes"},
       {process + "command=['true']\nenvironment={A='${NOT_SET}'}", "tools.t.environment.A"},
+      {process + "command=['true','${NOT_SET}']", "tools.t.command"},
+      {process + "command=['true']\nreadable=['${NOT_SET}']", "tools.t.readable"},
+      {process + "command=['true']\nfolder='${NOT_SET}'", "tools.t.folder"},
       {http, "tools.t.url"},
+      {http + "url='https://${NOT_SET}/'", "tools.t.url"},
       {http + "url='ftp://x/'", "tools.t.url"},
       {http + "url='https://{h}/'", "tools.t.url"},
       {http + "url='https://a.example/{city}'", "tools.t.url"},
