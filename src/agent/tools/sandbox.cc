@@ -103,7 +103,8 @@ Result<std::vector<std::string>> sandboxed(const std::vector<std::string>& argum
     for (const fs::path& folder : options.writable) TRY(bind(line, "--bind", folder));
     const fs::path real = TRY(existing(program));
     if (!is_within(real, "/usr")) TRY(bind(line, "--ro-bind", program));
-    append(line, {"--remount-ro", "/", "--remount-ro", "/dev"});
+    // Without the last one root, even without capabilities, would own the files below /proc/sys: the whole machine's.
+    append(line, {"--remount-ro", "/", "--remount-ro", "/dev", "--remount-ro", "/proc"});
     fs::path folder = options.folder;
     if (folder.empty()) folder = first_of(options);
     append(line, {"--chdir", folder.empty() ? "/tmp" : folder.string(), "--"});
