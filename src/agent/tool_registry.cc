@@ -84,7 +84,9 @@ Status ToolRegistry::add(std::unique_ptr<Tool> tool) {
   if (find(description.name) != nullptr) {
     return fail(Code::kInvalidArgument, fmt::format("there are two tools named {}", description.name));
   }
-  schemas_.push_back(TRY(schema_of(description)));
+  auto schema = TRY(schema_of(description));
+  if (is_callable_) TRY(is_callable_(description));
+  schemas_.push_back(std::move(schema));
   tools_.push_back(std::make_unique<BoundedTool>(std::move(tool)));
   return {};
 }

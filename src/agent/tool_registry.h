@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "agent/tool.h"
@@ -16,7 +18,13 @@ namespace autoglm::agent {
 
 class ToolRegistry final {
  public:
-  /// Errors: kInvalidArgument (a name that is taken or ill-formed, a schema that is not one of an object).
+  /// Whether a model can be held to a tool's schema.
+  using IsCallable = std::function<Status(const ToolDescription& tool)>;
+
+  explicit ToolRegistry(IsCallable is_callable = {}) : is_callable_(std::move(is_callable)) {}
+
+  /// Errors: kInvalidArgument (a name that is taken or ill-formed, a schema that is not one of an object), those of
+  /// IsCallable.
   Status add(std::unique_ptr<Tool> tool);
   /// Between runs: drops all but the first `count`.
   void keep_first(std::size_t count);
@@ -31,6 +39,7 @@ class ToolRegistry final {
   json::Array for_template() const;
 
  private:
+  const IsCallable is_callable_;
   std::vector<std::unique_ptr<Tool>> tools_;
   std::vector<std::unique_ptr<const text::JsonSchema>> schemas_;  // one a tool, in the same order
 };

@@ -126,7 +126,7 @@ Status serve(CLI::App& verb, ServeFlags& flags) {
   std::unique_ptr<store::ResponseStore> responses;
   if (!flags.database.empty()) responses = TRY(store::ResponseStore::open(flags.database, clock));
   const RunningModel running = TRY(start_model(flags.engine));
-  agent::ToolRegistry tools;
+  agent::ToolRegistry tools(callable_by(running.generator->card()));
   TRY(add_configured_tools(tools, std::move(configured), {}));
   if (flags.chats) TRY(check_can_chat(running.generator->card()));
   Interrupts interrupts;

@@ -148,7 +148,12 @@ std::string task_of(std::string line) {
 class Runner final : public TaskRunner {
  public:
   Runner(const RunningModel& running, store::SessionStore& store, const TaskFlags& flags)
-      : running_(running), generator_(*running.generator), store_(store), flags_(flags), person_(input_) {
+      : running_(running),
+        generator_(*running.generator),
+        store_(store),
+        flags_(flags),
+        person_(input_),
+        tools_(callable_by(generator_.card())) {
     window_.context_tokens = std::min(generator_.card().context_length, generator_.card().kv_tokens);
     window_.answer_tokens = std::min(flags.limits.max_turn_tokens, window_.context_tokens / 4);
   }

@@ -10,6 +10,7 @@
 
 #include "agent/tools/tool_file.h"
 #include "base/log.h"
+#include "text/tool_format.h"
 
 namespace autoglm::app {
 namespace {
@@ -57,8 +58,27 @@ Result<ConfiguredTools> read_configurations(const ToolFlags& flags) {
   return configured;
 }
 
+agent::ToolRegistry::IsCallable callable_by(const generation::ModelCard& card) {
+  return [format = card.tool_format, tokenizer = card.tokenizer](const agent::ToolDescription& tool) -> Status {
+    const text::ToolSignature signature{tool.name, tool.parameters};
+    text::ToolGrammarOptions options;
+    options.format = format;
+    options.choice = text::ToolChoice::kRequired;
+    auto grammar = text::tool_grammar({&signature, 1}, options, tokenizer);
+    if (grammar) return {};
+    Error error = std::move(grammar).error();
+    constexpr std::string_view kPlace = "/tools/0/function";  // where it stands in a request of one tool
+    if (error.where.starts_with(kPlace)) error.where.erase(0, kPlace.size());
+    if (!error.where.empty()) error.message += " (at " + error.where + ")";
+    return std::unexpected(std::move(error));
+  };
+}
+
 Status add_configured_tools(agent::ToolRegistry& tools, ConfiguredTools configured, std::stop_token stop) {
-  for (auto& tool : configured.tools) TRY(tools.add(std::move(tool)));
+  for (auto& tool : configured.tools) {
+    const std::string name = tool->description().name;
+    if (Status added = tools.add(std::move(tool)); !added) return fail_in("tool " + name, std::move(added).error());
+  }
   for (const agent::McpServerConfig& server : configured.servers) {
     if (auto facts = agent::add_mcp_server(tools, server, stop, configured.remarks); !facts) {
       return fail_in("MCP server " + server.label, std::move(facts).error());

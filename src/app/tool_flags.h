@@ -34,6 +34,9 @@ struct ConfiguredTools {
 /// Reads and checks the files; nothing is started. Errors: kNotFound, kInvalidArgument, kExhausted.
 Result<ConfiguredTools> read_configurations(const ToolFlags& flags);
 
+/// Whether the model can be held to a tool's schema by its grammar.
+agent::ToolRegistry::IsCallable callable_by(const generation::ModelCard& card);
+
 /// Starts the servers and adds all tools; remarks go to stderr. Errors: those of the registry and of add_mcp_server().
 Status add_configured_tools(agent::ToolRegistry& tools, ConfiguredTools configured, std::stop_token stop);
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An MCP server over stdio: weather_server.py FILE. Of its tools one reads, one appends a line to FILE, and one never
-ends: that it was called and cancelled are lines in FILE."""
+"""An MCP server over stdio: weather_server.py FILE [odd]. Of its tools one reads, one appends a line to FILE, and one never
+ends: that it was called and cancelled are lines in FILE. With `odd` there is one more, whose schema no grammar can be made of."""
 import json
 import sys
 
@@ -14,6 +14,9 @@ TOOLS = [
     {"name": "wait", "description": "Waits for ever.", "inputSchema": {"type": "object", "additionalProperties": False},
      "annotations": {"readOnlyHint": True}},
 ]
+if sys.argv[2:] == ["odd"]:
+    TOOLS.insert(0, {"name": "odd", "description": "Odd.", "inputSchema": {
+        "type": "object", "properties": {"a": {"type": "string", "pattern": "^(?!x)y"}}, "required": ["a"]}})
 
 
 def note(text):

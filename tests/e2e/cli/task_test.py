@@ -2,6 +2,7 @@
 """openautoglm task: an agent with a scripted model and programs as tools, as a user runs it."""
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import time
@@ -99,6 +100,22 @@ class Task(CliTest):
         self.assertEqual(done.stdout, "It has three lines.\n")
         self.assertRegex(done.stderr, r"count .*done.*lines: 3")
         self.assertRegex(done.stderr, "done: 2 turns, 1 actions")
+
+    def test_a_tool_that_no_grammar_holds_is_left_out_or_refused_by_name(self):
+        server = pathlib.Path(__file__).resolve().parents[1] / "weather_server.py"
+        config = {"mcpServers": {"weather": {"command": "python3", "args": [str(server), "log", "odd"]}}}
+        (self.folder / "mcp.json").write_text(json.dumps(config))
+        done = self.task("count these lines", "--mcp-config", "mcp.json")
+        self.assertRegex(done.stderr, r"note: weather: its tool odd is left out: .*\(at /parameters/properties/a/pattern\)")
+        self.assertEqual(done.stdout, "It has three lines.\n")
+        (self.folder / "tools.toml").write_text(TOOLS + """
+[tools.odd]
+kind = "process"
+description = "Odd."
+command = ["true"]
+parameters = {properties = {a = {type = "string", pattern = "^(?!x)y"}}}
+""")
+        self.assertRegex(self.task("count these lines", expect=1).stderr, r"tool odd: .*\(at /parameters/properties/a/pattern\)")
 
     def test_json_lines_tell_the_same(self):
         events = self.events("count twice")
