@@ -58,15 +58,18 @@ class ThreadedRunner final : public ActionRunner {
     for (Worker& worker : workers_) worker.thread.request_stop();
   }
 
-  std::vector<Action> run_turn(std::vector<ActionCall> calls, std::span<const Action> earlier,
-                               std::stop_token stop) override {
+  std::vector<Action> run_turn(std::vector<ActionCall> calls, std::span<const Action> earlier, std::stop_token stop,
+                               const TurnBounds& bounds) override {
     ++turn_;
     while (auto event = events_.try_pop()) forget(*event);
     if (workers_.size() >= kMaxStrays) {
       const Error error{Code::kExhausted, "too many earlier actions could not be stopped.", ""};
       for (ActionCall& call : calls) call.unusable = error;
     }
-    ActionScheduler scheduler(tools_, limits_, std::move(calls), earlier, clock_);
+    ActionLimits limits = limits_;
+    limits.max_actions = std::min(limits.max_actions, bounds.max_actions);
+    if (bounds.max_time) limits.max_time = bounds.max_time;
+    ActionScheduler scheduler(tools_, limits, std::move(calls), earlier, clock_);
     if (std::ranges::any_of(workers_, &Worker::is_write)) {
       scheduler.block_writes("an action of an earlier turn could not be stopped and may still be at work.");
     }

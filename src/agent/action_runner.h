@@ -3,8 +3,11 @@
 // run wants to know of it, and whom it asks, come in as an observer and an approver.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <vector>
@@ -33,15 +36,21 @@ class ActionObserver {
 using Approver = std::function<Decision(const Action& action, const json::Object& arguments,
                                         const ToolDescription& tool, std::stop_token stop)>;
 
+// What a run has left for a turn, where that is less than the runner's own limits.
+struct TurnBounds {
+  std::size_t max_actions = SIZE_MAX;
+  std::optional<base::Duration> max_time;
+};
+
 // One run's; one turn at a time. Its end waits for tools that were given up.
 class ActionRunner {
  public:
   virtual ~ActionRunner() = default;
   /// Blocks until every call has its result, which come back in call order. `earlier` are the run's finished actions,
   /// whose results references may name; the new ones are numbered on from them. When `stop` is requested, what runs is
-  /// stopped and what waits is kCancelled.
+  /// stopped and what waits is kCancelled; so it is when the time is over.
   virtual std::vector<Action> run_turn(std::vector<ActionCall> calls, std::span<const Action> earlier,
-                                       std::stop_token stop) = 0;
+                                       std::stop_token stop, const TurnBounds& bounds = {}) = 0;
 };
 
 /// All must outlive the runner.

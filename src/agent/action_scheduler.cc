@@ -44,19 +44,24 @@ std::string outcome_unknown(const ToolDescription& tool) {
                                              : " Whether it had its effect is not known: check before trying again.";
 }
 
-std::string stopped_text(ActionState state, const ToolDescription& tool) {
+std::string stopped_text(ActionState state, const ToolDescription& tool, std::string_view why) {
   if (state == ActionState::kTimedOut) {
     return fmt::format("{} took longer than {} ms and was stopped.{}", tool.name, tool.timeout.count(),
                        outcome_unknown(tool));
   }
-  return fmt::format("{} was stopped, because the run was cancelled.{}", tool.name, outcome_unknown(tool));
+  return fmt::format("{} was stopped, because {}.{}", tool.name, why, outcome_unknown(tool));
 }
 
 }  // namespace
 
 ActionScheduler::ActionScheduler(const ToolRegistry& tools, const ActionLimits& limits, std::vector<ActionCall> calls,
                                  std::span<const Action> earlier, const base::Clock& clock)
-    : tools_(tools), limits_(limits), earlier_(earlier), clock_(clock), entries_(calls.size()) {
+    : tools_(tools),
+      limits_(limits),
+      earlier_(earlier),
+      clock_(clock),
+      deadline_(limits.max_time ? std::optional(clock.now() + *limits.max_time) : std::nullopt),
+      entries_(calls.size()) {
   const std::size_t first = earlier.empty() ? 1 : earlier.back().step + 1;
   for (ActionCall& call : calls) {
     Action& action = actions_.emplace_back();
@@ -73,13 +78,14 @@ void ActionScheduler::plan(std::size_t index) {
   Entry& entry = entries_[index];
   if (index >= limits_.max_actions) {
     return finish(index, ActionState::kFailed,
-                  fmt::format("Nothing was run: a turn may hold {} calls, and this is one more.", limits_.max_actions));
+                  fmt::format("Nothing was run: {} calls may be carried out in this turn, and this is one more.",
+                              limits_.max_actions));
   }
   if (call.unusable) return finish(index, ActionState::kFailed, not_run(*call.unusable));
   entry.tool = tools_.find(call.tool);
   if (entry.tool == nullptr) return finish(index, ActionState::kFailed, no_such_tool(tools_, call.tool));
   const std::size_t first = actions_[0].step;
-  const auto named = steps_named(call.arguments);
+  const auto named = limits_.has_references ? steps_named(call.arguments) : std::vector<std::size_t>{};
   for (std::size_t i = 0; i < index; ++i) {
     const bool keeps_order = entries_[i].phase != Phase::kEnded && (is_write(entry.tool) || is_write(entries_[i].tool));
     if (keeps_order || std::ranges::binary_search(named, first + i)) entry.waits_for.push_back(i);
@@ -99,6 +105,7 @@ std::vector<ActionScheduler::Command> ActionScheduler::next() {
 
 void ActionScheduler::settle_time() {
   const base::Time now = clock_.now();
+  if (deadline_ && *deadline_ <= now) stop("the run's time is over");
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     Entry& entry = entries_[i];
     if (entry.until > now) continue;
@@ -144,7 +151,8 @@ Status ActionScheduler::check(std::size_t index) {
     return found == earlier_.end() ? nullptr : &*found;
   };
   const ToolDescription& tool = entry.tool->description();
-  entry.arguments = TRY(resolve(actions_[index].call.arguments, find_step, tool.parameters));
+  const json::Object& given = actions_[index].call.arguments;
+  entry.arguments = limits_.has_references ? TRY(resolve(given, find_step, tool.parameters)) : given;
   Status fits = tools_.check(*entry.tool, entry.arguments);
   if (!fits) return fail_in(fmt::format("The arguments of {} do not fit", tool.name), std::move(fits).error());
   return {};
@@ -189,7 +197,8 @@ void ActionScheduler::begin_stop(std::size_t index, ActionState state) {
 void ActionScheduler::give_up(std::size_t index) {
   const Entry& entry = entries_[index];
   const ToolDescription& tool = entry.tool->description();
-  finish(index, entry.stop_state, stopped_text(entry.stop_state, tool) + " It did not react and was given up.");
+  finish(index, entry.stop_state,
+         stopped_text(entry.stop_state, tool, stop_reason_) + " It did not react and was given up.");
   if (is_write(entry.tool)) block_writes(fmt::format("{} could not be stopped and may still be at work.", tool.name));
 }
 
@@ -231,7 +240,9 @@ void ActionScheduler::end(std::size_t index, std::size_t attempt, Result<ToolOut
     return finish(index, outcome->is_error ? ActionState::kFailed : ActionState::kDone,
                   is_silent ? tool.name + " failed and does not say why." : outcome->text);
   }
-  if (entry.phase == Phase::kStopping) return finish(index, entry.stop_state, stopped_text(entry.stop_state, tool));
+  if (entry.phase == Phase::kStopping) {
+    return finish(index, entry.stop_state, stopped_text(entry.stop_state, tool, stop_reason_));
+  }
   const bool is_worth_a_retry = outcome.error().code == Code::kUnavailable && !is_write(entry.tool);
   if (is_worth_a_retry && entry.attempt <= tool.retries) {
     const std::size_t doublings = std::min<std::size_t>(entry.attempt - 1, 10);
@@ -244,14 +255,15 @@ void ActionScheduler::end(std::size_t index, std::size_t attempt, Result<ToolOut
   finish(index, ActionState::kFailed, fmt::format("{} failed{}: {}", tool.name, tries, outcome.error().message));
 }
 
-void ActionScheduler::stop() {
+void ActionScheduler::stop(std::string_view why) {
   if (std::exchange(is_stopping_, true)) return;
+  stop_reason_ = why;
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     const Phase phase = entries_[i].phase;
     if (phase == Phase::kRunning) {
       begin_stop(i, ActionState::kCancelled);
     } else if (phase != Phase::kEnded && phase != Phase::kStopping) {
-      finish(i, ActionState::kCancelled, "Nothing was run, because the run was cancelled.");
+      finish(i, ActionState::kCancelled, fmt::format("Nothing was run, because {}.", why));
     }
   }
 }
@@ -274,7 +286,7 @@ bool ActionScheduler::is_done() const {
 }
 
 std::optional<base::Time> ActionScheduler::next_time() const {
-  std::optional<base::Time> first;
+  std::optional<base::Time> first = is_stopping_ ? std::nullopt : deadline_;
   for (const Entry& entry : entries_) {
     const bool is_timed =
         entry.phase == Phase::kRunning || entry.phase == Phase::kStopping || entry.phase == Phase::kResting;

@@ -21,10 +21,12 @@ namespace autoglm::agent {
 
 struct ActionLimits {
   std::size_t max_actions = 32;                // of a turn; the calls beyond are refused
+  std::optional<base::Duration> max_time;      // of a turn; then what runs is stopped and what waits does not begin
   std::size_t max_running = 8;                 // of a turn at one time
   std::size_t max_result_bytes = 1u << 20;     // of one action; more is cut, and the result says so
   std::chrono::milliseconds stop_grace{2000};  // after a timeout or cancel; then the action is given up
   std::chrono::milliseconds retry_delay{250};  // before the first retry; doubles
+  bool has_references = true;                  // false: "$step_1" is a text like any other
 };
 
 enum class Verdict : std::uint8_t { kAllow, kDeny };
@@ -63,7 +65,7 @@ class ActionScheduler final {
   /// What came of an attempt. Of an attempt that was given up, or ended before: counted and ignored.
   void end(std::size_t index, std::size_t attempt, Result<ToolOutput> outcome);
   /// Nothing more is started; what runs is stopped.
-  void stop();
+  void stop() { stop("the run was cancelled"); }
   /// From now on no write or external call is started, because one that could not be stopped may still be running.
   void block_writes(std::string reason);
 
@@ -104,6 +106,7 @@ class ActionScheduler final {
   };
 
   void plan(std::size_t index);
+  void stop(std::string_view why);
   void settle_time();
   void settle_waiting(std::size_t index);
   void settle_approved(std::size_t index);
@@ -116,9 +119,11 @@ class ActionScheduler final {
   const ActionLimits limits_;
   const std::span<const Action> earlier_;
   const base::Clock& clock_;
+  const std::optional<base::Time> deadline_;
   std::vector<Action> actions_;
   std::vector<Entry> entries_;
   std::vector<Command> commands_;
+  std::string stop_reason_;
   std::string block_reason_;
   bool is_asking_ = false;
   bool is_stopping_ = false;

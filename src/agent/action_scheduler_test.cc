@@ -298,6 +298,30 @@ TEST_F(ActionSchedulerTest, CancelWhileAskedAndWhileResting) {
   EXPECT_EQ(resting.next_time(), std::nullopt);
 }
 
+TEST_F(ActionSchedulerTest, TheEndOfItsTimeIsACancel) {
+  limits_.max_time = milliseconds(500);
+  ActionScheduler turn = begin({call_of("look"), call_of("send")});
+  EXPECT_THAT(told(turn), ElementsAre("start 0"));
+  EXPECT_EQ(turn.next_time(), clock_.now() + milliseconds(500));
+  clock_.advance(milliseconds(499));
+  EXPECT_THAT(told(turn), IsEmpty());
+  clock_.advance(milliseconds(1));
+  EXPECT_THAT(told(turn), ElementsAre("stop 0", "end 1"));
+  EXPECT_EQ(turn.next_time(), clock_.now() + limits_.stop_grace);
+  EXPECT_EQ(text(turn, 1), "Nothing was run, because the run's time is over.");
+  turn.end(0, 1, fail(Code::kCancelled, "stopped"));
+  EXPECT_THAT(told(turn), ElementsAre("end 0"));
+  EXPECT_EQ(text(turn, 0), "look was stopped, because the run's time is over.");
+  EXPECT_TRUE(turn.is_done());
+}
+
+TEST_F(ActionSchedulerTest, WithoutReferencesTheyAreTexts) {
+  limits_.has_references = false;
+  ActionScheduler turn = begin({call_of("look"), call_of("look", R"({"path": "$step_1", "other": "${step_9.x}"})")});
+  EXPECT_THAT(told(turn), ElementsAre("start 0", "start 1"));
+  EXPECT_EQ(json::format(turn.arguments(1)), R"({"path":"$step_1","other":"${step_9.x}"})");
+}
+
 TEST_F(ActionSchedulerTest, AnIntentThatCannotBeRecordedRunsNothing) {
   ActionScheduler turn = begin({call_of("put"), call_of("put")});
   told(turn);

@@ -154,8 +154,8 @@ class Run final {
     Objection first;
     const bool has_all = TRY(is_over());
     if (has_all) first.without = rules_.all_but_answer();
-    ReadTurn read = TRY(decide(turn, first));
-    std::optional<std::string> final = take_answer(read);
+    std::optional<std::string> final;
+    ReadTurn read = TRY(decide(turn, first, final));
     std::set<std::string> without;
     for (std::size_t attempt = 0; attempt < kMaxAttempts && !has_all; ++attempt) {
       auto objection = TRY(object_to(read, final.has_value(), attempt));
@@ -169,13 +169,11 @@ class Run final {
       LOG_DEBUG("turn {} is asked anew{}, because of {}; without {}", turn.turn,
                 objection->is_by_chance ? " by chance" : "", in_a_line(read.calls),
                 fmt::join(objection->without, ", "));
-      read = TRY(decide(turn, *objection));
-      final = take_answer(read);
+      read = TRY(decide(turn, *objection, final));
       if (is_last) break;
     }
     ++report_.turns;
     const bool is_cut = read.is_cut && !final;  // an answer that is whole is one, whatever was to follow
-    report_.invalid_calls += read.invalid_calls;
     turn.text = final && read.calls.empty() ? std::move(*final) : std::move(read.text);
     turn.reasoning = std::move(read.reasoning);
     turn.calls = name_calls(std::move(read.calls), turn.renamed);
@@ -186,11 +184,14 @@ class Run final {
     return answer(std::move(turn.text));
   }
 
-  // One answer of the model to the conversation, under an objection to the one before.
-  Result<ReadTurn> decide(TurnReport& turn, const Objection& objection) {
+  // One answer of the model to the conversation, under an objection to the one before. `final`: the answer that it
+  // gives, if it gives one.
+  Result<ReadTurn> decide(TurnReport& turn, const Objection& objection, std::optional<std::string>& final) {
     generation::Request request = TRY(request_for(objection));
     ReadTurn read = TRY(say(std::move(request), turn, &parts_.observer));
     turn.renamed = rules_.mend(read.calls, known());
+    final = take_answer(read);
+    report_.invalid_calls += read.invalid_calls;  // also those of a turn that comes to count for nothing
     return read;
   }
 
@@ -321,7 +322,9 @@ class Run final {
 
   Status act(std::vector<ActionCall> calls) {
     const base::Time began = parts_.clock.now();
-    const std::vector<Action> actions = parts_.runner.run_turn(std::move(calls), parts_.context.actions(), stop_);
+    const TurnBounds left = {.max_actions = options_.limits.max_actions - report_.actions,
+                             .max_time = began_ + options_.limits.max_seconds - began};
+    const std::vector<Action> actions = parts_.runner.run_turn(std::move(calls), parts_.context.actions(), stop_, left);
     report_.tool_seconds += seconds(parts_.clock.now() - began);
     report_.actions += actions.size();
     was_asked_again_ = false;

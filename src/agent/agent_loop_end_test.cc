@@ -2,7 +2,9 @@
 // How a run ends besides by an answer: limits, a cancel, an error; and how one that was killed is taken up again.
 #include <gmock/gmock.h>
 
+#include <condition_variable>
 #include <latch>
+#include <mutex>
 
 #include "agent/run_fixture.h"
 
@@ -56,6 +58,8 @@ TEST_F(AgentLoopEndTest, TheLimitOfActions) {
   const RunReport report = run();
   expect_limit(report, "3 actions");
   EXPECT_EQ(report.turns, 2u);
+  EXPECT_EQ(runs_, 3u);
+  EXPECT_THAT(context_->actions()[3].result.text, HasSubstr("Nothing was run: 1 calls may be carried out"));
 }
 
 TEST_F(AgentLoopEndTest, TheLimitOfTokens) {
@@ -95,6 +99,21 @@ TEST_F(AgentLoopEndTest, TheLimitOfSecondsWithinATurn) {
   say(kReadA);
   deadline();
   expect_limit(run(), "600 seconds");
+}
+
+TEST_F(AgentLoopEndTest, TheLimitOfSecondsStopsATool) {
+  options_.limits.max_seconds = std::chrono::seconds(1);
+  add_tool(describe("hang"), [this](const json::Object&, std::stop_token stop) -> Result<ToolOutput> {
+    std::mutex mutex;
+    std::condition_variable_any never;
+    std::unique_lock lock(mutex);
+    never.wait(lock, stop, [] { return false; });
+    clock_.advance(std::chrono::seconds(1));
+    return fail(Code::kCancelled, "stopped");
+  });
+  say(call_text("hang"));
+  expect_limit(run(), "1 seconds");
+  EXPECT_EQ(context_->actions()[0].result.text, "hang was stopped, because the run's time is over.");
 }
 
 // --- turns that bring nothing --------------------------------------------------------------------------------------

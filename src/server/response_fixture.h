@@ -69,6 +69,13 @@ It is noon.
 <tool_call>
 {"name": "add", "arguments": {"a": 2, "b": 2}}
 </tool_call>
+== refer to it
+<tool_call>
+{"name": "files_read", "arguments": {"path": "$step_7"}}
+</tool_call>
+<tool_call>
+{"name": "files_write", "arguments": {"path": "$step_1"}}
+</tool_call>
 == write first
 <tool_call>
 {"name": "files_write", "arguments": {"path": "x"}}

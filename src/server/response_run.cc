@@ -59,6 +59,7 @@ std::size_t context_of(const generation::ModelCard& card) {
 agent::ActionLimits action_limits(const generation::ModelCard& card) {
   agent::ActionLimits limits;
   limits.max_result_bytes = std::clamp(context_of(card) / 2, kLeastResultBytes, kMostResultBytes);
+  limits.has_references = false;  // what a client was shown, and said yes to, is what runs
   return limits;
 }
 
@@ -153,8 +154,10 @@ ApiResult<ResponseRun::Turn> ResponseRun::next_turn(const json::Array& messages)
   static const json::Object kNoFields;
   const generation::ModelCard& card = service_.generator.card();
   Turn turn;
-  // At the end of what it may call, the model is asked for its answer.
-  turn.has_tools = job_.request.tools.use != ToolUse::kNone && !job_.tools.empty() && may_call_on();
+  // At the end of what it may call, the model is asked for its answer; the prompt goes on as it began.
+  const bool has_tools = job_.request.tools.use != ToolUse::kNone && !job_.tools.empty();
+  turn.may_call = has_tools && may_call_on();
+  turn.has_tools = turn.may_call || (has_tools && turns_ > 0);
   auto rendered = generation::render(card, {.messages = &messages,
                                             .tools = turn.has_tools ? &job_.tools.for_template() : &kNoTools,
                                             .template_fields = &kNoFields});
@@ -166,15 +169,24 @@ ApiResult<ResponseRun::Turn> ResponseRun::next_turn(const json::Array& messages)
   if (turn.prompt.size() >= context_of(card)) {
     return std::unexpected(prompt_too_long(card, std::to_string(turn.prompt.size()), "", "input"));
   }
-  auto grammar = turn.has_tools
-                     ? grammar_of(turns_ == 0 && job_.request.tools.use == ToolUse::kRequired, turn.begins_in_reasoning)
-                     : compile_format(card, job_.request.format);
+  auto grammar = grammar_of(turn);
   if (!grammar) return std::unexpected(grammar.error());
   turn.grammar = std::move(*grammar);
   return turn;
 }
 
-ApiResult<std::shared_ptr<const text::Grammar>> ResponseRun::grammar_of(bool is_required, bool begins_in_reasoning) {
+ApiResult<std::shared_ptr<const text::Grammar>> ResponseRun::grammar_of(const Turn& turn) {
+  const generation::ModelCard& card = service_.generator.card();
+  if (turn.may_call) {
+    return grammar_of_calls(turns_ == 0 && job_.request.tools.use == ToolUse::kRequired, turn.begins_in_reasoning);
+  }
+  const bool is_text = job_.request.format.kind == protocol::FormatKind::kText;
+  if (!turn.has_tools || !is_text) return compile_format(card, job_.request.format);
+  return compile_tools(card, {.begins_in_reasoning = turn.begins_in_reasoning});  // text that is no call
+}
+
+ApiResult<std::shared_ptr<const text::Grammar>> ResponseRun::grammar_of_calls(bool is_required,
+                                                                              bool begins_in_reasoning) {
   if (grammar_ != nullptr && grammar_is_required_ == is_required && grammar_in_reasoning_ == begins_in_reasoning) {
     return grammar_;
   }
@@ -318,9 +330,10 @@ ApiResult<generation::Finish> ResponseRun::generate(const Turn& turn) {
 
   std::unique_ptr<text::ToolCallParser> parser;
   if (turn.has_tools) {
-    parser =
-        text::ToolCallParser::make(service_.generator.card().tool_format,
-                                   {.begins_in_reasoning = turn.begins_in_reasoning, .tools = job_.tools.signatures()});
+    const std::span<const text::ToolSignature> tools = job_.tools.signatures();
+    parser = text::ToolCallParser::make(
+        service_.generator.card().tool_format,
+        {.begins_in_reasoning = turn.begins_in_reasoning, .tools = turn.may_call ? tools : tools.first(0)});
   }
   const auto sink = std::make_shared<TextSink>();
   auto ticket = service_.generator.submit(std::move(request), sink);
@@ -426,7 +439,7 @@ void ResponseRun::run_calls(std::vector<agent::ActionCall> calls) {
     runner_ = agent::make_action_runner(*service_.tools, action_limits(service_.generator.card()), allow, *this,
                                         service_.clock);
   }
-  runner_->run_turn(std::move(calls), {}, stop_);
+  runner_->run_turn(std::move(calls), {}, stop_, {.max_time = began_ + limits_.max_seconds - service_.clock.now()});
   at_work_.clear();
 }
 

@@ -48,7 +48,8 @@ class ResponseRun final : private agent::ActionObserver {
   struct Turn {
     std::vector<generation::TokenId> prompt;
     std::shared_ptr<const text::Grammar> grammar;
-    bool has_tools = false;
+    bool has_tools = false;  // in the prompt
+    bool may_call = false;
     bool begins_in_reasoning = false;
   };
   struct TurnCall {
@@ -64,7 +65,8 @@ class ResponseRun final : private agent::ActionObserver {
   }
   ApiResult<protocol::Conversation> conversation() const;
   ApiResult<Turn> next_turn(const json::Array& messages);
-  ApiResult<std::shared_ptr<const text::Grammar>> grammar_of(bool is_required, bool begins_in_reasoning);
+  ApiResult<std::shared_ptr<const text::Grammar>> grammar_of(const Turn& turn);
+  ApiResult<std::shared_ptr<const text::Grammar>> grammar_of_calls(bool is_required, bool begins_in_reasoning);
   ApiResult<void> check_approved() const;
 
   // The loop.

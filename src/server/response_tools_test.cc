@@ -150,13 +150,34 @@ TEST_F(ResponseTools, LeaveForAToolThatIsNotAllowedIsRefused) {
 TEST_F(ResponseTools, AreBounded) {
   const json::Value response = respond("over and over", std::string(kFiles) + R"(,"max_tool_calls":2)");
   EXPECT_THAT(output_types(response), ElementsAre("mcp_list_tools", "mcp_call", "mcp_call", "message"));
+  EXPECT_THAT(said(response), Not(HasSubstr("<tool_call>")));
   const json::Value none = respond("one after the other", std::string(kFiles) + R"(,"max_tool_calls":0)");
   EXPECT_THAT(output_types(none), ElementsAre("mcp_list_tools", "message"));
   const json::Value turns = respond("over and over", kFiles);
-  EXPECT_EQ(std::ranges::count(output_types(turns), "mcp_call"), 15) << "the last of 16 turns has no tools";
+  EXPECT_EQ(std::ranges::count(output_types(turns), "mcp_call"), 15) << "the last of 16 turns may call none";
   const json::Value tokens = respond("over and over", std::string(kFiles) + R"(,"max_output_tokens":200)");
   EXPECT_EQ(text_of(at(tokens, "status")), "incomplete");
   EXPECT_EQ(at(tokens, "usage", "output_tokens").to_number<int>(), 200);
+}
+
+// The last turn's prompt goes on as that before it did.
+TEST_F(ResponseTools, AreInThePromptToTheEnd) {
+  const json::Value usage = at(respond("over and over", std::string(kFiles) + R"(,"max_tool_calls":1)"), "usage");
+  const int cached = at(usage, "input_tokens_details", "cached_tokens").to_number<int>();
+  EXPECT_GT(cached, at(usage, "input_tokens").to_number<int>() * 4 / 10) << "of two prompts, the first is new";
+}
+
+// What was shown and allowed is what runs: nothing in it stands for the result of another call.
+TEST_F(ResponseTools, ArgumentsAreTakenAsTheyAre) {
+  const json::Value first = respond("refer to it", kFiles);
+  EXPECT_THAT(output_types(first), ElementsAre("mcp_list_tools", "mcp_call", "mcp_approval_request"));
+  EXPECT_EQ(text_of(at(first, "output", 1, "output")), "contents of $step_7");
+  const json::Value& question = at(first, "output", 2);
+  EXPECT_EQ(text_of(at(question, "arguments")), R"({"path": "$step_1"})");
+  const std::string yes = R"([{"type":"mcp_approval_response","approval_request_id":")" + text_of(at(question, "id")) +
+                          R"(","approve":true}])";
+  const json::Value second = respond(yes, std::string(kFiles) + "," + after(first));
+  EXPECT_EQ(text_of(at(second, "output", 0, "output")), "wrote $step_1");
 }
 
 TEST_F(ResponseTools, HostileResultsStayText) {
