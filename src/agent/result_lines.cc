@@ -16,8 +16,8 @@ constexpr std::size_t kMaxBytesPerToken = 8;
 std::string rest_of(std::size_t step, std::size_t shown, std::size_t lines) {
   return fmt::format(
       "[{} of {} lines are shown. read_result with {{\"step\": {}, \"from_line\": {}}} reads on, with {{\"step\": {}, "
-      "\"search\": \"...\"}} it finds lines.]",
-      shown, lines, step, shown + 1, step);
+      "\"search\": \"...\"}} it finds lines. The argument \"$step_{}\" stands for all of them.]",
+      shown, lines, step, shown + 1, step, step);
 }
 
 }  // namespace

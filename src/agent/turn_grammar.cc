@@ -47,6 +47,18 @@ void tighten(json::Value& schema) {
   }
 }
 
+// An argument that is no free text may be a reference (agent/reference.h) too; in a free text there is room for one.
+void allow_references(json::Object& parameters) {
+  auto* properties = parameters.if_contains("properties");
+  if (properties == nullptr || !properties->is_object()) return;
+  for (auto& field : properties->get_object()) {
+    auto* schema = field.value().if_object();
+    if (schema == nullptr || is_any_text(*schema)) continue;
+    const json::Object reference = {{"type", "string"}, {"pattern", "^\\$step_[1-9][0-9]{0,5}([.\\[][ -~]{1,200})?$"}};
+    field.value() = json::Object{{"anyOf", json::Array{std::move(field.value()), reference}}};
+  }
+}
+
 json::Object tightened(json::Object parameters) {
   json::Value schema = std::move(parameters);
   tighten(schema);
@@ -108,7 +120,10 @@ std::vector<text::ToolSignature> TurnGrammar::signatures_of(Quiet quiet) const {
   for (const auto& tool : tools_.tools()) {
     const ToolDescription& description = tool->description();
     if (quiet == Quiet::kLeftOut && description.is_quiet) continue;
-    signatures.push_back({description.name, aids_.lists ? tightened(description.parameters) : description.parameters});
+    json::Object parameters = aids_.lists ? tightened(description.parameters) : description.parameters;
+    // What tells of them is a result too long to copy; that tells of the quiet tools too.
+    if (quiet == Quiet::kIncluded) allow_references(parameters);
+    signatures.push_back({description.name, std::move(parameters)});
   }
   if (has_answer_call_) signatures.push_back({answer_, answer_parameters(aids_)});
   if (has_own_end_) signatures.push_back({answer_, {}});
@@ -118,7 +133,7 @@ std::vector<text::ToolSignature> TurnGrammar::signatures_of(Quiet quiet) const {
 Result<std::shared_ptr<const text::Grammar>> TurnGrammar::grammar(Quiet quiet, const std::set<std::string>& without) {
   std::vector<text::ToolSignature> allowed = signatures_of(quiet);
   std::erase_if(allowed, [&](const text::ToolSignature& tool) { return without.contains(tool.name); });
-  std::string names;
+  std::string names = quiet == Quiet::kIncluded ? "quiet " : "";
   for (const text::ToolSignature& tool : allowed) names += tool.name + " ";
   std::shared_ptr<const text::Grammar>& compiled = compiled_[names];
   if (compiled != nullptr) return compiled;

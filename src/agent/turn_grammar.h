@@ -29,7 +29,7 @@ json::Object answer_parameters(const Aids& aids);
 
 class TurnGrammar final {
  public:
-  // Tools that are not in the list that a model is shown.
+  // Tools that are not in the list that a model is shown; with them come references to earlier results.
   enum class Quiet : std::uint8_t { kLeftOut, kIncluded };
 
   /// `options` as for a turn that may call everything; its choice is set here. `tools` must outlive this.

@@ -64,6 +64,21 @@ TEST_F(TurnGrammarTest, WhatIsSoughtIsNotEmpty) {
   EXPECT_TRUE(may_say(*plain, call("edit", R"({"edits": [{"oldText": "", "newText": "a"}]})")));
 }
 
+TEST_F(TurnGrammarTest, ReferencesGoWhereverTheSchemaIsNoFreeText) {
+  add("sum",
+      R"({"type":"object","properties":{"n":{"type":"integer"},"list":{"type":"array","items":{"type":"integer"}},
+      "unit":{"enum":["m","km"]},"note":{"type":"string"}}})");
+  const auto told = *make().grammar(TurnGrammar::Quiet::kIncluded, {});
+  const auto plain = *make().grammar(TurnGrammar::Quiet::kLeftOut, {});
+  for (const char* arguments : {R"({"n": "$step_1.n"})", R"({"list": "$step_12"})", R"({"unit": "$step_1[0].unit"})"}) {
+    EXPECT_TRUE(may_say(*told, call("sum", arguments))) << arguments;
+    EXPECT_FALSE(may_say(*plain, call("sum", arguments))) << arguments;
+  }
+  EXPECT_TRUE(may_say(*told, call("sum", R"({"n": 3, "list": [1], "unit": "km", "note": "$step_1"})")));
+  EXPECT_FALSE(may_say(*told, call("sum", R"({"n": "3"})")));
+  EXPECT_FALSE(may_say(*told, call("sum", R"({"n": "$step_0"})")));
+}
+
 TEST_F(TurnGrammarTest, ListsHaveAnEnd) {
   add("read", R"({"type":"object","properties":{
       "open":{"type":"array","items":{"type":"integer"},"minItems":1},
