@@ -4,8 +4,9 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <map>
+#include <limits>
 
+#include "agent/digest.h"
 #include "app/chat.h"
 #include "app/task_view.h"
 #include "app/terminal.h"
@@ -15,17 +16,12 @@ namespace autoglm::app {
 namespace {
 
 constexpr std::size_t kShownArguments = 70;
+constexpr std::size_t kLeastArguments = 16;  // on a narrow terminal
 constexpr std::size_t kShownResult = 60;
+constexpr std::size_t kAnyColumns = std::numeric_limits<std::size_t>::max();
 
-// One line of at most `most` bytes, cut between characters.
-std::string one_line(std::string_view text, std::size_t most) {
-  std::string line = safe_for_terminal(text);
-  std::ranges::replace(line, '\n', ' ');
-  std::ranges::replace(line, '\t', ' ');
-  if (line.size() <= most) return line;
-  std::size_t end = most;
-  while (end > 0 && (static_cast<unsigned char>(line[end]) & 0xC0) == 0x80) --end;
-  return line.substr(0, end) + "...";
+std::string shown(std::string_view text, std::size_t max_bytes) {
+  return agent::one_line(safe_for_terminal(text), max_bytes);
 }
 
 std::string_view sign_of(agent::ActionState state) {
@@ -55,7 +51,7 @@ class TextView final : public TaskView {
         "turn {}: {} calls, {} of {} prompt tokens from the cache, {} new tokens, {:.1f} s ({:.0f} tokens/s)",
         report.turn, report.calls.size(), report.usage.cached_tokens, report.usage.prompt_tokens,
         report.usage.completion_tokens, report.seconds, rate));
-    for (const std::string& name : report.renamed) note("  understood: " + one_line(name, kShownArguments));
+    for (const std::string& name : report.renamed) note("  understood: " + shown(name, kShownArguments));
   }
   void on_plan(std::span<const agent::Action> actions,
                const std::vector<std::vector<std::size_t>>& waits_for) override {
@@ -82,7 +78,7 @@ class TextView final : public TaskView {
       draw();
     } else if (action.result.state != agent::ActionState::kWaiting &&
                action.result.state != agent::ActionState::kRunning) {
-      fmt::print(stderr, "{}\n", line_of(*row));
+      say(stderr, line_of(*row, kAnyColumns) + "\n");
     }
   }
   void pause() override {
@@ -109,33 +105,42 @@ class TextView final : public TaskView {
     std::vector<std::size_t> waits_for;
   };
 
-  static void note(const std::string& line) { fmt::print(stderr, "{}\n", dim(line, STDERR_FILENO)); }
+  static void note(const std::string& line) { say(stderr, dim(line, STDERR_FILENO) + "\n"); }
 
   Row* find(std::size_t step) REQUIRES(mutex_) {
     const auto found = std::ranges::find_if(rows_, [&](const Row& row) { return row.action.step == step; });
     return found == rows_.end() ? nullptr : &*found;
   }
 
-  static std::string line_of(const Row& row) {
+  static std::string end_of(const Row& row) {
     const agent::ActionState state = row.action.result.state;
-    std::string line = fmt::format("  {} {:>2} {} {}", sign_of(state), row.action.step,
-                                   one_line(row.action.call.tool, 40), one_line(row.arguments, kShownArguments));
     if (state == agent::ActionState::kWaiting && !row.waits_for.empty()) {
-      line += fmt::format("  waits for {}", fmt::join(row.waits_for, ", "));
-    } else if (state == agent::ActionState::kWaiting || state == agent::ActionState::kRunning) {
-      line += fmt::format("  {}", agent::state_name(state));
-    } else {
-      line += fmt::format("  {} {:.2f} s: {}", agent::state_name(state), row.action.result.seconds,
-                          one_line(row.action.result.text, kShownResult));
+      return fmt::format("  waits for {}", fmt::join(row.waits_for, ", "));
     }
-    return line;
+    if (state == agent::ActionState::kWaiting || state == agent::ActionState::kRunning) {
+      return fmt::format("  {}", agent::state_name(state));
+    }
+    return fmt::format("  {} {:.2f} s: {}", agent::state_name(state), row.action.result.seconds,
+                       shown(row.action.result.text, kShownResult));
   }
 
-  // Redraws the graph over what it drew before.
+  // What `columns` do not hold is missing from the arguments first: a character is never wider than it has bytes.
+  static std::string line_of(const Row& row, std::size_t columns) {
+    const std::string begin = fmt::format("  {} {:>2} {} ", sign_of(row.action.result.state), row.action.step,
+                                          shown(row.action.call.tool, 40));
+    const std::string end = end_of(row);
+    const std::size_t room = columns - std::min(columns, begin.size() + end.size());
+    const std::string arguments = shown(row.arguments, std::clamp(room, kLeastArguments, kShownArguments));
+    return first_columns(begin + arguments + end, columns);
+  }
+
+  // Redraws the graph over what it drew before. A row is a line of the screen, or the way back up would be longer; the
+  // last column stays free, as some terminals begin the next line when it is written.
   void draw() REQUIRES(mutex_) {
-    if (drawn_ > 0) fmt::print(stderr, "\033[{}A", drawn_);
-    for (const Row& row : rows_) fmt::print(stderr, "\033[2K{}\n", line_of(row));
-    std::fflush(stderr);
+    const std::size_t columns = terminal_columns(STDERR_FILENO) - 1;
+    std::string drawing = drawn_ > 0 ? fmt::format("\033[{}A", drawn_) : "";
+    for (const Row& row : rows_) drawing += fmt::format("\033[2K{}\n", line_of(row, columns));
+    say(stderr, drawing);
     drawn_ = rows_.size();
   }
 

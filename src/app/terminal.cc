@@ -11,6 +11,7 @@
 #include <iostream>
 
 #include "base/log.h"
+#include "base/utf8.h"
 
 namespace autoglm::app {
 
@@ -27,6 +28,29 @@ bool has_colours(int descriptor) {
 
 std::string dim(std::string_view text, int descriptor) {
   return has_colours(descriptor) ? fmt::format("\x1b[2m{}\x1b[0m", text) : std::string(text);
+}
+
+void say(std::FILE* stream, std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stream);
+  std::fflush(stream);
+}
+
+std::size_t terminal_columns(int descriptor) {
+  winsize size{};
+  return ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+std::string first_columns(std::string_view text, std::size_t columns) {
+  std::size_t end = 0;
+  while (end < text.size()) {
+    // Wide characters have three bytes or more. So have many narrow ones: of those a line holds fewer than it could.
+    const std::size_t size = base::utf8_step(text.substr(end)).size;
+    const std::size_t width = size >= 3 ? 2 : 1;
+    if (width > columns) break;
+    columns -= width;
+    end += size;
+  }
+  return std::string(text.substr(0, end));
 }
 
 std::string format_bytes(std::uint64_t bytes) {
@@ -88,8 +112,7 @@ void ProgressLine::show(std::uint64_t done, std::uint64_t total) {
   }
   if (!is_complete && now - shown_ < std::chrono::milliseconds(100)) return;
   shown_ = now;
-  winsize size{};
-  const int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  const auto columns = static_cast<int>(terminal_columns(STDERR_FILENO));
   std::fprintf(stderr, "\r%s\x1b[K", format(done, total, rate, columns).c_str());
   std::fflush(stderr);
   is_open_ = true;

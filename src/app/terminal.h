@@ -3,7 +3,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <string>
 #include <string_view>
 
@@ -14,6 +16,13 @@ bool is_terminal(int descriptor);
 bool has_colours(int descriptor);
 /// `text` in the dim style when `descriptor` has colours.
 std::string dim(std::string_view text, int descriptor);
+
+/// Writes `text` at once. A terminal that is gone is no failure (fmt::print throws): what runs has to end in order.
+void say(std::FILE* stream, std::string_view text);
+/// How wide the terminal is; 80 where nobody says.
+std::size_t terminal_columns(int descriptor);
+/// `text`, cut between characters so that it fits `columns`. Whatever may be two columns wide counts as two.
+std::string first_columns(std::string_view text, std::size_t columns);
 
 /// "98.4 MB", "1.12 GB": decimal, as disks are sold.
 std::string format_bytes(std::uint64_t bytes);

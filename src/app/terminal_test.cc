@@ -20,6 +20,17 @@ TEST(Terminal, Durations) {
   EXPECT_EQ(format_duration(std::chrono::seconds(3723)), "1:02:03");
 }
 
+TEST(Terminal, ALineIsCutBetweenCharacters) {
+  EXPECT_EQ(first_columns("abc", 3), "abc");
+  EXPECT_EQ(first_columns("abcd", 3), "abc");
+  EXPECT_EQ(first_columns("abc", 0), "");
+  EXPECT_EQ(first_columns("\u00e4\u00f6\u00fc", 2), "\u00e4\u00f6");
+  EXPECT_EQ(first_columns("a\u4e16\u754c", 5), "a\u4e16\u754c");
+  EXPECT_EQ(first_columns("a\u4e16\u754c", 4), "a\u4e16");
+  EXPECT_EQ(first_columns("\xff\xff\xff", 2), "\xff\xff");
+  EXPECT_EQ(first_columns("a\xe4\xb8", 9), "a\xe4\xb8");
+}
+
 TEST(Terminal, ProgressFitsItsLine) {
   for (int columns = 0; columns < 200; ++columns) {
     for (const std::uint64_t done : {0ull, 1ull, 500ull, 1000ull, 2000ull}) {

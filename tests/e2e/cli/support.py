@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the command-line tests share: the binary, a home of their own, a hub and an index that live on loopback."""
+import codecs
+import fcntl
 import hashlib
 import http.server
 import json
@@ -10,9 +12,11 @@ import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 import unittest
@@ -108,17 +112,24 @@ class Server:
 class Terminal:
     """A program on a pty; expect() reads until a pattern appears."""
 
-    def __init__(self, test, *command):
+    def __init__(self, test, *command, columns=80):
         self.test = test
         self.said = ""
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.pid, self.screen = pty.fork()
         if self.pid == 0:
             os.chdir(test.folder)
             os.execve(command[0], [*map(str, command)], {**test.environment, "TERM": "xterm"})
+        fcntl.ioctl(self.screen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         test.addCleanup(self.close)
 
+    def hang_up(self):
+        if self.screen is not None:
+            os.close(self.screen)
+        self.screen = None
+
     def close(self):
-        os.close(self.screen)
+        self.hang_up()
         if self.pid:
             os.kill(self.pid, 9)
             os.waitpid(self.pid, 0)
@@ -127,7 +138,7 @@ class Terminal:
         ready, _, _ = select.select([self.screen], [], [], TIMEOUT)
         self.test.assertTrue(ready, f"nothing came after: {self.said[-500:]!r}")
         try:
-            return os.read(self.screen, 65536).decode(errors="replace")
+            return self.decoder.decode(os.read(self.screen, 65536))
         except OSError:  # the program has closed its side
             return ""
 
@@ -144,8 +155,11 @@ class Terminal:
         os.write(self.screen, text.encode())
 
     def end(self):
-        while self.read():
-            pass
+        while more := self.read():
+            self.said += more
+        return self.status()
+
+    def status(self):
         _, status = os.waitpid(self.pid, 0)
         self.pid = 0
         return os.waitstatus_to_exitcode(status)

@@ -3,9 +3,11 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
+import unicodedata
 import unittest
 
 from support import BINARY, TIMEOUT, CliTest, Terminal
@@ -42,7 +44,7 @@ writable = ["."]
 
 
 def call(name, **arguments):
-    return "<tool_call>\n" + json.dumps({"name": name, "arguments": arguments}) + "\n</tool_call>"
+    return "<tool_call>\n" + json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False) + "\n</tool_call>"
 
 
 def rule(pattern, *calls):
@@ -56,11 +58,35 @@ SCRIPT = (rule("<|tool|>*lines: 3", call("answer", text="It has three lines."))
           + rule("<|tool|>*Whether it had its effect is not known", call("answer", text="I do not know whether it happened."))
           + rule("<|tool|>*Exit", call("answer", text="The tool failed."))
           + rule("count twice", call("count", text="a\nb\nc"), call("count", text="a"))
+          + rule("count wide lines*<|tool|>", call("answer", text="They are wide."))
+          + rule("count wide lines", call("count", text="word " * 20), call("count", text="\u4e16" * 30))
           + rule("count these", call("count", text="a\nb\nc"))
           + rule("write a note", call("note"))
           + rule("wait", call("hang"))
           + rule("for ever", call("count", text="x"), call("count", text="<|random:40|>"))
           + rule("", call("answer", text="Nothing to do.")))
+
+
+def on_screen(said, columns):
+    """The lines that a terminal of this width shows in the end."""
+    lines, row, column = [[]], 0, 0
+    for part in re.findall(r"\x1b\[\d*[A-Z]|[^\x1b]", said):
+        width = 2 if unicodedata.east_asian_width(part[0]) in "WF" else 1
+        if part == "\r":
+            column = 0
+        elif part == "\x1b[2K":
+            lines[row] = []
+        elif part.startswith("\x1b"):
+            row -= int(part[2:-1])
+        else:
+            if part == "\n" or column + width > columns:
+                row += 1
+                lines += [[]] if row == len(lines) else []
+                column = 0
+            if part != "\n":
+                lines[row][column:column + width] = [part] + [""] * (width - 1)
+                column += width
+    return ["".join(line) for line in lines]
 
 
 class Task(CliTest):
@@ -82,11 +108,15 @@ class Task(CliTest):
         process = subprocess.Popen([BINARY, "task", text, *self.words, *more], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, text=True, env=self.environment, cwd=self.folder, start_new_session=True)
         self.addCleanup(self.end, process)
+        self.wait_for_tool()
+        return process
+
+    def wait_for_tool(self):
+        """The process id that the tool `hang` writes when it has begun."""
         begun = self.folder / "begun"
         for _ in range(TIMEOUT * 20):
             if begun.exists() and begun.read_text():
-                return process
-            self.assertIsNone(process.poll(), process.stderr)
+                return int(begun.read_text())
             time.sleep(0.05)
         self.fail("the tool did not begin")
 
@@ -144,14 +174,17 @@ parameters = {properties = {a = {type = "string", pattern = "^(?!x)y"}}}
         self.assertRegex(self.cli("task", "--show", "work", "--database", "sessions.db").stdout, "unknown")
         self.assertIn("work", self.cli("task", "--list", "--database", "sessions.db").stdout)
 
-    def test_ctrl_c_ends_the_run_and_its_tool(self):
-        process = self.start("wait for it", "--no-sandbox")
-        tool = int((self.folder / "begun").read_text())
-        os.kill(process.pid, signal.SIGINT)
-        _, complaints = process.communicate(timeout=TIMEOUT)
-        self.assertNotEqual(process.returncode, 0)
-        self.assertIn("--resume 1", complaints)
-        self.assertFalse(os.path.exists(f"/proc/{tool}"), complaints)
+    def test_a_signal_ends_the_run_and_its_tool(self):
+        for run, by in enumerate((signal.SIGINT, signal.SIGTERM), start=1):
+            with self.subTest(by.name):
+                process = self.start("wait for it", "--no-sandbox")
+                tool = self.wait_for_tool()
+                os.kill(process.pid, by)
+                _, complaints = process.communicate(timeout=TIMEOUT)
+                self.assertGreater(process.returncode, 0)
+                self.assertIn(f"--resume {run}", complaints)
+                self.assertFalse(os.path.exists(f"/proc/{tool}"), complaints)
+                (self.folder / "begun").unlink()
 
     def test_a_limit_ends_the_run_by_its_name(self):
         events = self.events("go on for ever", "--max-turns", "3", expect=1)
@@ -226,19 +259,26 @@ parameters = {properties = {a = {type = "string", pattern = "^(?!x)y"}}}
         screen.type("\x04")
         self.assertEqual(screen.end(), 0)
 
-    def test_each_goes_with_no_other_task(self):
-        for more in (("x",), ("--session", "s"), ("--resume", "1")):
-            self.cli("task", "--each", *self.words, *more, expect=2)
+    def test_the_graph_fits_its_terminal(self):
+        for columns in (50, 80):
+            screen = Terminal(self, BINARY, "task", "count wide lines", *self.words, columns=columns)
+            self.assertEqual(screen.end(), 0, screen.said)
+            lines = [line for line in on_screen(screen.said, columns) if re.match(r"  . +\d ", line)]
+            self.assertEqual([re.sub(r" count .* done .*", " count", line) for line in lines], ["  +  1 count", "  +  2 count"], screen.said)
+
+    def test_a_task_comes_from_one_place(self):
+        for more in (("--each", "x"), ("--each", "--session", "s"), ("--each", "--resume", "1")):
+            self.cli("task", *self.words, *more, expect=2)
 
     def test_what_is_wrong_is_named(self):
         (self.folder / "bad.toml").write_text("[tools.x]\nkind = \"process\"\ndescription = \"x\"\ncommand = [\"true\"]\ncolour = 1\n")
-        for more, words in ((("--tools", "none.toml"), "none.toml"), (("--tools", "bad.toml"), "colour"), (("--resume", "7"), "there is no run 7"),
-                            (("--mcp-config", "tools.toml"), "tools.toml")):
-            done = subprocess.run([BINARY, "task", "x", "--model", self.words[1], "--database", "sessions.db", *more], stdin=subprocess.DEVNULL,
+        for more, words in ((("x", "--tools", "none.toml"), "none.toml"), (("x", "--tools", "bad.toml"), "colour"),
+                            (("--resume", "7"), "there is no run 7"), (("x", "--mcp-config", "tools.toml"), "tools.toml")):
+            done = subprocess.run([BINARY, "task", "--model", self.words[1], "--database", "sessions.db", *more], stdin=subprocess.DEVNULL,
                                   capture_output=True, text=True, timeout=TIMEOUT, env=self.environment, cwd=self.folder)
             self.assertNotEqual(done.returncode, 0)
             self.assertIn(words, done.stderr)
-            self.assertLessEqual(done.stderr.count(more[1]), 1, done.stderr)
+            self.assertLessEqual(done.stderr.count(more[-1]), 1, done.stderr)
 
 
 if __name__ == "__main__":
