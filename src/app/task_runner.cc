@@ -25,21 +25,27 @@ namespace {
 class Person final {
  public:
   explicit Person(LineInput& input) : input_(input) {}
-  /// What is asked next belongs to this view.
-  void look_at(TaskView& view) { view_ = &view; }
+  /// What is asked next belongs to the run that this view shows, and so does a leave for all.
+  void look_at(TaskView& view) {
+    view_ = &view;
+    allows_all_ = false;
+  }
   agent::Decision operator()(const agent::Action&, const json::Object& arguments, const agent::ToolDescription& tool,
                              std::stop_token stop) {
-    if (allows_all_) return {agent::Verdict::kAllow, {}};
+    const bool may_allow_all = tool.approval != agent::Approval::kAlways;
+    if (may_allow_all && allows_all_) return {agent::Verdict::kAllow, {}};
     view_->pause();
-    fmt::print(stderr, "{} ({}) {}\nRun it? [y]es, [n]o, [a]ll from now on: ", base::printable(tool.name),
-               base::printable(tool.source), base::printable(json::format(arguments), 2000));
-    std::fflush(stderr);
+    // All of the arguments, however long: a yes is one to what was shown. The name comes again where the eye is then.
+    const std::string shown = json::format(arguments);
+    say(stderr,
+        fmt::format("{} ({}) {}\nRun {}? [y]es, [n]o{}: ", tool.name, base::printable(tool.source),
+                    base::printable(shown, shown.size()), tool.name, may_allow_all ? ", [a]ll of this run" : ""));
     std::string line;
     if (stop.stop_requested() || input_.next(line) != LineInput::Got::kLine) {
       return {agent::Verdict::kDeny, "the user did not answer"};
     }
-    if (line == "a" || line == "all") allows_all_ = true;
-    if (allows_all_ || line == "y" || line == "yes") return {agent::Verdict::kAllow, {}};
+    if (may_allow_all && (line == "a" || line == "all")) allows_all_ = true;
+    if ((may_allow_all && allows_all_) || line == "y" || line == "yes") return {agent::Verdict::kAllow, {}};
     return {agent::Verdict::kDeny, "the user did not allow it"};
   }
 

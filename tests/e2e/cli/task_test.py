@@ -34,6 +34,19 @@ description = "Writes a note."
 command = ["python3", "-c", "open('note.txt', 'w').write('kept'); print('written')"]
 writable = ["."]
 
+[tools.send]
+kind = "process"
+description = "Sends a text."
+approval = "always"
+command = ["python3", "-c", "print('sent')"]
+parameters = {properties = {text = {type = "string"}}, required = ["text"]}
+
+[tools.much]
+kind = "process"
+description = "Prints much."
+class = "read"
+command = ["python3", "-c", "print('x' * 3000 + 'END')"]
+
 [tools.hang]
 kind = "process"
 description = "Waits."
@@ -54,12 +67,15 @@ def rule(pattern, *calls):
 # The first rule that matches the prompt answers: what comes later in a conversation stands first.
 SCRIPT = (rule("<|tool|>*lines: 3", call("answer", text="It has three lines."))
           + rule("<|tool|>*not approved", call("answer", text="I may not write."))
+          + rule("<|tool|>*sent", call("answer", text="It is sent."))
           + rule("<|tool|>*written", call("answer", text="The note is written."))
           + rule("<|tool|>*Whether it had its effect is not known", call("answer", text="I do not know whether it happened."))
           + rule("<|tool|>*Exit", call("answer", text="The tool failed."))
           + rule("count twice", call("count", text="a\nb\nc"), call("count", text="a"))
           + rule("count wide lines*<|tool|>", call("answer", text="They are wide."))
           + rule("count wide lines", call("count", text="word " * 20), call("count", text="\u4e16" * 30))
+          + rule("send much", call("much"), call("send", text="$step_1"))
+          + rule("note and send", call("note"), call("note"), call("send", text="it"))
           + rule("count these", call("count", text="a\nb\nc"))
           + rule("write a note", call("note"))
           + rule("wait", call("hang"))
@@ -251,12 +267,38 @@ parameters = {properties = {a = {type = "string", pattern = "^(?!x)y"}}}
     def test_many_tasks_on_a_terminal(self):
         screen = Terminal(self, BINARY, "task", "--each", *self.words)
         screen.type("write a note\n")
-        screen.expect("Run it?")
+        screen.expect(r"Run note\?")
         screen.type("y\n")
         screen.expect("The note is written")
         screen.type("count these lines\n")
         screen.expect("It has three lines")
         screen.type("\x04")
+        self.assertEqual(screen.end(), 0)
+
+    def test_a_leave_for_all_is_of_one_run(self):
+        screen = Terminal(self, BINARY, "task", "--each", *self.words)
+        for _ in range(2):
+            screen.type("write a note\n")
+            screen.expect(r"Run note\? .*\[a\]ll of this run: ")
+            screen.type("a\n")
+            screen.expect("The note is written")
+        screen.type("\x04")
+        self.assertEqual(screen.end(), 0)
+
+    def test_what_is_always_asked_for_is_covered_by_no_leave(self):
+        screen = Terminal(self, BINARY, "task", "note and send", *self.words)
+        screen.expect(r"Run note\? ")
+        screen.type("a\n")
+        self.assertEqual(screen.expect(r"Run (\w+)\? (.*): ").groups(), ("send", "[y]es, [n]o"))
+        screen.type("a\n")
+        screen.expect("I may not write")
+        self.assertEqual(screen.end(), 0)
+
+    def test_all_that_will_run_is_shown_before_it_is_asked_for(self):
+        screen = Terminal(self, BINARY, "task", "send much", *self.words)
+        screen.expect(r"send \(process\) \{\"text\":\"x{3000}END[^?]*Run send\?")
+        screen.type("y\n")
+        screen.expect("It is sent")
         self.assertEqual(screen.end(), 0)
 
     def test_the_graph_fits_its_terminal(self):
