@@ -48,7 +48,7 @@ struct ToolDescription {
   std::size_t retries = 0;          // of a read that was kUnavailable; never of what may have had an effect
   std::size_t max_concurrency = 4;  // runs of this tool at one time, of all that share its registry
   bool is_idempotent = false;       // the same call twice, with nothing between, changes nothing more
-  bool is_sandboxed = true;         // false is shown in the summary of a run
+  bool is_sandboxed = true;         // false: a program with the user's rights, which the summary of a run shows
   // Not in the list that a model is shown: a result tells of it where it is of use, and from then on it may be called.
   bool is_quiet = false;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
 #include <map>
+#include <utility>
 
 #include "app/task_view.h"
 #include "base/json.h"
@@ -55,7 +56,9 @@ class JsonView final : public TaskView {
            {"result", action.result.text}});
     arguments_.erase(action.step);
   }
-  void on_end(const agent::RunReport& report) override {
+  void on_end(const agent::RunReport& report, const std::vector<std::string>& unsandboxed) override {
+    json::Array names;
+    for (const std::string& name : unsandboxed) names.emplace_back(name);
     print({{"event", "answer"}, {"text", report.answer}});
     print({{"event", "summary"},
            {"state", agent::run_state_name(report.state)},
@@ -69,7 +72,8 @@ class JsonView final : public TaskView {
            {"completion_tokens", report.usage.completion_tokens},
            {"seconds", report.seconds},
            {"model_seconds", report.model_seconds},
-           {"tool_seconds", report.tool_seconds}});
+           {"tool_seconds", report.tool_seconds},
+           {"unsandboxed", std::move(names)}});
   }
   void pause() override {}
 

@@ -184,14 +184,16 @@ class Runner final : public TaskRunner {
   agent::WindowLimits window_;
   agent::ToolRegistry tools_;
   std::size_t configured_tools_ = 0;  // the first ones; the rest is a session's
-  std::int64_t run_ = 0;              // the last one
-  json::Array for_template_;          // filled in when all tools are known, before anything is counted
+  std::vector<std::string> unsandboxed_;
+  std::int64_t run_ = 0;      // the last one
+  json::Array for_template_;  // filled in when all tools are known, before anything is counted
 };
 
 Status Runner::prepare(ConfiguredTools configured) {
   TRY(choose_options());
   TRY(add_configured_tools(tools_, std::move(configured), stop_.token()));
   configured_tools_ = tools_.tools().size();
+  unsandboxed_ = unsandboxed(tools_);
   return {};
 }
 
@@ -223,10 +225,11 @@ Status Runner::run(const std::string& task) {
   auto report = run_with(*view, task);
   if (!report) {
     // Programs wait for a run's last event, also for that of one which could not begin.
-    if (flags_.is_json) view->on_end({.state = agent::RunState::kFailed, .answer = report.error().message});
+    if (flags_.is_json)
+      view->on_end({.state = agent::RunState::kFailed, .answer = report.error().message}, unsandboxed_);
     return std::unexpected(std::move(report).error());
   }
-  view->on_end(*report);
+  view->on_end(*report, unsandboxed_);
   if (report->state == agent::RunState::kDone) return {};
   const Code code = report->state == agent::RunState::kCancelled ? Code::kCancelled
                     : report->state == agent::RunState::kLimit   ? Code::kExhausted

@@ -85,9 +85,8 @@ class TextView final : public TaskView {
     base::MutexLock lock(mutex_);
     drawn_ = 0;  // what was drawn stays, and the next drawing begins below the question
   }
-  void on_end(const agent::RunReport& report) override {
-    fmt::print("{}\n", is_terminal(STDOUT_FILENO) ? safe_for_terminal(report.answer) : report.answer);
-    std::fflush(stdout);
+  void on_end(const agent::RunReport& report, const std::vector<std::string>& unsandboxed) override {
+    say(stdout, (is_terminal(STDOUT_FILENO) ? safe_for_terminal(report.answer) : report.answer) + "\n");
     const double other = std::max(0.0, report.seconds - report.model_seconds - report.tool_seconds);
     const std::string anew = report.asked_anew > 0 ? fmt::format(" ({} asked anew)", report.asked_anew) : "";
     note(fmt::format("{}: {} turns{}, {} actions{}; {} prompt tokens ({} from the cache), {} new",
@@ -96,6 +95,7 @@ class TextView final : public TaskView {
                      report.usage.prompt_tokens, report.usage.cached_tokens, report.usage.completion_tokens));
     note(fmt::format("{:.1f} s: model {:.1f} s, tools {:.1f} s, the rest {:.1f} s", report.seconds,
                      report.model_seconds, report.tool_seconds, other));
+    if (!unsandboxed.empty()) note(fmt::format("without a sandbox: {}", fmt::join(unsandboxed, ", ")));
   }
 
  private:

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "agent/agent_loop.h"
 
@@ -17,7 +19,8 @@ class TaskView : public agent::RunObserver {
                        const std::vector<std::vector<std::size_t>>& waits_for) = 0;
   /// The arguments that really run, references resolved.
   virtual void on_arguments(const agent::Action& action, const json::Object& arguments) = 0;
-  virtual void on_end(const agent::RunReport& report) = 0;
+  /// `unsandboxed`: what could be called and does not run in a sandbox, as app/tool_flags.h lists it.
+  virtual void on_end(const agent::RunReport& report, const std::vector<std::string>& unsandboxed) = 0;
   /// A question is about to be asked: nothing moves until the next event.
   virtual void pause() = 0;
 };

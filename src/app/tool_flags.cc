@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -88,6 +89,18 @@ Status add_configured_tools(agent::ToolRegistry& tools, ConfiguredTools configur
     fmt::print(stderr, "note: {}\n", base::printable(remark, 500));
   }
   return {};
+}
+
+std::vector<std::string> unsandboxed(const agent::ToolRegistry& tools) {
+  std::vector<std::string> names;
+  for (const auto& tool : tools.tools()) {
+    const agent::ToolDescription& description = tool->description();
+    if (description.is_sandboxed) continue;
+    const bool is_of_server = description.source.starts_with("mcp:");
+    const std::string& name = is_of_server ? description.source : description.name;
+    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+  }
+  return names;
 }
 
 }  // namespace autoglm::app

@@ -40,4 +40,7 @@ agent::ToolRegistry::IsCallable callable_by(const generation::ModelCard& card);
 /// Starts the servers and adds all tools; remarks go to stderr. Errors: those of the registry and of add_mcp_server().
 Status add_configured_tools(agent::ToolRegistry& tools, ConfiguredTools configured, std::stop_token stop);
 
+/// What runs with the user's own rights: tools that are programs by their names, an MCP server once ("mcp:files").
+std::vector<std::string> unsandboxed(const agent::ToolRegistry& tools);
+
 }  // namespace autoglm::app

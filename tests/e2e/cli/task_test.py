@@ -308,6 +308,11 @@ parameters = {properties = {a = {type = "string", pattern = "^(?!x)y"}}}
             lines = [line for line in on_screen(screen.said, columns) if re.match(r"  . +\d ", line)]
             self.assertEqual([re.sub(r" count .* done .*", " count", line) for line in lines], ["  +  1 count", "  +  2 count"], screen.said)
 
+    def test_a_summary_names_what_had_no_sandbox(self):
+        self.assertEqual(self.events("count these")[-1]["unsandboxed"], [])
+        self.assertEqual(sorted(self.events("count these", "--no-sandbox")[-1]["unsandboxed"]), ["count", "hang", "much", "note", "send"])
+        self.assertRegex(self.task("count these", "--no-sandbox").stderr, "without a sandbox: .*count")
+
     def test_a_task_comes_from_one_place(self):
         for more in (("--each", "x"), ("--each", "--session", "s"), ("--each", "--resume", "1")):
             self.cli("task", *self.words, *more, expect=2)
