@@ -99,7 +99,9 @@ void add_task(CLI::App& app) {
   auto* resume =
       verb->add_option("--resume", flags->resume, "Take up a run that did not end; completed steps are not repeated")
           ->type_name("RUN")
-          ->check(CLI::PositiveNumber);
+          ->check(CLI::PositiveNumber)
+          ->excludes(text)
+          ->excludes(session);
   verb->add_flag("--each", flags->is_each,
                  "Each line of stdin is a task with a session of its own, read when the one before has ended; a line "
                  "that is a JSON string stands for that string")

@@ -314,7 +314,8 @@ parameters = {properties = {a = {type = "string", pattern = "^(?!x)y"}}}
         self.assertRegex(self.task("count these", "--no-sandbox").stderr, "without a sandbox: .*count")
 
     def test_a_task_comes_from_one_place(self):
-        for more in (("--each", "x"), ("--each", "--session", "s"), ("--each", "--resume", "1")):
+        for more in (("--each", "x"), ("--each", "--session", "s"), ("--each", "--resume", "1"), ("--resume", "1", "x"),
+                     ("--resume", "1", "--session", "s")):
             self.cli("task", *self.words, *more, expect=2)
 
     def test_what_is_wrong_is_named(self):
