@@ -19,6 +19,7 @@ std::atomic<int> g_count{0};
 std::atomic<int> g_last{0};
 std::atomic<bool> g_exits{false};
 std::array<int, 2> g_pipe{-1, -1};
+bool g_hears_hangup = false;
 
 // Only async-signal-safe calls in here.
 void on_signal(int signal) {
@@ -42,15 +43,20 @@ Interrupts::Interrupts() {
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  struct sigaction before{};
+  sigaction(SIGHUP, nullptr, &before);
+  g_hears_hangup = before.sa_handler != SIG_IGN;
+  if (g_hears_hangup) sigaction(SIGHUP, &action, nullptr);
 }
 
 Interrupts::~Interrupts() {
   signal(SIGINT, SIG_DFL);
   signal(SIGTERM, SIG_DFL);
+  if (g_hears_hangup) signal(SIGHUP, SIG_DFL);
 }
 
 int Interrupts::count() { return g_count.load(); }
-bool Interrupts::was_terminate() { return g_last.load() == SIGTERM; }
+bool Interrupts::was_terminate() { return g_last.load() == SIGTERM || g_last.load() == SIGHUP; }
 int Interrupts::descriptor() { return g_pipe[0]; }
 
 void Interrupts::exit_on_next() { g_exits.store(true); }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// SIGINT and SIGTERM as something that can be asked and waited for. The handler only counts and writes to a pipe.
+// SIGINT, SIGTERM and SIGHUP as something that can be asked and waited for. The handler only counts and writes to a
+// pipe.
 #pragma once
 
 namespace autoglm::app {
 
-// From its construction to its end the two signals no longer end the process. One at a time; main thread.
+// From its construction to its end these signals no longer end the process; a SIGHUP that is ignored (nohup) stays so.
+// One at a time; main thread.
 class Interrupts final {
  public:
   Interrupts();
@@ -14,7 +16,7 @@ class Interrupts final {
 
   /// How often a signal came since construction or the last forget().
   static int count();
-  /// True when the last one was SIGTERM.
+  /// True when the last one was SIGTERM or SIGHUP: nobody waits at a terminal.
   static bool was_terminate();
   static void forget();
   /// The next signal ends the process at once, with exit code 128 + its number.

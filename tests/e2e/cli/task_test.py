@@ -191,7 +191,7 @@ parameters = {properties = {a = {type = "string", pattern = "^(?!x)y"}}}
         self.assertIn("work", self.cli("task", "--list", "--database", "sessions.db").stdout)
 
     def test_a_signal_ends_the_run_and_its_tool(self):
-        for run, by in enumerate((signal.SIGINT, signal.SIGTERM), start=1):
+        for run, by in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), start=1):
             with self.subTest(by.name):
                 process = self.start("wait for it", "--no-sandbox")
                 tool = self.wait_for_tool()
@@ -201,6 +201,14 @@ parameters = {properties = {a = {type = "string", pattern = "^(?!x)y"}}}
                 self.assertIn(f"--resume {run}", complaints)
                 self.assertFalse(os.path.exists(f"/proc/{tool}"), complaints)
                 (self.folder / "begun").unlink()
+
+    def test_a_terminal_that_is_closed_ends_the_run_and_its_tool(self):
+        screen = Terminal(self, BINARY, "task", "wait for it", *self.words, "--no-sandbox", "--session", "closed")
+        tool = self.wait_for_tool()
+        screen.hang_up()
+        self.assertGreater(screen.status(), 0)
+        self.assertFalse(os.path.exists(f"/proc/{tool}"))
+        self.assertIn("run 1  cancelled", self.cli("task", "--show", "closed", "--database", "sessions.db").stdout)
 
     def test_a_limit_ends_the_run_by_its_name(self):
         events = self.events("go on for ever", "--max-turns", "3", expect=1)
