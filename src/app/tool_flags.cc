@@ -81,9 +81,7 @@ Status add_configured_tools(agent::ToolRegistry& tools, ConfiguredTools configur
     if (Status added = tools.add(std::move(tool)); !added) return fail_in("tool " + name, std::move(added).error());
   }
   for (const agent::McpServerConfig& server : configured.servers) {
-    if (auto facts = agent::add_mcp_server(tools, server, stop, configured.remarks); !facts) {
-      return fail_in("MCP server " + server.label, std::move(facts).error());
-    }
+    TRY(agent::add_mcp_server(tools, server, stop, configured.remarks));
   }
   for (const std::string& remark : configured.remarks) {
     fmt::print(stderr, "note: {}\n", base::printable(remark, 500));

@@ -326,6 +326,10 @@ parameters = {properties = {a = {type = "string", pattern = "^(?!x)y"}}}
                      ("--resume", "1", "--session", "s")):
             self.cli("task", *self.words, *more, expect=2)
 
+    def test_a_server_that_does_not_start_is_named_once(self):
+        (self.folder / "mcp.json").write_text(json.dumps({"mcpServers": {"files": {"command": "no-such-program"}}}))
+        self.assertEqual(self.task("x", "--mcp-config", "mcp.json", expect=1).stderr.count("server files"), 1)
+
     def test_what_is_wrong_is_named(self):
         (self.folder / "bad.toml").write_text("[tools.x]\nkind = \"process\"\ndescription = \"x\"\ncommand = [\"true\"]\ncolour = 1\n")
         for more, words in ((("x", "--tools", "none.toml"), "none.toml"), (("x", "--tools", "bad.toml"), "colour"),
