@@ -8,14 +8,12 @@
 #include <mutex>
 #include <utility>
 
-#include "base/ascii.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "protocol/openai_tools.h"
 
 namespace autoglm::agent {
 namespace {
-
-constexpr std::size_t kMaxNameBytes = 64;
 
 // The schema to check against: what says nothing about its type is meant for an object.
 Result<std::unique_ptr<const text::JsonSchema>> schema_of(const ToolDescription& tool) {
@@ -70,14 +68,9 @@ class BoundedTool final : public Tool {
 
 }  // namespace
 
-bool is_tool_name(std::string_view name) {
-  const auto is_plain = [](char c) { return base::is_letter_or_digit(c) || c == '_' || c == '-'; };
-  return !name.empty() && name.size() <= kMaxNameBytes && std::ranges::all_of(name, is_plain);
-}
-
 Status ToolRegistry::add(std::unique_ptr<Tool> tool) {
   const ToolDescription& description = tool->description();
-  if (!is_tool_name(description.name)) {
+  if (!protocol::is_tool_name(description.name)) {
     return fail(Code::kInvalidArgument, fmt::format("'{}' is not a tool's name: 1 to 64 letters, digits, '_' and '-'",
                                                     base::printable(description.name, 80)));
   }

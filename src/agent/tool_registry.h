@@ -44,7 +44,4 @@ class ToolRegistry final {
   std::vector<std::unique_ptr<const text::JsonSchema>> schemas_;  // one a tool, in the same order
 };
 
-/// [A-Za-z0-9_-]{1,64}: what every client, template and server agrees on.
-bool is_tool_name(std::string_view name);
-
 }  // namespace autoglm::agent

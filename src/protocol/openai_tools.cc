@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/ascii.h"
 #include "base/budget.h"
 #include "protocol/limits.h"
 
@@ -10,13 +11,6 @@ namespace autoglm::protocol {
 namespace {
 
 constexpr std::size_t kMaxToolNameBytes = 64;
-
-bool is_tool_name(std::string_view name) {
-  const auto is_allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-  };
-  return !name.empty() && name.size() <= kMaxToolNameBytes && std::ranges::all_of(name, is_allowed);
-}
 
 Result<FunctionTool> read_tool(const json::Value& value, const std::string& place) {
   if (!value.is_object()) return fail(Code::kInvalidArgument, place + " must be an object", place);
@@ -75,6 +69,11 @@ Status refuse_functions(FieldReader& reader) {
 }
 
 }  // namespace
+
+bool is_tool_name(std::string_view name) {
+  const auto is_plain = [](char c) { return base::is_letter_or_digit(c) || c == '_' || c == '-'; };
+  return !name.empty() && name.size() <= kMaxToolNameBytes && std::ranges::all_of(name, is_plain);
+}
 
 Result<FunctionTool> read_function(FieldReader& function) {
   FunctionTool out;

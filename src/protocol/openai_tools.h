@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -34,6 +35,9 @@ struct FunctionTool {
   text::ToolSignature signature;
   json::Object for_template;  // {"type":"function","function":{...}}
 };
+
+/// [A-Za-z0-9_-]{1,64}: what every client, template and server agrees on.
+bool is_tool_name(std::string_view name);
 
 /// `name`, `description`, `parameters` and `strict` of a function; what else it has is the caller's to refuse.
 Result<FunctionTool> read_function(FieldReader& function);

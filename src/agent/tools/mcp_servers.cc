@@ -11,6 +11,7 @@
 #include "agent/tools/mcp_stdio.h"
 #include "agent/tools/process_tool.h"
 #include "base/log.h"
+#include "protocol/openai_tools.h"
 
 namespace autoglm::agent {
 namespace {
@@ -79,7 +80,7 @@ Result<std::optional<McpServerConfig>> read_server(FieldReader& fields, const st
                                                    const ConfigOptions& options) {
   McpServerConfig config;
   config.label = label;
-  if (!is_tool_name(label) || label.size() > 32)
+  if (!protocol::is_tool_name(label) || label.size() > 32)
     return fields.wrong("", "named by 1 to 32 letters, digits, '_' and '-'");
   if (TRY(fields.boolean("disabled")).value_or(false)) return std::nullopt;
   const std::string type = TRY(fields.string("type", 64)).value_or("");
@@ -170,7 +171,7 @@ Result<std::shared_ptr<McpClient>> connect_to(const McpServerConfig& config, std
 std::string free_tool_name(const ToolRegistry& registry, std::string_view prefix, std::string_view name) {
   std::string plain = std::string(prefix) + std::string(name);
   for (char& c : plain) {
-    if (!is_tool_name(std::string_view(&c, 1))) c = '_';
+    if (!protocol::is_tool_name(std::string_view(&c, 1))) c = '_';
   }
   std::string candidate = plain.substr(0, kMaxOfferedNameBytes);
   for (std::size_t i = 2; candidate.empty() || registry.find(candidate) != nullptr; ++i) {

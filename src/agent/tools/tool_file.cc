@@ -11,6 +11,7 @@
 #include "agent/tools/process_tool.h"
 #include "base/log.h"
 #include "net/http_message.h"
+#include "protocol/openai_tools.h"
 
 namespace autoglm::agent {
 namespace {
@@ -127,7 +128,7 @@ Result<std::unique_ptr<Tool>> read_http(FieldReader& fields, std::string name, c
 Result<std::unique_ptr<Tool>> read_tool(const json::Value& value, const std::string& name,
                                         const ConfigOptions& options) {
   const std::string place = "tools." + name;
-  if (!is_tool_name(name)) {
+  if (!protocol::is_tool_name(name)) {
     return fail(
         Code::kInvalidArgument,
         fmt::format("'{}' is not a tool's name: 1 to 64 letters, digits, '_' and '-'", base::printable(name, 80)),
