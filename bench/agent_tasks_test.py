@@ -237,7 +237,6 @@ class Tasks(unittest.TestCase):
         for one in self.tasks:
             asked = one.prompt.replace("amber-5512", "")  # the echo is of the prompt's own word
             self.assertFalse([word for word in one.answer if expectation.has_word(asked, word)], one.id)
-            self.assertTrue(one.call_needed, one.id)
 
     def test_refuses_tasks_with_mistakes(self):
         good = {"id": "a", "steps": 1, "prompt": "p", "answer": ["x"]}

@@ -47,7 +47,7 @@ class Record:
         misses = [self.trouble] if self.trouble else []
         if self.summary and self.summary["state"] != "done":
             misses.append(f"ended as {self.summary['state']}" + (f": {self.answer[:200]}" if self.answer else ""))
-        if self.task.call_needed and not self.done_actions():
+        if not self.done_actions():
             misses.append("no call succeeded")
         self.misses = misses + self.task.misses_in_answer(self.answer, folder) + self.task.misses_in_folder(folder)
 

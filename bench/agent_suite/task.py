@@ -10,7 +10,7 @@ import tomllib
 from agent_suite import expectation
 
 FIELDS = {"id": str, "steps": int, "prompt": str, "servers": list, "environment": dict, "files": dict, "folders": list,
-          "answer": list, "answer_lacks": list, "numbers": list, "after": dict, "call_needed": bool}
+          "answer": list, "answer_lacks": list, "numbers": list, "after": dict}
 
 
 class Task:
@@ -30,7 +30,6 @@ class Task:
         self.answer_lacks = fields.get("answer_lacks", [])
         self.numbers = fields.get("numbers", [])
         self.after = fields.get("after", {})
-        self.call_needed = fields.get("call_needed", True)
         if not re.fullmatch(r"[a-z0-9-]+", self.id):
             raise ValueError(f"{kind}: {self.id!r} is no name for a task")
         if not (self.answer or self.numbers or self.after):
