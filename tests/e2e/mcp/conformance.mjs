@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs the client scenarios of the MCP conformance suite that our client is to pass, and names the others with the
-// reason. A scenario that is in neither list fails the test: a new version of the suite must be looked at.
+// reason. A scenario that is in neither list fails the test: a new version of the suite must be looked at. The suite has
+// none for cancellation; in its place stand McpClientTest.ACancelledCallIsSaidSo and McpHttpTest.ACancelClosesTheRequest.
 //   conformance.mjs NODE SUITE PROBE FOLDER
 import {spawnSync} from 'node:child_process';
 
