@@ -42,7 +42,7 @@ void add_tool_flags(CLI::App& verb, ToolFlags& flags) {
       ->type_name("FILE");
   verb.add_option("--mcp-config", flags.mcp_file, "MCP servers, as the mcpServers JSON of other clients")
       ->type_name("FILE");
-  verb.add_flag("--no-sandbox", flags.has_no_sandbox, "Run programs as tools without bubblewrap");
+  verb.add_flag("--no-sandbox", flags.has_no_sandbox, "Run programs without bubblewrap (docs/guides/tools.md)");
 }
 
 Result<ConfiguredTools> read_configurations(const ToolFlags& flags) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command line that runs a program within bounds: bubblewrap for what it can see and reach, rlimits for what it can
-// use. What the sandbox is and is not: docs/formats/tools.md. Pure functions; any thread.
+// use. What the sandbox is and is not: docs/guides/tools.md. Pure functions; any thread.
 #pragma once
 
 #include <cstddef>
