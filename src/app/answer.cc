@@ -32,13 +32,16 @@ class QueueSink final : public generation::Sink {
 }  // namespace
 
 Result<Answer> take_answer(generation::Generator& generator, generation::Request request,
-                           const std::function<void(std::string_view)>& on_text) {
+                           const std::function<bool(std::string_view)>& on_text) {
   auto sink = std::make_shared<QueueSink>(generator.card().context_length + 2);
   const auto ticket = TRY(generator.submit(std::move(request), sink));
   Answer answer;
+  bool is_wanted = true;
   const auto show = [&](std::string_view text) {
     answer.text += text;
-    if (!text.empty() && on_text) on_text(text);
+    if (text.empty() || !on_text || !is_wanted) return;
+    is_wanted = on_text(text);
+    if (!is_wanted) generator.cancel(ticket);
   };
   for (;;) {
     auto event = sink->queue().pop_until(std::chrono::steady_clock::now() + std::chrono::milliseconds(50));

@@ -21,10 +21,10 @@ struct Answer {
   bool was_interrupted = false;
 };
 
-/// Submits `request` and blocks until its end; on_text gets each piece as it comes. An interrupt (app/interrupt.h)
-/// cancels the request: the answer then ends with what there is.
+/// Submits `request` and blocks until its end; on_text gets each piece as it comes, and says whether it wants more.
+/// When not, or at an interrupt (app/interrupt.h), the request is cancelled: the answer then ends with what there is.
 ///   Errors   as Generator::submit(), and the one a failed request ended with
 Result<Answer> take_answer(generation::Generator& generator, generation::Request request,
-                           const std::function<void(std::string_view)>& on_text);
+                           const std::function<bool(std::string_view)>& on_text);
 
 }  // namespace autoglm::app

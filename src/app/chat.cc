@@ -117,7 +117,7 @@ Status Chat::say(std::string_view text) {
                                   [&](std::string_view piece) {
                                     const std::string shown = is_seen ? safe_for_terminal(piece) : std::string(piece);
                                     std::fwrite(shown.data(), 1, shown.size(), stdout);
-                                    std::fflush(stdout);
+                                    return is_stdout_written();
                                   })
                     : Result<Answer>(std::unexpected(request.error()));
   if (!answer) {

@@ -89,13 +89,22 @@ TEST_F(ChatTest, AMessageThatCannotFitIsAnErrorAndForgotten) {
 TEST_F(ChatTest, AnInterruptEndsTheAnswerAndNotTheProgram) {
   generation::Request request;
   request.prompt = *encode_plain(*generator_->card().tokenizer, "endless");
-  const auto answer = take_answer(*generator_, request, [](std::string_view) { std::raise(SIGINT); });
+  const auto answer = take_answer(*generator_, request, [](std::string_view) { return std::raise(SIGINT) == 0; });
   ASSERT_TRUE(answer) << answer.error().message;
   EXPECT_TRUE(answer->was_interrupted || answer->reason == generation::FinishReason::kLength);
   EXPECT_GE(Interrupts::count(), 1);
   EXPECT_FALSE(Interrupts::was_terminate());
   Interrupts::forget();
   EXPECT_EQ(Interrupts::count(), 0);
+}
+
+TEST_F(ChatTest, AReaderThatWantsNoMoreEndsTheAnswer) {
+  generation::Request request;
+  request.prompt = *encode_plain(*generator_->card().tokenizer, "endless");
+  std::size_t pieces = 0;
+  const auto answer = take_answer(*generator_, request, [&](std::string_view) { return ++pieces < 3; });
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_EQ(pieces, 3u);
 }
 
 TEST(SafeForTerminal, ControlBytesAreLeftOut) {

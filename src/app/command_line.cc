@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <new>
 
 #include "app/verb.h"
 #include "base/log.h"
@@ -66,6 +67,14 @@ std::string sentence(const CLI::App& app, const CLI::ParseError& error) {
   return fmt::format("'{}' was not expected after what came before it", more.front());
 }
 
+// What a full disk or a reader that left did not take is a failure, whatever else went well.
+int finish_output() {
+  const bool is_written = std::cout.flush().good() && is_stdout_written();
+  if (is_written || exit_code() != 0) return exit_code();
+  print_error({Code::kUnavailable, "not everything could be written to stdout: it is full, or was closed", {}});
+  return 1;
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
@@ -87,16 +96,21 @@ int run_command_line(int argc, char** argv) {
     app.parse(argc, argv);
     if (app.get_subcommands().empty()) std::cout << app.help();
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);
+    if (error.get_exit_code() == 0) {  // --help, --version
+      app.exit(error);
+      return finish_output();
+    }
     std::fprintf(stderr, "openautoglm: %s\nTry `openautoglm %s--help`.\n",
                  base::printable(sentence(app, error), 1000).c_str(), verb_of(app).c_str());
     return 2;
+  } catch (const std::bad_alloc&) {
+    print_error({Code::kExhausted, "there is not enough memory for that", {}});
+    return 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "openautoglm: %s\n", base::printable(error.what(), 1000).c_str());
     return 1;
   }
-  std::cout.flush();
-  return exit_code();
+  return finish_output();
 }
 
 }  // namespace autoglm::app

@@ -160,7 +160,7 @@ class Runner final : public TaskRunner {
         flags_(flags),
         person_(input_),
         tools_(callable_by(generator_.card())) {
-    window_.context_tokens = std::min(generator_.card().context_length, generator_.card().kv_tokens);
+    window_.context_tokens = generator_.card().context_length;
     window_.answer_tokens = std::min(flags.limits.max_turn_tokens, window_.context_tokens / 4);
   }
   Status prepare(ConfiguredTools configured);

@@ -34,6 +34,8 @@ void set_action(CLI::App& verb, std::function<Status()> action) {
   });
 }
 
+bool is_stdout_written() { return std::fflush(stdout) == 0 && std::ferror(stdout) == 0; }
+
 int exit_code() { return g_exit_code; }
 
 }  // namespace autoglm::app

@@ -19,6 +19,9 @@ void set_action(CLI::App& verb, std::function<Status()> action);
 /// The exit code so far; 0 until an action fails.
 int exit_code();
 
+/// Whether everything that was written to stdout has got there; false also when its reader has left. Flushes it.
+bool is_stdout_written();
+
 /// "openautoglm: <message>" on stderr, control bytes made visible.
 void print_error(const Error& error);
 

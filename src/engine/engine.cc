@@ -14,6 +14,7 @@
 #include "base/bounded_queue.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "engine/kv_memory.h"
 #include "engine/step_loop.h"
 #include "generation/validate.h"
 
@@ -260,6 +261,15 @@ Result<std::unique_ptr<generation::Generator>> start_engine(EngineModel model, c
   }
   model.card.kv_bytes = block_count * block_bytes;
   model.card.kv_tokens = block_count * kBlockTokens;
+  // Pages are taken as they are used: what is not there would end the process later, amid its work.
+  if (const std::size_t available = available_bytes("/"); model.card.kv_bytes > available) {
+    return fail(Code::kExhausted,
+                fmt::format("{} bytes of KV memory are wanted, and {} bytes of memory are left", model.card.kv_bytes,
+                            available),
+                "kv_bytes");
+  }
+  // One sequence may fill it, and no more.
+  model.card.context_length = std::min(model.card.context_length, model.card.kv_tokens);
   try {
     return std::make_unique<Engine>(std::move(model), options, block_count, clock, metrics);
   } catch (const std::bad_alloc&) {

@@ -336,6 +336,37 @@ TEST(StartEngine, RefusesOptionsOutOfRange) {
   EXPECT_EQ(code_of({.kv_bytes = 100}), Code::kExhausted) << "a block has 128 bytes";
 }
 
+// A model whose KV no machine holds; it is refused before it is asked for anything.
+class HugeModel final : public model::LanguageModel {
+ public:
+  std::size_t vocab() const override { return 300; }
+  std::size_t context_length() const override { return 1024; }
+  std::size_t kv_bytes_per_block() const override { return std::size_t{1} << 50; }
+  void reserve(std::size_t, std::size_t, std::size_t) override { ADD_FAILURE(); }
+  void copy_block(std::uint32_t, std::uint32_t) override { ADD_FAILURE(); }
+  model::Logits forward(const model::Batch&) override { return {}; }
+};
+
+TEST(StartEngine, RefusesMoreMemoryThanThereIs) {
+  base::SystemClock clock;
+  telemetry::Registry metrics;
+  EngineModel model = load_script(kScript).value();
+  model.network = std::make_unique<HugeModel>();
+  const auto engine = start_engine(std::move(model), {.kv_bytes = std::size_t{1} << 60}, clock, metrics);
+  ASSERT_FALSE(engine);
+  EXPECT_EQ(engine.error().code, Code::kExhausted);
+  EXPECT_THAT(engine.error().message, testing::HasSubstr("bytes of memory are left"));
+}
+
+TEST(StartEngine, ASequenceIsNoLongerThanTheMemoryForItsKv) {
+  base::SystemClock clock;
+  telemetry::Registry metrics;
+  const auto engine =
+      start_engine(load_script(kScript).value(), {.context_length = 512, .kv_bytes = 256}, clock, metrics);
+  ASSERT_TRUE(engine);
+  EXPECT_EQ((*engine)->card().context_length, 2 * kBlockTokens);
+}
+
 TEST(DefaultKvBytes, IsFullContextsAtMostAndOneBlockAtLeast) {
   const EngineModel model = load_script(kScript).value();
   EXPECT_EQ(default_kv_bytes(*model.network, {.max_batch_size = 3, .context_length = 33}), 3u * 2 * 128);

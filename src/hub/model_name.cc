@@ -41,7 +41,6 @@ bool is_safe_path(std::string_view path) {
 std::string HubReference::folder_name() const {
   std::string name = "hf--" + repository + (file.empty() ? "" : "--" + file);
   for (auto at = name.find('/'); at != std::string::npos; at = name.find('/', at)) name.replace(at, 1, "--");
-  std::ranges::replace(name, '+', '_');
   return name;
 }
 
@@ -64,8 +63,10 @@ Result<std::optional<HubReference>> parse_hub_reference(std::string_view text) {
   if (!is_valid_name(repository.substr(0, slash)) || !is_valid_name(repository.substr(slash + 1))) {
     return refuse("names hold letters, digits, '.', '_' and '-'");
   }
-  // The hub has no such names; here they stand for '/' and ':' in the folder's name.
-  if (repository.find("--") != std::string_view::npos) return refuse("names hold no \"--\"");
+  // Each reference has a folder of its own: "--" stands for '/' and ':' in its name, and nothing stands for '+'.
+  if (rest.find("--") != std::string_view::npos) return refuse("names hold no \"--\"");
+  if (rest.find('+') != std::string_view::npos) return refuse("names hold no '+'");
+  if (reference.folder_name().find("---") != std::string::npos) return refuse("no name begins or ends with '-'");
   if (!is_valid_name(reference.folder_name())) return refuse("it is too long");
   return reference;
 }

@@ -39,8 +39,11 @@ TEST(ModelName, HubReferences) {
   ASSERT_TRUE(file);
   EXPECT_EQ((*file)->file, "sub/x.gguf");
   EXPECT_EQ((*file)->folder_name(), "hf--o--n--sub--x.gguf");
-  for (const char* text : {"hf:", "hf:a", "hf:a/", "hf:/b", "hf:a/b/c", "hf:a/..", "hf:../b", "hf:a/b:", "hf:a/b:../c",
-                           "hf:a/b:/etc/passwd", "hf:a b/c", "hf:a/b:c\nd"}) {
+  for (const char* text :
+       {"hf:", "hf:a", "hf:a/", "hf:/b", "hf:a/b/c", "hf:a/..", "hf:../b", "hf:a/b:", "hf:a/b:../c",
+        "hf:a/b:/etc/passwd", "hf:a b/c", "hf:a/b:c\nd",
+        // Each would have the folder of another one.
+        "hf:a/b:sub--x.gguf", "hf:a--b/c", "hf:a/b:x+y.gguf", "hf:a/b:sub-/x", "hf:a/b:sub/-x", "hf:a-/b"}) {
     const auto refused = parse_hub_reference(text);
     ASSERT_FALSE(refused) << text;
     EXPECT_EQ(refused.error().code, Code::kInvalidArgument) << text;

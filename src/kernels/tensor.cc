@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <new>
 #include <utility>
 
 namespace autoglm::kernels {
@@ -16,7 +17,7 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;  // below this, huge pag
 Buffer::Buffer(std::size_t bytes) : size_(bytes) {
   if (bytes == 0) return;
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  CHECK(memory != MAP_FAILED) << "no memory for " << bytes << " bytes";
+  if (memory == MAP_FAILED) throw std::bad_alloc();
   // A wish only: kernels without huge pages refuse it and everything still works.
   if (bytes >= kHugePage) ::madvise(memory, bytes, MADV_HUGEPAGE);
   data_ = static_cast<std::byte*>(memory);

@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <new>
 #include <utility>
 
 namespace autoglm::kernels {
 namespace {
+
+TEST(BufferTest, MemoryThatIsNotThereIsThrown) { EXPECT_THROW(Buffer(std::size_t{1} << 60), std::bad_alloc); }
 
 TEST(BufferTest, IsZeroedAndAligned) {
   for (std::size_t bytes : {std::size_t{1}, std::size_t{4096}, std::size_t{5} << 20}) {

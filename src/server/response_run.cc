@@ -52,13 +52,9 @@ class TextSink final : public generation::Sink {
   std::optional<generation::Finish> finish_ GUARDED_BY(mutex_);
 };
 
-std::size_t context_of(const generation::ModelCard& card) {
-  return card.kv_tokens == 0 ? card.context_length : std::min(card.context_length, card.kv_tokens);
-}
-
 agent::ActionLimits action_limits(const generation::ModelCard& card) {
   agent::ActionLimits limits;
-  limits.max_result_bytes = std::clamp(context_of(card) / 2, kLeastResultBytes, kMostResultBytes);
+  limits.max_result_bytes = std::clamp(card.context_length / 2, kLeastResultBytes, kMostResultBytes);
   limits.has_references = false;  // what a client was shown, and said yes to, is what runs
   return limits;
 }
@@ -166,7 +162,7 @@ ApiResult<ResponseRun::Turn> ResponseRun::next_turn(const json::Array& messages)
   auto prompt = encode_prompt(service_, rendered->text, options_of(*rendered), "input");
   if (!prompt) return std::unexpected(prompt.error());
   turn.prompt = std::move(*prompt);
-  if (turn.prompt.size() >= context_of(card)) {
+  if (turn.prompt.size() >= card.context_length) {
     return std::unexpected(prompt_too_long(card, std::to_string(turn.prompt.size()), "", "input"));
   }
   auto grammar = grammar_of(turn);
@@ -308,7 +304,7 @@ ApiResult<void> ResponseRun::take_turn() {
 
 // What the answer may still have; 0 = nothing.
 std::size_t ResponseRun::token_room(std::size_t prompt_tokens) const {
-  const std::size_t context = context_of(service_.generator.card());
+  const std::size_t context = service_.generator.card().context_length;
   std::size_t most = protocol::kMaxAnswerValues;
   if (job_.tools.has_own()) most = limits_.max_completion_tokens;
   most = job_.request.max_output_tokens.value_or(most);

@@ -28,6 +28,17 @@ class Usage(CliTest):
         for word in ("openautoglm", "build", "scalar, avx2, avx512", "processor"):
             self.assertIn(word, version)
 
+    def test_what_stdout_does_not_take_is_an_error(self):
+        model = GOLDEN / "gguf" / "llama256-Q2_K.gguf"
+        (self.folder / "text").write_text("one two three four")
+        for arguments in (("--version",), ("list",), ("inspect", model), ("run", self.script(SCRIPT), "--prompt", "capital"),
+                          ("perplexity", "--model", model, "--file", "text")):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([BINARY, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT,
+                                      env=self.environment, cwd=self.folder)
+            self.assertEqual(done.returncode, 1, (arguments, done.stderr))
+            self.assertIn("not everything could be written to stdout", done.stderr, arguments)
+
     def test_wrong_use_is_exit_code_2(self):
         for arguments in (("frobnicate",), ("pull",), ("pull", "a", "b"), ("run", "--temperature", "9"), ("serve", "--port", "65536"),
                           ("serve", "--port", "x"), ("run", "x", "--compute", "sloppy"), ("inspect", "logits", "--model", "x"),
