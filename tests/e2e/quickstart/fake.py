@@ -129,6 +129,15 @@ def python3():
     os.execv(sys.executable, [sys.executable, *ARGUMENTS])
 
 
+def df():
+    """One disk, unless the models' folder has one of its own (`models_disk_mb`)."""
+    mb, mount = setting("disk_mb", "50000"), "/"
+    if pathlib.Path(ARGUMENTS[-1]).is_relative_to(STAGE.parent / "home"):
+        own = setting("models_disk_mb", "")
+        mb, mount = (own, "/home") if own else (mb, mount)
+    print(f"Filesystem 1024-blocks Used Available Capacity Mounted on\nfake 0 0 {int(mb) * 1024} 0% {mount}")
+
+
 with open(STAGE / "calls", "a") as calls:
     calls.write(" ".join([NAME, *ARGUMENTS]) + "\n")
 {
@@ -140,5 +149,5 @@ with open(STAGE / "calls", "a") as calls:
     "python3": python3,
     "cargo": lambda: print(f"cargo {setting('cargo', '1.96.0')} (0 2026-01-01)"),
     "id": lambda: print(setting("uid", "0")),
-    "df": lambda: print(f"Filesystem 1024-blocks Used Available Capacity Mounted on\nfake 0 0 {int(setting('disk_mb', '50000')) * 1024} 0% /"),
+    "df": df,
 }[NAME]()

@@ -8,7 +8,7 @@ import unittest
 import urllib.request
 
 from stage import MODEL, SCRIPT, TIMEOUT, StageTest
-from support import Terminal
+from support import Terminal, sha256
 
 
 class Works(StageTest):
@@ -30,6 +30,20 @@ class Works(StageTest):
         self.assertEqual([line for line in self.calls()[called:] if line.startswith(("apt-get", "dpkg ", "cmake --fresh"))], [])
         self.assertNotIn("minutes", done.stderr)
         self.assertNotIn("== getting", done.stderr)
+
+    def test_says_how_long_a_model_will_take(self):
+        tiny = {"kind": "hub", "repository": "org/tiny", "files": [{"path": "tiny.gguf", "bytes": len(MODEL), "sha256": sha256(MODEL)}]}
+        self.assertIn("== getting smollm2 (1 MB: about 1 s at 10 MB/s)\n", self.quickstart("--once", "Hello").stderr)
+        self.catalogue("other", "tiny.gguf", [tiny])  # again, with a new model
+        self.assertIn("== getting OTHER (1 MB: about 1 s at 10 MB/s)\n", self.quickstart("--model", "OTHER", "--once", "Hello").stderr)
+        large = {**tiny, "files": [{**tiny["files"][0], "path": "large.gguf", "bytes": 1_117_320_768}]}
+        self.catalogue("large", "large.gguf", [large, large])  # one source is as large as the other; only one is fetched
+        self.refuses("--model", "large", "--once", "x", words=r"== getting large \(1117 MB: about 2 minutes at 10 MB/s\)\n")
+        part = self.home / "partial/large/hub/large.gguf.part"
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(bytes(5 << 20))
+        self.refuses("--model", "large", "--once", "x", words=r"== getting large \(111[12] MB: ")
+        self.assertIn("== getting hf:org/tiny:tiny.gguf\n", self.quickstart("--model", "hf:org/tiny:tiny.gguf", "--once", "Hello").stderr)
 
     def test_only_the_answer_goes_to_stdout(self):
         self.assertEqual(self.quickstart("--model", self.script(SCRIPT), "--once", "count").stdout, "one two three\n")
@@ -103,7 +117,7 @@ class Refuses(StageTest):
 
     def test_a_small_disk(self):
         self.set("disk_mb", 300)
-        done = self.refuses("--once", "Hello", words=r"disk is too small: about \d+ MB are needed here, 300 MB are free")
+        done = self.refuses("--once", "Hello", words=rf"disk is too small: about 971 MB are needed in {self.tree}, 300 MB are free")
         self.assertEqual(done.stderr.count("\n"), 1)
         self.set("disk_mb", 1500)  # enough to build, but not for the packages
         self.refuses("--once", "Hello", words=r"disk is too small: about \d+ MB are needed on /usr, 1500 MB are free")
@@ -112,6 +126,24 @@ class Refuses(StageTest):
         self.quickstart("--once", "Hello")
         self.set("disk_mb", 1)
         self.quickstart("--once", "Hello")  # where all is done, nothing is needed
+
+    def test_a_disk_too_small_for_the_model(self):
+        (self.folder / "mine.gguf").write_bytes(MODEL)
+        self.set("disk_mb", 650)  # a file that is here needs no room
+        self.refuses("--model", "mine.gguf", "--once", "x", words=f"about 700 MB are needed in {self.tree}, 650 MB are free")
+        self.set("disk_mb", 2000)  # one disk for build and model
+        self.refuses("--model", "open-autoglm-large", "--once", "x", words=f"about 2087 MB are needed in {self.tree}, 2000 MB are free")
+        self.set("disk_mb", 50_000)
+        self.set("models_disk_mb", 290)
+        done = self.refuses("--model", "open-autoglm-large", "--once", "x", words=f"about 1387 MB are needed in {self.home}, 290 MB are free")
+        self.assertEqual(done.stderr.count("\n"), 1)
+        self.refuses("--model", "hf:org/x", "--once", "x", words=f"about 300 MB are needed in {self.home}, 290 MB are free")
+        self.environment["OPENAUTOGLM_HOME"] = str(self.home / "not" / "yet")
+        self.refuses("--once", "x", words=f"about 368 MB are needed in {self.home}/not/yet, 290 MB are free")
+        self.assertEqual(self.calls("apt-get"), [])
+        self.environment["OPENAUTOGLM_HOME"] = str(self.home)
+        self.quickstart("--once", "Hello")  # the small one of this home's catalogue
+        self.refuses("--model", "qwen2.5-coder-0.5b", "--once", "x", words=f"about 761 MB are needed in {self.home}, 290 MB are free")
 
     def test_unknown_models(self):
         done = self.refuses("--model", "smolm2", "--once", "x", words="no model is called 'smolm2'.*smollm2.*qwen2.5-coder-0.5b")

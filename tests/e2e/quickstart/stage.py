@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "tests" / "e2e" / "cli"))
 from support import BINARY, GOLDEN, TIMEOUT, CliTest, FakeHub, sha256  # noqa: E402
 
 # All that quickstart itself may call: every Debian has these before the first package is installed.
-ESSENTIAL = ("bash", "sh", "env", "awk", "sed", "grep", "tail", "tr", "cat", "tee", "mkdir", "dirname", "uname", "rm", "mktemp", "sleep", "nproc", "true")
+ESSENTIAL = ("bash", "sh", "env", "awk", "sed", "grep", "tail", "tr", "cat", "tee", "mkdir", "dirname", "du", "uname", "rm", "mktemp", "sleep", "nproc", "true")
 PLAYED = ("cmake", "apt-get", "dpkg", "dpkg-query", "cargo", "id", "df", "python3")
 MODEL = (GOLDEN / "gguf" / "llama256-Q2_K.gguf").read_bytes()
 SCRIPT = "== count\none two three\n\n==\nHello.\n"
