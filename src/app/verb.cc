@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/verb.h"
 
+#include <cerrno>
 #include <cstdio>
 #include <utility>
 
@@ -34,7 +35,12 @@ void set_action(CLI::App& verb, std::function<Status()> action) {
   });
 }
 
-bool is_stdout_written() { return std::fflush(stdout) == 0 && std::ferror(stdout) == 0; }
+bool is_stdout_written() {
+  const bool is_written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (is_written || errno != EINTR) return is_written;
+  std::clearerr(stdout);  // a signal came in between, and the reader is still there
+  return true;
+}
 
 int exit_code() { return g_exit_code; }
 

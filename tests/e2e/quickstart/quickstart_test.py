@@ -152,7 +152,7 @@ class Refuses(StageTest):
         self.assertEqual(self.calls("apt-get"), [])
         self.quickstart("--once", "Hello")
         self.refuses("--model", "smolm2", "--once", "x", words="did you mean smollm2")
-        self.refuses("--model", "../x", "--once", "x", words="no file or folder")
+        self.refuses("--model", "../no-such-model", "--once", "x", words="no file or folder")
 
     def test_without_root_and_sudo(self):
         self.set("uid", 1000)
