@@ -52,7 +52,8 @@ std::pair<const char*, std::string> example_call(const generation::ModelCard& ca
   const std::string model = fmt::format("{{\"model\":\"{}\",", card.name);
   if (!card.tokenizer->has_text()) return {"completions", model + R"("prompt":[1,2,3],"return_token_ids":true})"};
   if (card.chat_template == nullptr) return {"completions", model + R"("prompt":"Once upon a time"})"};
-  return {"chat/completions", model + R"("messages":[{"role":"user","content":"Why is the sky blue?"}],"max_tokens":200})"};
+  return {"chat/completions",
+          model + R"("messages":[{"role":"user","content":"Why is the sky blue?"}],"max_tokens":200})"};
 }
 
 void print_summary(const RunningModel& running, const ServeFlags& flags, std::uint16_t port, bool has_keys) {

@@ -15,6 +15,24 @@ std::string format(double number) {
   return out;
 }
 
+// What came, in a few words: long or nested values only by their kind and size.
+std::string brief(const json::Value& value) {
+  constexpr std::size_t kMaxShownBytes = 24;
+  switch (value.kind()) {
+    case boost::json::kind::object:
+      return "an object";
+    case boost::json::kind::array:
+      return "a list of " + std::to_string(value.get_array().size());
+    case boost::json::kind::string: {
+      const std::size_t size = value.get_string().size();
+      if (size > kMaxShownBytes) return "a string of " + std::to_string(size) + " bytes";
+      return json::format(value);
+    }
+    default:
+      return json::format(value);
+  }
+}
+
 }  // namespace
 
 std::optional<std::int64_t> whole_number(const json::Value& value, std::int64_t min, std::int64_t max) {
@@ -48,7 +66,9 @@ std::string FieldReader::name_of(std::string_view field) const {
 
 std::unexpected<Error> FieldReader::wrong(std::string_view field, const std::string& expected) const {
   const std::string name = name_of(field);
-  return fail(Code::kInvalidArgument, name + " must be " + expected, name);
+  const json::Value* came = object_.if_contains(field);
+  const std::string what = came == nullptr || came->is_null() ? "" : "; it is " + brief(*came);
+  return fail(Code::kInvalidArgument, name + " must be " + expected + what, name);
 }
 
 Result<std::optional<bool>> FieldReader::boolean(std::string_view name) {

@@ -74,7 +74,8 @@ std::string curl_line(const Service& service, std::string_view base_url) {
   std::string body = R"({"model": )";
   json::append_string(body, card.name);
   if (is_chat) {
-    body += R"(, "messages": [{"role": "user", "content": "Why is the sky blue?"}], "max_tokens": 200, "stream": true})";
+    body +=
+        R"(, "messages": [{"role": "user", "content": "Why is the sky blue?"}], "max_tokens": 200, "stream": true})";
   } else if (card.tokenizer->has_text()) {
     body += R"(, "prompt": "Once upon a time", "max_tokens": 32, "stream": true})";
   } else {

@@ -229,5 +229,16 @@ TEST_F(Responses, AStopOfTheServerEndsThem) {
   EXPECT_EQ(engine_->in_flight(), 0U);
 }
 
+TEST_F(Responses, ADrainStopsAToolThatOutlivesIt) {
+  start_scripted({.drain_timeout = std::chrono::seconds(0)});
+  net::TestClient client(port());
+  client.send(request("POST", "/v1/responses", asked("please hang", std::string(kFiles) + R"(,"stream":true)")));
+  wait_until_hanging(1);
+  server_->drain();
+  wait_until_stopped(1);
+  EXPECT_THAT(client.read_response().body, HasSubstr("cancelled"));
+  EXPECT_EQ(engine_->in_flight(), 0U);
+}
+
 }  // namespace
 }  // namespace autoglm::server

@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
-
 namespace autoglm::text {
 namespace {
 
@@ -56,9 +54,7 @@ TEST(JsonSchema, HostileSchemasAreBounded) {
   ASSERT_TRUE(twice);
   std::string nested = "{}";
   for (int i = 0; i < 60; ++i) nested = R"({"a":)" + nested + "}";
-  const auto begin = std::chrono::steady_clock::now();
-  EXPECT_EQ((*twice)->validate(value_of(nested)).error().code, Code::kExhausted);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+  EXPECT_EQ((*twice)->validate(value_of(nested)).error().code, Code::kExhausted) << "its steps are counted";
 }
 
 }  // namespace

@@ -267,6 +267,7 @@ TEST_F(BitExactRealModel, QwenInFastMode) {
                      : compare(path, isa, kernels::Compute::kFast, {alone, together}, all_variants());
   }
   report("qwen2.5-coder-0.5b, fast", all);
+  fmt::print("(scalar: 2 requests in 2 variants; all of them run on the random models)\n");
   EXPECT_GE(all.compared, 2000u);
 }
 
