@@ -207,7 +207,8 @@ TEST_F(SandboxTest, NothingCanBeWrittenButWhatIsListed) {
   for (const char* path : {"/x", "/usr/x", "/etc/x", "/dev/x", "/bin/x"})
     EXPECT_EQ(run(std::string("touch ") + path + " 2>/dev/null && echo wrote || echo refused"), "refused\n") << path;
   EXPECT_EQ(run("find /proc -path '/proc/[0-9]*' -prune -o -type f -writable -print 2>/dev/null"), "");
-  EXPECT_EQ(run("echo -100 2>/dev/null > /proc/self/oom_score_adj || echo refused; echo x > /dev/stdout"), "refused\nx\n");
+  EXPECT_EQ(run("echo -100 2>/dev/null > /proc/self/oom_score_adj || echo refused; echo x > /dev/stdout"),
+            "refused\nx\n");
   SandboxOptions readable;
   readable.readable = {folder_.path()};
   EXPECT_EQ(run("cat old; echo new > new || echo refused", readable), "oldrefused\n");
