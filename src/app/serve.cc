@@ -120,7 +120,12 @@ Status serve(CLI::App& verb, ServeFlags& flags) {
   TRY(read_settings(verb, flags.engine));
   TRY(check_chat_flags(verb, flags.chats));
   const server::ServerOptions options = TRY(server_options(flags));
-  TRY(server::check_options(options));
+  if (Status good = server::check_options(options); !good) {
+    Error error = std::move(good).error();
+    // A port that is taken is no wrong use.
+    if (error.where == "host" || error.where == "allowed_origins") error.where = "--" + error.where;
+    return std::unexpected(std::move(error));
+  }
   ConfiguredTools configured = TRY(read_configurations(flags.tools));
   TRY(check_labels(configured));
   const base::SystemClock clock;

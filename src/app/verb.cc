@@ -16,7 +16,7 @@ constexpr int kUsedWrongly = 2;
 int g_exit_code = 0;
 
 bool is_of_command_line(const std::string& where) {
-  return where.starts_with("--") || where == "MODEL" || where == "NAME" || where == "FILE";
+  return where.starts_with("--") || where == "MODEL" || where == "TASK" || where == "NAME" || where == "FILE";
 }
 
 }  // namespace

@@ -292,6 +292,13 @@ void ApiServer::drain() {
   http_->wait_until_none(std::chrono::steady_clock::now() + std::chrono::seconds(5));
 }
 
+// As browsers send it: SCHEME://HOST[:PORT], nothing behind it.
+bool is_origin(std::string_view text) {
+  const auto colon = text.find("://");
+  return text == "*" || (colon != std::string_view::npos && colon > 0 && colon + 3 < text.size() &&
+                         text.find_first_of("/ *", colon + 3) == std::string_view::npos);
+}
+
 Status check_access(const ServerOptions& options) {
   if (!is_loopback(options.host) && options.api_keys.empty()) {
     return fail(
@@ -303,6 +310,13 @@ Status check_access(const ServerOptions& options) {
     const bool is_clean = std::ranges::all_of(key, [](char c) { return c > 0x20 && c < 0x7f; });
     if (key.empty() || !is_clean)
       return fail(Code::kInvalidArgument, "an API key must be visible ASCII characters", "api_keys");
+  }
+  for (const std::string& origin : options.allowed_origins) {
+    if (is_origin(origin)) continue;
+    return fail(Code::kInvalidArgument,
+                "an origin is SCHEME://HOST[:PORT], or * for all; '" + base::printable(origin, 200) +
+                    "' matches none that a browser sends",
+                "allowed_origins");
   }
   return {};
 }

@@ -98,6 +98,18 @@ TEST_F(ServerTest, HostsAreOnAList) {
   }
 }
 
+TEST(ServerOptionsTest, AnOriginIsOneThatABrowserSends) {
+  for (const char* origin : {"*", "https://app.example", "http://127.0.0.1:3000", "http://[::1]:3000"}) {
+    EXPECT_TRUE(check_options({.allowed_origins = {origin}})) << origin;
+  }
+  for (const char* origin :
+       {"", "foo", "app.example", "://x", "https://", "https://app.example/", "https://*.example"}) {
+    const Status status = check_options({.allowed_origins = {origin}});
+    ASSERT_FALSE(status) << origin;
+    EXPECT_EQ(status.error().where, "allowed_origins");
+  }
+}
+
 TEST_F(ServerTest, OriginsAreDeniedUnlessAllowed) {
   start({.allowed_origins = {"https://app.example"}});
   const net::RawResponse plain = get("/v1/models");

@@ -126,7 +126,7 @@ class Serve(CliTest):
             self.assertIn(str(port), self.cli("serve", self.script(SCRIPT), "--port", port, expect=1).stderr)
 
     def test_other_addresses_need_keys(self):
-        self.cli("serve", self.script(SCRIPT), "--host", "0.0.0.0", "--port", "0", expect=1)
+        self.cli("serve", self.script(SCRIPT), "--host", "0.0.0.0", "--port", "0", expect=2)
         keys = self.folder / "keys"
         keys.write_text("# ours\n\nsecret-one\n")
         keys.chmod(0o600)
@@ -216,7 +216,7 @@ class Serve(CliTest):
         keys.chmod(0o600)
         missing = self.folder / "missing.gguf"
         self.assertIn(f"{keys}:2:", self.cli("serve", missing, "--api-key-file", keys, expect=2).stderr)
-        self.assertIn("--api-key-file", self.cli("serve", missing, "--host", "0.0.0.0", expect=1).stderr)
+        self.assertIn("--api-key-file", self.cli("serve", missing, "--host", "0.0.0.0", expect=2).stderr)
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()

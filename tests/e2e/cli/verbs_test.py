@@ -42,7 +42,8 @@ class Usage(CliTest):
     def test_wrong_use_is_exit_code_2(self):
         for arguments in (("frobnicate",), ("pull",), ("pull", "a", "b"), ("run", "--temperature", "9"), ("serve", "--port", "65536"),
                           ("serve", "--port", "x"), ("run", "x", "--compute", "sloppy"), ("inspect", "logits", "--model", "x"),
-                          ("rm", "../x"), ("run",), ("serve", "--isa", "sse2", "scripted:x"), ("list", "--nonsense")):
+                          ("rm", "../x"), ("run",), ("serve", "--isa", "sse2", "scripted:x"), ("list", "--nonsense"),
+                          ("serve", self.script(SCRIPT), "--allow-origin", "foo"), ("serve", self.script(SCRIPT), "--host", "0.0.0.0"), ("task", "")):
             done = self.cli(*arguments, expect=2)
             self.assertEqual(done.stdout, "", arguments)
             self.assertTrue(done.stderr.startswith("openautoglm: "), done.stderr)
