@@ -69,6 +69,9 @@ It is noon.
 <tool_call>
 {"name": "add", "arguments": {"a": 2, "b": 2}}
 </tool_call>
+== think about it
+<think>Two and two.</think>
+It is four.
 == refer to it
 <tool_call>
 {"name": "files_read", "arguments": {"path": "$step_7"}}

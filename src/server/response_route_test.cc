@@ -195,6 +195,16 @@ TEST_F(Responses, ATenantSeesItsOwnOnly) {
   EXPECT_EQ(get(path, a).status, 200);
 }
 
+TEST_F(Responses, WhatIsThoughtIsAnItemOfItsOwnAndCounted) {
+  const json::Value response = respond("think about it", kAdd);
+  EXPECT_THAT(output_types(response), ElementsAre("reasoning", "message"));
+  const auto count = [&](const json::Value& number) { return number.to_number<int>(); };
+  const int thought = count(at(response, "usage", "output_tokens_details", "reasoning_tokens"));
+  EXPECT_GT(thought, 0);
+  EXPECT_LT(thought, count(at(response, "usage", "output_tokens")));
+  EXPECT_EQ(count(at(respond("x"), "usage", "output_tokens_details", "reasoning_tokens")), 0);
+}
+
 // A client that has its id from the first event can end it, from another connection.
 TEST_F(Responses, AStreamIsCancelled) {
   net::TestClient client(port());

@@ -282,6 +282,7 @@ ApiResult<void> ResponseRun::take_turn() {
     turn = std::move(*made);
   }
   calls_.clear();
+  reasoning_.clear();
   output_.begin_turn();
   auto finish = generate(turn);
   ++turns_;
@@ -289,6 +290,7 @@ ApiResult<void> ResponseRun::take_turn() {
   usage_.prompt_tokens += turn.prompt.size();
   usage_.cached_tokens += finish->usage.cached_tokens;
   usage_.completion_tokens += finish->usage.completion_tokens;
+  usage_.reasoning_tokens += reasoning_tokens();
   const bool is_cut = finish->reason == generation::FinishReason::kLength;
   if (is_cut) output_.cut();
   output_.end_turn();
@@ -300,6 +302,13 @@ ApiResult<void> ResponseRun::take_turn() {
     end(stop_.stop_requested() ? "cancelled" : "completed");
   }
   return {};
+}
+
+// Of the turn's answer, counted by its text: without the markers around it.
+std::size_t ResponseRun::reasoning_tokens() const {
+  if (reasoning_.empty()) return 0;
+  const auto ids = service_.generator.card().tokenizer->encode(reasoning_, {.add_special = false});
+  return ids ? ids->size() : 0;
 }
 
 // What the answer may still have; 0 = nothing.
@@ -353,6 +362,7 @@ void ResponseRun::read(const std::vector<text::ToolEvent>& events) {
         output_.text(event.text);
         break;
       case Kind::kReasoning:
+        reasoning_ += event.text;
         output_.reasoning(event.text);
         break;
       case Kind::kCallBegin:

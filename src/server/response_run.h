@@ -80,6 +80,7 @@ class ResponseRun final : private agent::ActionObserver {
   bool act(bool is_cut);
   void run_calls(std::vector<agent::ActionCall> calls);
   std::string reason_not_to_run(bool is_cut, bool waits_for_leave, std::size_t runnable) const;
+  std::size_t reasoning_tokens() const;
   std::size_t token_room(std::size_t prompt_tokens) const;
   bool may_call_on() const;
 
@@ -110,6 +111,7 @@ class ResponseRun final : private agent::ActionObserver {
   bool grammar_is_required_ = false;
   bool grammar_in_reasoning_ = false;
   std::vector<TurnCall> calls_;       // of this turn
+  std::string reasoning_;             // of this turn
   std::vector<std::size_t> at_work_;  // items of the calls that run now
   std::size_t turns_ = 0;
   std::size_t own_calls_ = 0;  // that were run
