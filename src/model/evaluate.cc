@@ -27,15 +27,15 @@ double log_sum(std::span<const float> logits) {
   return std::log(sum) + largest;
 }
 
-// Of softmax(other) from softmax(reference); their log sums are known.
-double divergence(std::span<const float> reference, double reference_sum, std::span<const float> other,
+// Kullback-Leibler divergence of softmax(other) from softmax(reference). With shares p = exp(reference) / sum it is the
+// mean of reference - other under p, less the difference of the log sums: one exponential an element.
+double divergence(std::span<const float> reference, std::span<const float> other, double reference_sum,
                   double other_sum) {
-  double sum = 0;
+  double mean = 0;
   for (std::size_t i = 0; i < reference.size(); ++i) {
-    const double likelihood = reference[i] - reference_sum;
-    sum += std::exp(likelihood) * (likelihood - (other[i] - other_sum));
+    mean += std::exp(reference[i] - reference_sum) * (static_cast<double>(reference[i]) - other[i]);
   }
-  return sum;
+  return mean - (reference_sum - other_sum);
 }
 
 }  // namespace
@@ -188,7 +188,7 @@ Result<Comparison> compare(LanguageModel& reference, LanguageModel& other, std::
          const double log_sums[2] = {log_sum(logits), log_sum(others)};
          result.reference.nll.push_back(static_cast<float>(log_sums[0] - logits[target]));
          result.other.nll.push_back(static_cast<float>(log_sums[1] - others[target]));
-         sum += divergence(logits, log_sums[0], others, log_sums[1]);
+         sum += divergence(logits, others, log_sums[0], log_sums[1]);
        });
   summarise(result.reference);
   summarise(result.other);
