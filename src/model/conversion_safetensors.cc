@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // A Hugging Face folder to another: linear layers in the compressed-tensors convention, embedding and head in 16 bits
 // (the convention quantises linear layers and leaves out the head), everything else as it is.
-#include <algorithm>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <unordered_set>
 
 #include "base/json.h"
 #include "base/log.h"
-#include "kernels/half.h"
 #include "model/conversion.h"
 #include "model/formats/compressed_tensors.h"
+#include "model/group_rows.h"
 #include "model/weights.h"
 
 namespace autoglm::model {
@@ -36,106 +34,6 @@ constexpr const char* kCopied[] = {"tokenizer.json",
                                    "NOTICE"};
 
 std::string_view name_of_16_bits(DType type) { return type == DType::kBF16 ? "BF16" : "F16"; }
-
-// Codes, scales and zero points of one matrix.
-class GroupRows final : public RowConverter {
- public:
-  GroupRows(const CompressedScheme& scheme, ScaleGrid grid, std::size_t rows, std::size_t columns)
-      : scheme_(scheme), grid_(grid), rows_(rows), columns_(columns) {}
-
-  std::string type_text() const override { return "int" + std::to_string(scheme_.bits); }
-  std::size_t row_bytes() const override { return columns_ * static_cast<std::size_t>(scheme_.bits) / 8; }
-  float limit() const override { return std::min(kernels::kLargestF16, CompressedMatrix::kMaxScale * 7); }
-
-  void begin() override {
-    scales_.resize(rows_ * groups());
-    zeros_.resize(scheme_.is_symmetric ? 0 : rows_ * groups());
-  }
-
-  void convert(std::size_t row, std::span<const float> from, std::byte* to, float* back) override {
-    const std::size_t size = columns_ / groups();
-    const kernels::GroupScheme scheme{scheme_.bits, scheme_.is_symmetric, grid_};
-    std::vector<std::uint8_t> codes(size);
-    for (std::size_t group = 0; group < groups(); ++group, from = from.subspan(size), back += size) {
-      const auto [scale, zero] = kernels::quantize_group(from.first(size), scheme, codes.data());
-      scales_[row * groups() + group] =
-          grid_ == ScaleGrid::kBF16 ? kernels::bf16_from_f32(scale) : kernels::f16_from_f32(scale);
-      if (!zeros_.empty()) zeros_[row * groups() + group] = static_cast<std::uint8_t>(zero);
-      for (std::size_t i = 0; i < size; ++i) back[i] = scale * static_cast<float>(codes[i] - zero);
-      to = put_codes(codes, to);
-    }
-  }
-
-  // scales, [zero points,] [shape]
-  std::vector<std::byte> take_part(std::size_t index) override {
-    if (index == 1) {
-      const auto bytes = std::as_bytes(std::span(scales_));
-      std::vector<std::byte> part(bytes.begin(), bytes.end());
-      scales_ = {};
-      return part;
-    }
-    if (index == 2 && !scheme_.is_symmetric) return take_zeros();
-    const std::int64_t shape[2] = {static_cast<std::int64_t>(rows_), static_cast<std::int64_t>(columns_)};
-    const auto bytes = std::as_bytes(std::span(shape));
-    return {bytes.begin(), bytes.end()};
-  }
-
-  /// The tensors that hold it; `name` ends in ".weight".
-  std::vector<OutputTensor> parts(const std::string& name) const {
-    const std::string scale_type(grid_ == ScaleGrid::kBF16 ? "BF16" : "F16");
-    const bool packed = scheme_.is_packed;
-    std::vector<OutputTensor> parts;
-    parts.push_back({.name = packed ? name + "_packed" : name,
-                     .shape = {rows_, packed ? row_bytes() / 4 : columns_},
-                     .dtype = packed ? "I32" : "I8",
-                     .bytes = rows_ * row_bytes()});
-    parts.push_back(
-        {.name = name + "_scale", .shape = {rows_, groups()}, .dtype = scale_type, .bytes = 2 * rows_ * groups()});
-    if (!scheme_.is_symmetric) {
-      parts.push_back({.name = name + "_zero_point",
-                       .shape = {packed ? zero_words() : rows_, groups()},
-                       .dtype = packed ? "I32" : "I8",
-                       .bytes = packed ? 4 * zero_words() * groups() : rows_ * groups()});
-    }
-    if (packed) parts.push_back({.name = name + "_shape", .shape = {2}, .dtype = "I64", .bytes = 16});
-    return parts;
-  }
-
- private:
-  std::size_t groups() const { return scheme_.group == 0 ? 1 : columns_ / scheme_.group; }
-  std::size_t zero_words() const { return (rows_ + 7) / 8; }  // only int4 is packed: eight to a word
-
-  std::byte* put_codes(std::span<const std::uint8_t> codes, std::byte* to) const {
-    if (scheme_.is_packed) {
-      for (std::size_t i = 0; i < codes.size(); i += 2) *to++ = static_cast<std::byte>(codes[i] | (codes[i + 1] << 4));
-    } else {
-      for (const std::uint8_t code : codes) *to++ = static_cast<std::byte>(code ^ 0x80);
-    }
-    return to;
-  }
-
-  // Packed ones lie along the rows: nibble r % 8 of word r / 8.
-  std::vector<std::byte> take_zeros() {
-    std::vector<std::byte> part(scheme_.is_packed ? 4 * zero_words() * groups() : zeros_.size());
-    for (std::size_t i = 0; i < zeros_.size(); ++i) {
-      if (scheme_.is_packed) {
-        const std::size_t row = i / groups();
-        const std::size_t word = row / 8 * groups() + i % groups();
-        part[4 * word + row % 8 / 2] |= static_cast<std::byte>(zeros_[i] << (4 * (row % 2)));
-      } else {
-        part[i] = static_cast<std::byte>(zeros_[i] ^ 0x80);
-      }
-    }
-    zeros_ = {};
-    return part;
-  }
-
-  CompressedScheme scheme_;
-  ScaleGrid grid_;
-  std::size_t rows_, columns_;
-  std::vector<std::uint16_t> scales_;
-  std::vector<std::uint8_t> zeros_;
-};
 
 // The integer scheme that is asked for; nothing for 16 bits.
 Result<std::optional<CompressedScheme>> scheme_of(const QuantizeOptions& options) {
