@@ -25,6 +25,7 @@ void add_verbs(CLI::App& app) {
   add_list(app);
   add_rm(app);
   add_inspect(app);
+  add_quantize(app);
   add_perplexity(app);
   add_bench(app);
 }

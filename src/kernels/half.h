@@ -8,6 +8,8 @@
 
 namespace autoglm::kernels {
 
+inline constexpr float kLargestF16 = 65504;
+
 inline float f32_from_bf16(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 
 /// NaN stays a (quiet) NaN.

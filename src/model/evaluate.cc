@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <optional>
 #include <string>
 
 #include "base/check.h"
@@ -18,12 +19,23 @@ using kernels::SequenceRows;
 // Rows of one step, and of these with logits: a compromise between kernel efficiency and 64 * vocab floats of scratch.
 constexpr std::size_t kChunkRows = 64;
 
-// -log softmax(logits)[target], in double.
-double negative_log_likelihood(std::span<const float> logits, TokenId target) {
+// log of the sum of exp(logits), in double.
+double log_sum(std::span<const float> logits) {
   const float largest = *std::ranges::max_element(logits);
   double sum = 0;
   for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - largest);
-  return std::log(sum) + largest - logits[static_cast<std::size_t>(target)];
+  return std::log(sum) + largest;
+}
+
+// Kullback-Leibler divergence of softmax(other) from softmax(reference). With shares p = exp(reference) / sum it is the
+// mean of reference - other under p, less the difference of the log sums: one exponential an element.
+double divergence(std::span<const float> reference, std::span<const float> other, double reference_sum,
+                  double other_sum) {
+  double mean = 0;
+  for (std::size_t i = 0; i < reference.size(); ++i) {
+    mean += std::exp(reference[i] - reference_sum) * (static_cast<double>(reference[i]) - other[i]);
+  }
+  return mean - (reference_sum - other_sum);
 }
 
 }  // namespace
@@ -83,8 +95,11 @@ Result<Perplexity> perplexity(LoadedModel& model, std::span<const TokenId> token
   return perplexity(*model.network, tokens, options);
 }
 
-Result<Perplexity> perplexity(LanguageModel& network, std::span<const TokenId> tokens,
-                              const PerplexityOptions& options) {
+namespace {
+
+// Window and stride, checked.
+Result<Perplexity> prepare(const LanguageModel& network, std::span<const TokenId> tokens,
+                           const PerplexityOptions& options) {
   constexpr std::size_t kDefaultWindow = 2048;
   Perplexity result;
   result.tokens = tokens.size();
@@ -101,30 +116,83 @@ Result<Perplexity> perplexity(LanguageModel& network, std::span<const TokenId> t
                                             " must be smaller than the window of " + std::to_string(result.window));
   }
   TRY(check_ids(network, tokens));
-  SoloSequence sequence(network, std::min(result.window, tokens.size()), std::min(kChunkRows, tokens.size()));
-  result.nll.reserve(tokens.size() - 1);
-  for (std::size_t begin = 0; result.nll.size() + 1 < tokens.size(); begin += result.stride) {
-    const std::span<const TokenId> window = tokens.subspan(begin, std::min(result.window, tokens.size() - begin));
-    sequence.restart();
-    // The logits of position p score token p + 1; the last position of a window scores nothing in it.
-    for (std::size_t done = 0; done + 1 < window.size();) {
-      const auto chunk = window.subspan(done, std::min(sequence.max_rows(), window.size() - 1 - done));
-      const bool is_scored = begin + done + chunk.size() > result.nll.size();
-      const Logits logits = sequence.append(chunk, is_scored ? SoloSequence::Want::kAll : SoloSequence::Want::kNone);
-      for (std::size_t i = 0; i < logits.rows; ++i) {
-        const std::size_t position = begin + done + i;
-        if (position < result.nll.size()) continue;
-        result.nll.push_back(static_cast<float>(negative_log_likelihood(logits.row(i), tokens[position + 1])));
-      }
-      done += chunk.size();
-      if (options.progress) options.progress(result.nll.size(), tokens.size() - 1);
-    }
-  }
+  return result;
+}
+
+void summarise(Perplexity& result) {
   result.tokens_scored = result.nll.size();
   double sum = 0;
   for (const float nll : result.nll) sum += nll;
   result.mean_nll = sum / static_cast<double>(result.tokens_scored);
   result.perplexity = std::exp(result.mean_nll);
+}
+
+// One network after the other over the same windows: visit(position, logits of `first`, logits of `second` or nothing)
+// for every position that scores the token behind it, each once, in order.
+template <typename Visit>
+void walk(LanguageModel& first, LanguageModel* second, std::span<const TokenId> tokens, const Perplexity& frame,
+          const PerplexityOptions& options, const Visit& visit) {
+  const std::size_t held = std::min(frame.window, tokens.size());
+  SoloSequence sequence(first, held, std::min(kChunkRows, tokens.size()));
+  std::optional<SoloSequence> other;
+  if (second != nullptr) other.emplace(*second, held, std::min(kChunkRows, tokens.size()));
+  std::size_t scored = 0;
+  for (std::size_t begin = 0; scored + 1 < tokens.size(); begin += frame.stride) {
+    const std::span<const TokenId> window = tokens.subspan(begin, std::min(frame.window, tokens.size() - begin));
+    sequence.restart();
+    if (other) other->restart();
+    // The logits of position p score token p + 1; the last position of a window scores nothing in it.
+    for (std::size_t done = 0; done + 1 < window.size();) {
+      const auto chunk = window.subspan(done, std::min(sequence.max_rows(), window.size() - 1 - done));
+      const auto want = begin + done + chunk.size() > scored ? SoloSequence::Want::kAll : SoloSequence::Want::kNone;
+      const Logits logits = sequence.append(chunk, want);
+      const Logits others = other ? other->append(chunk, want) : Logits{};
+      for (std::size_t i = 0; i < logits.rows; ++i) {
+        if (begin + done + i < scored) continue;
+        visit(scored, logits.row(i), other ? others.row(i) : std::span<const float>());
+        ++scored;
+      }
+      done += chunk.size();
+      if (options.progress) options.progress(scored, tokens.size() - 1);
+    }
+  }
+}
+
+}  // namespace
+
+Result<Perplexity> perplexity(LanguageModel& network, std::span<const TokenId> tokens,
+                              const PerplexityOptions& options) {
+  Perplexity result = TRY(prepare(network, tokens, options));
+  result.nll.reserve(tokens.size() - 1);
+  walk(network, nullptr, tokens, result, options, [&](std::size_t position, std::span<const float> logits, auto) {
+    const auto target = static_cast<std::size_t>(tokens[position + 1]);
+    result.nll.push_back(static_cast<float>(log_sum(logits) - logits[target]));
+  });
+  summarise(result);
+  return result;
+}
+
+Result<Comparison> compare(LanguageModel& reference, LanguageModel& other, std::span<const TokenId> tokens,
+                           const PerplexityOptions& options) {
+  if (reference.vocab() != other.vocab()) {
+    return fail(Code::kInvalidArgument, "vocabularies of " + std::to_string(reference.vocab()) + " and " +
+                                            std::to_string(other.vocab()) + " cannot be compared");
+  }
+  Comparison result;
+  result.reference = TRY(prepare(reference, tokens, options));
+  result.other = TRY(prepare(other, tokens, options));
+  double sum = 0;
+  walk(reference, &other, tokens, result.reference, options,
+       [&](std::size_t position, std::span<const float> logits, std::span<const float> others) {
+         const auto target = static_cast<std::size_t>(tokens[position + 1]);
+         const double log_sums[2] = {log_sum(logits), log_sum(others)};
+         result.reference.nll.push_back(static_cast<float>(log_sums[0] - logits[target]));
+         result.other.nll.push_back(static_cast<float>(log_sums[1] - others[target]));
+         sum += divergence(logits, others, log_sums[0], log_sums[1]);
+       });
+  summarise(result.reference);
+  summarise(result.other);
+  result.mean_kl = sum / static_cast<double>(result.reference.tokens_scored);
   return result;
 }
 

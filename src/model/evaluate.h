@@ -76,4 +76,15 @@ Result<Perplexity> perplexity(LoadedModel& model, std::span<const TokenId> token
 Result<Perplexity> perplexity(LanguageModel& network, std::span<const TokenId> tokens,
                               const PerplexityOptions& options);
 
+// Two networks on one text, seen side by side.
+struct Comparison {
+  Perplexity reference, other;
+  double mean_kl = 0;  // of the other's next token from the reference's, natural log, over the tokens scored
+};
+
+/// perplexity() of both, window by window, and how far their predictions part. Their vocabularies must be equal.
+///   Errors   as perplexity(); kInvalidArgument (another vocabulary)
+Result<Comparison> compare(LanguageModel& reference, LanguageModel& other, std::span<const TokenId> tokens,
+                           const PerplexityOptions& options);
+
 }  // namespace autoglm::model

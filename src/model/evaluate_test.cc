@@ -9,11 +9,12 @@
 namespace autoglm::model {
 namespace {
 
-// Predicts the token it was given with probability 1/2 + 1/(2 V), all others alike; remembers the rows it ran.
+// Predicts the token it was given (or one further by `shift`) with probability 1/2 + 1/(2 V), all others alike;
+// remembers the rows it ran.
 class EchoModel final : public LanguageModel {
  public:
   static constexpr std::size_t kVocab = 8;
-  explicit EchoModel(std::size_t context) : context_(context) {}
+  explicit EchoModel(std::size_t context, TokenId shift = 0) : context_(context), shift_(shift) {}
   std::size_t vocab() const override { return kVocab; }
   std::size_t context_length() const override { return context_; }
   std::size_t kv_bytes_per_block() const override { return 1; }
@@ -27,7 +28,7 @@ class EchoModel final : public LanguageModel {
     rows_ += batch.tokens.size();
     for (std::size_t i = 0; i < batch.logit_rows.size(); ++i) {
       for (std::size_t v = 0; v < kVocab; ++v) {
-        const bool is_same = static_cast<TokenId>(v) == batch.tokens[batch.logit_rows[i]];
+        const bool is_same = static_cast<TokenId>(v) == batch.tokens[batch.logit_rows[i]] + shift_;
         logits_[i * kVocab + v] = is_same ? static_cast<float>(std::log(kVocab + 1.0)) : 0.0f;
       }
     }
@@ -38,6 +39,7 @@ class EchoModel final : public LanguageModel {
 
  private:
   std::size_t context_;
+  TokenId shift_;
   std::size_t longest_ = 0, rows_ = 0;
   std::vector<float> logits_;
 };
@@ -88,6 +90,25 @@ TEST(Perplexity, RefusesWhatCannotBeScored) {
   EXPECT_EQ(perplexity(network, outside, {}).error().code, Code::kInvalidArgument);
   const std::vector<TokenId> negative = {-1, 1};
   EXPECT_EQ(perplexity(network, negative, {}).error().code, Code::kInvalidArgument);
+}
+
+TEST(Compare, SeesBothOnTheSameTokens) {
+  const std::vector<TokenId> tokens = {1, 1, 2, 2, 2, 3};
+  EchoModel reference(64), same(64);
+  const auto equal = compare(reference, same, tokens, {});
+  ASSERT_TRUE(equal) << equal.error().message;
+  EXPECT_NEAR(equal->mean_kl, 0, 1e-9);
+  EXPECT_EQ(equal->reference.nll, equal->other.nll);
+  EXPECT_EQ(equal->other.tokens_scored, 5u);
+
+  EchoModel plain(64), shifted(64, 1);
+  const auto parted = compare(plain, shifted, tokens, {.window = 3, .stride = 2});
+  ASSERT_TRUE(parted);
+  const double expected[] = {kOther, kSame, kOther, kOther, kSame};  // the shifted one sees 2 behind 1, 3 behind 2
+  for (std::size_t i = 0; i < 5; ++i) EXPECT_NEAR(parted->other.nll[i], expected[i], 1e-6) << i;
+  // Each is high where the other is low, at one place each, and equal elsewhere.
+  const double high = std::exp(-kSame), low = std::exp(-kOther);
+  EXPECT_NEAR(parted->mean_kl, (high - low) * std::log(high / low), 1e-6);
 }
 
 TEST(ComputeLogits, GivesEveryPositionAcrossChunks) {

@@ -28,7 +28,7 @@ std::vector<TypeFacts> count_types(const Checkpoint& checkpoint) {
     TypeFacts& facts = by_name[tensor.type_text()];
     facts.tensors += 1;
     facts.elements += tensor.elements();
-    facts.bytes += tensor.bytes.size();
+    facts.bytes += tensor.file_bytes();
   }
   std::vector<TypeFacts> types;
   for (auto& [name, facts] : by_name) {
@@ -49,8 +49,7 @@ std::uint64_t measure_packed(std::span<const StoredTensor* const> projections, k
     if (is_new) {
       const std::size_t rows = std::min<std::size_t>(stored->shape[0], kSampleRows);
       const std::size_t row_bytes = kernels::row_bytes(*stored->type, columns);
-      kernels::Buffer sample(rows * row_bytes);
-      std::copy_n(stored->bytes.data(), rows * row_bytes, sample.data());
+      const kernels::Buffer sample(rows * row_bytes);  // zeros do: the size is the same
       const auto packed = ops.pack({*stored->type, rows, columns, row_bytes, sample.data()});
       entry->second = static_cast<double>(packed->bytes()) / static_cast<double>(rows);
     }
@@ -71,7 +70,6 @@ Status read_gguf_facts(const GgufFile& file, ModelFacts& facts) {
 
 void read_folder_facts(const std::filesystem::path& folder, ModelFacts& facts) {
   std::error_code error;
-  facts.format = "safetensors";
   if (std::filesystem::exists(folder / "tokenizer.json", error)) facts.tokenizer = "tokenizer.json";
   facts.has_chat_template = std::filesystem::exists(folder / "chat_template.jinja", error);
   if (facts.has_chat_template) return;
@@ -96,6 +94,7 @@ Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOp
   if (checkpoint.gguf() != nullptr) {
     TRY(read_gguf_facts(*checkpoint.gguf(), facts));
   } else {
+    facts.format = TRY(find_compressed_scheme(checkpoint.config())) ? "safetensors, compressed-tensors" : "safetensors";
     read_folder_facts(path, facts);
   }
   const ModelConfig& config = description->config;

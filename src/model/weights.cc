@@ -20,8 +20,10 @@ std::size_t alignment_of(DType type) {
   return kernels::traits(type).block_elements > 1 ? 1 : kernels::traits(type).block_bytes;
 }
 
-bool is_aligned(const StoredTensor& stored) {
-  return reinterpret_cast<std::uintptr_t>(stored.bytes.data()) % alignment_of(*stored.type) == 0;
+// Whether the kernels can read it where it lies.
+bool is_ready(const StoredTensor& stored) {
+  return stored.compressed == nullptr &&
+         reinterpret_cast<std::uintptr_t>(stored.bytes.data()) % alignment_of(*stored.type) == 0;
 }
 
 // A stored matrix as the kernels see it.
@@ -201,10 +203,10 @@ class Packer final {
   Projection pack(Plan plan) {
     const StoredTensor& stored = *plan.weights;
     Projection projection;
-    if (is_aligned(stored)) {
+    if (is_ready(stored)) {
       projection.weights = ops_.pack(as_tensor(stored, stored.bytes.data()));
     } else {
-      const kernels::Buffer copy = aligned_copy(stored);
+      const kernels::Buffer copy = ready_copy(stored);
       projection.weights = ops_.pack(as_tensor(stored, copy.data()));
     }
     projection.bias = std::move(plan.bias);
@@ -215,7 +217,13 @@ class Packer final {
     return projection;
   }
 
-  static kernels::Buffer aligned_copy(const StoredTensor& stored) {
+  static kernels::Buffer ready_copy(const StoredTensor& stored) {
+    if (stored.compressed != nullptr) {
+      const CompressedMatrix& matrix = *stored.compressed;
+      kernels::Buffer blocks(matrix.rows * kernels::row_bytes(*stored.type, matrix.columns));
+      matrix.expand(0, matrix.rows, blocks.data());
+      return blocks;
+    }
     kernels::Buffer copy(stored.bytes.size());
     std::memcpy(copy.data(), stored.bytes.data(), stored.bytes.size());
     return copy;
@@ -260,7 +268,7 @@ Result<Weights> pack_weights(const Checkpoint& checkpoint, const Description& de
   weights.final_norm = std::move(plans.final_norm);
   weights.head = packer.pack(std::move(plans.head));
   const StoredTensor& embedding = *plans.embedding;
-  if (!is_aligned(embedding)) weights.embedding_copy = Packer::aligned_copy(embedding);
+  if (!is_ready(embedding)) weights.embedding_copy = Packer::ready_copy(embedding);
   const bool is_copied = weights.embedding_copy.data() != nullptr;
   weights.embedding = as_tensor(embedding, is_copied ? weights.embedding_copy.data() : embedding.bytes.data());
   weights.bytes = packer.packed_bytes();

@@ -38,7 +38,7 @@ struct LayerWeights {
 
 struct Weights {
   kernels::Tensor embedding;       // [vocab, hidden] as stored: a view on the checkpoint, or on embedding_copy
-  kernels::Buffer embedding_copy;  // only where the file holds it badly aligned
+  kernels::Buffer embedding_copy;  // only where the file holds it badly aligned, or in parts
   std::vector<LayerWeights> layers;
   std::vector<float> final_norm;  // [hidden]
   Projection head;                // [vocab, hidden]; packed from the embedding when the head is tied

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Safetensors: a file's header and extents, and a sharded checkpoint's index. The first byte picks which. Oracles:
-// memory in proportion to the file, extents inside it and disjoint, shard names that stay in their folder.
+// Safetensors: a file's header and extents, quantised matrices made of its tensors, and a sharded checkpoint's index.
+// The first byte picks which. Oracles: memory in proportion to the file, extents inside it and disjoint, matrices whose
+// last row can be read and is finite, shard names that stay in their folder.
+#include <algorithm>
+#include <cmath>
 #include <string>
+#include <vector>
 
 #include "base/check.h"
 #include "fuzz_target.h"
 #include "memory_meter.h"
+#include "model/formats/compressed_tensors.h"
 #include "model/formats/safetensors.h"
 
 namespace {
@@ -29,6 +34,37 @@ void read_file(std::span<const std::byte> bytes, base::Budget& budget) {
   }
 }
 
+// A scheme out of one byte; those that a config.json cannot ask for are left out.
+model::CompressedScheme scheme_of(std::uint8_t byte) {
+  using Scales = model::CompressedScheme::Scales;
+  constexpr Scales kScales[] = {Scales::kTensor, Scales::kRow, Scales::kGroup, Scales::kGroup};
+  model::CompressedScheme scheme{.is_packed = (byte & 1) != 0, .is_symmetric = (byte & 4) != 0};
+  scheme.bits = scheme.is_packed && (byte & 2) != 0 ? 4 : 8;
+  scheme.scales = kScales[(byte >> 3) & 3];
+  if (scheme.scales == Scales::kGroup) scheme.group = std::size_t{8} << (byte >> 6);
+  return scheme;
+}
+
+void read_compressed(std::uint8_t choice, std::span<const std::byte> bytes, base::Budget& budget) {
+  const auto file = model::SafetensorsFile::parse(bytes, budget);
+  if (!file) return;
+  std::vector<model::StoredTensor> tensors(file->tensors().begin(), file->tensors().end());
+  std::ranges::sort(tensors, {}, &model::StoredTensor::name);
+  const auto matrices = model::gather_compressed(scheme_of(choice), tensors);
+  if (!matrices) {
+    CHECK(matrices.error().code == Code::kCorrupt) << matrices.error().message;
+    return;
+  }
+  for (const auto& matrix : *matrices) {
+    if (matrix->columns > (1 << 16)) continue;
+    std::vector<std::byte> blocks(kernels::row_bytes(matrix->block_type(), matrix->columns));
+    std::vector<float> values(matrix->columns);
+    matrix->expand(matrix->rows - 1, 1, blocks.data());
+    kernels::dequantize(matrix->block_type(), blocks.data(), values.data(), values.size());
+    CHECK(std::ranges::all_of(values, [](float value) { return std::isfinite(value); }));
+  }
+}
+
 void read_index(std::string_view text, base::Budget& budget) {
   const auto names = model::parse_shard_index(text, budget);
   if (!names) return;
@@ -46,6 +82,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   base::Budget budget({.bytes = std::uint64_t{512} << 20, .steps = 1'000'000, .depth = 64});
   if (data[0] == 'I') {
     read_index(fuzz::as_text(data + 1, size - 1), budget);
+  } else if (data[0] == 'C' && size > 1) {
+    read_compressed(data[1], fuzz::as_bytes(data + 2, size - 2), budget);
   } else {
     read_file(fuzz::as_bytes(data + 1, size - 1), budget);
   }

@@ -30,7 +30,9 @@ class Families : public testing::Test {
   Result<Description> describe_config(const std::string& config) {
     std::ofstream(folder_ / "config.json") << config;
     std::ofstream(folder_ / "model.safetensors", std::ios::binary) << std::string("\x02\0\0\0\0\0\0\0{}", 10);
-    return describe(Checkpoint::open(folder_).value());
+    const auto checkpoint = Checkpoint::open(folder_);
+    if (!checkpoint) return std::unexpected(checkpoint.error());
+    return describe(*checkpoint);
   }
 
   Result<Description> describe_gguf(const GgufWriter& writer) {

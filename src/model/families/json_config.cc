@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/log.h"
+#include "model/formats/compressed_tensors.h"
 
 namespace autoglm::model {
 namespace {
@@ -25,16 +26,7 @@ Result<std::size_t> need_count(const json::Object& config, std::string_view key,
 
 // What would change the computation and is not done by any family here.
 Status refuse_what_we_lack(const json::Object& config) {
-  if (const json::Value* quantization = present(config, "quantization_config"); quantization != nullptr) {
-    std::string method = "unnamed";
-    if (quantization->is_object()) {
-      if (const auto* name = present(quantization->get_object(), "quant_method");
-          name != nullptr && name->is_string()) {
-        method = base::printable(json::view(name->get_string()));
-      }
-    }
-    return refuse("the weights are quantised by the method \"" + method + "\", which is not supported");
-  }
+  TRY(find_compressed_scheme(config));  // refuses what else weights may be quantised by
   for (const std::string_view key : {"num_local_experts", "num_experts", "n_routed_experts"}) {
     if (present(config, key) != nullptr)
       return refuse("the checkpoint is a mixture of experts, which is not supported");

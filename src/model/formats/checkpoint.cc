@@ -72,6 +72,7 @@ Result<Checkpoint> Checkpoint::open(const path& where) {
     TRY(checkpoint.open_gguf(where));
   }
   TRY(checkpoint.index_tensors());
+  if (auto gathered = checkpoint.gather_quantized(); !gathered) return fail_in(where.string(), gathered.error());
   return checkpoint;
 }
 
@@ -130,6 +131,12 @@ Status Checkpoint::index_tensors() {
   if (twin != tensors_.end()) {
     return fail(Code::kCorrupt, "tensor \"" + printable(twin->name) + "\" is in two of the shards");
   }
+  return {};
+}
+
+Status Checkpoint::gather_quantized() {
+  const auto scheme = TRY(find_compressed_scheme(config_));
+  if (scheme) compressed_ = TRY(gather_compressed(*scheme, tensors_));
   return {};
 }
 

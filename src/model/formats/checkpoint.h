@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +16,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "model/formats/compressed_tensors.h"
 #include "model/formats/gguf.h"
 #include "model/formats/mapped_file.h"
 #include "model/formats/safetensors.h"
@@ -47,12 +49,14 @@ class Checkpoint final {
   Status open_gguf(const std::filesystem::path& path);
   Status open_folder(const std::filesystem::path& folder);
   Status index_tensors();
+  Status gather_quantized();
   const MappedFile* file_of(const StoredTensor& tensor) const;
 
   std::vector<MappedFile> files_;
   std::optional<GgufFile> gguf_;
   std::vector<SafetensorsFile> shards_;
   std::vector<StoredTensor> tensors_;
+  std::vector<std::unique_ptr<const CompressedMatrix>> compressed_;  // what tensors_ point to
   json::Object config_;
   json::Object generation_config_;
 };

@@ -114,6 +114,7 @@ Status GgufFile::read_metadata(Reader& reader, std::uint64_t count, base::Budget
     auto value = read_value(reader, type, budget);
     if (!value) return fail_in("metadata key \"" + printable(key) + "\"", std::move(value).error());
     value->key = key;
+    value->end = TRY(reader.take(0, "a value"));
     values_.push_back(*value);
   }
   std::ranges::sort(values_, {}, &Value::key);
@@ -256,6 +257,15 @@ Status GgufFile::place_tensors(std::span<const std::byte> file, std::uint64_t da
   }
   offsets_ = {};
   return {};
+}
+
+std::vector<GgufFile::Pair> GgufFile::pairs() const {
+  std::vector<Pair> pairs;
+  for (const Value& value : values_) {
+    const auto* const begin = reinterpret_cast<const std::byte*>(value.key.data() + value.key.size());
+    pairs.push_back({value.key, {begin, value.end}});
+  }
+  return pairs;
 }
 
 const StoredTensor* GgufFile::find_tensor(std::string_view name) const {

@@ -38,6 +38,13 @@ class GgufFile final {
   std::span<const StoredTensor> tensors() const { return tensors_; }  // in the file's order
   const StoredTensor* find_tensor(std::string_view name) const;
 
+  /// Every metadata pair by key, its value as the file has it: type id, then what the type asks for.
+  struct Pair {
+    std::string_view key;
+    std::span<const std::byte> value;
+  };
+  std::vector<Pair> pairs() const;
+
   bool has(std::string_view key) const { return find_value(key) != nullptr; }
 
   // Typed access. find_*: nothing when the key is absent. get_*: an absent key is kCorrupt. A value of another type is
@@ -82,6 +89,7 @@ class GgufFile final {
     std::string_view key;
     std::uint64_t count = 0;          // elements of an array, bytes of a string, else 1
     const std::byte* data = nullptr;  // first element, first character
+    const std::byte* end = nullptr;   // behind the value
     Type type = Type::kU8;            // of the value; of the elements when it is an array
     bool is_array = false;
   };

@@ -167,7 +167,7 @@ Result<SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> bytes,
       return broken("tensor \"" + printable(entry.tensor.name) + "\" ends behind the end of the file");
     }
     covered = entry.end;
-    if (entry.tensor.type) entry.tensor.bytes = data_part.subspan(entry.begin, entry.end - entry.begin);
+    entry.tensor.bytes = data_part.subspan(entry.begin, entry.end - entry.begin);
     const std::size_t place = file.names_->size();
     file.names_->append(entry.tensor.name);
     entry.tensor.name = std::string_view(*file.names_).substr(place, entry.tensor.name.size());

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/formats/stored_tensor.h"
 
+#include "model/formats/compressed_tensors.h"
+
 namespace autoglm::model {
+
+std::uint64_t StoredTensor::file_bytes() const { return compressed == nullptr ? bytes.size() : compressed->bytes(); }
 
 std::string StoredTensor::type_text() const {
   if (type) return std::string(kernels::traits(*type).name);

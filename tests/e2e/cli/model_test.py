@@ -38,6 +38,14 @@ class RealModel(CliTest):
         self.assertEqual(exact["tokens_scored"], exact["tokens"] - 1)
         self.assertLess(abs(fast["mean_nll"] / exact["mean_nll"] - 1), 0.03)
 
+    def test_eight_bits_are_small_and_near(self):
+        text = GOLDEN.parents[2] / "docs" / "decisions" / "0002-bit-exact.md"
+        made = self.cli("quantize", "--model-name", MODEL, "--output-dir", "made", "--dtype", "int8", "--eval", text, "--json").stdout
+        facts = json.loads(made)
+        self.assertLess(facts["bytes_after"], 4 * facts["parameters"] / 3)
+        self.assertLess(abs(facts["perplexity_after"] / facts["perplexity_before"] - 1), 0.01)
+        self.assertTrue(self.cli("run", "made", "--prompt", "Name a river.", "--max-tokens", "8").stdout)
+
     def test_run_answers_the_same_for_the_same_seed(self):
         answers = {self.cli("run", MODEL, "--seed", "7", "--max-tokens", "24", stdin="Name three rivers.").stdout for _ in range(2)}
         self.assertEqual(len(answers), 1)

@@ -22,7 +22,7 @@ Nothing to say.
 class Usage(CliTest):
     def test_help_and_version(self):
         self.assertIn("serve", self.cli().stdout)
-        for verb in ("serve", "run", "pull", "list", "rm", "inspect", "perplexity", "bench"):
+        for verb in ("serve", "run", "pull", "list", "rm", "inspect", "quantize", "perplexity", "bench"):
             self.assertIn("--help", self.cli(verb, "--help").stdout)
         version = self.cli("--version").stdout
         for word in ("openautoglm", "build", "scalar, avx2, avx512", "processor"):
@@ -226,6 +226,54 @@ class InspectTinyModels(CliTest):
         facts = json.loads(self.cli("perplexity", "--model", model, "--file", text, "--json").stdout)
         self.assertEqual(facts["tokens_scored"], facts["tokens"] - 1)
         self.assertGreater(facts["window"], facts["stride"])
+
+
+class Quantize(CliTest):
+    SOURCE = GOLDEN / "gguf" / "llama32-F16.gguf"
+
+    def quantize(self, *arguments, expect=0, output="made"):
+        return self.cli("quantize", "--model-name", self.SOURCE, "--output-dir", output, *arguments, expect=expect)
+
+    def test_what_it_makes_is_a_model(self):
+        text = self.folder / "text"
+        text.write_text("The quick brown fox jumps over the lazy dog. " * 20)
+        said = self.quantize("--dtype", "int8", "--eval", text).stdout
+        for words in ("Q8_0", "largest error", "% of F32", "perplexity", "KL divergence", "tokens scored", "wrote       made"):
+            self.assertIn(words, said)
+        self.assertEqual(sorted(entry.name for entry in self.folder.iterdir()), ["home", "made", "text"])
+        self.assertIn("Q8_0", self.cli("inspect", "made").stdout)
+        self.assertIn("perplexity", self.cli("perplexity", "--model", "made", "--file", text).stdout)
+        self.assertTrue(self.cli("run", "made", "--prompt", "fox", "--max-tokens", "4").stdout)
+
+    def test_every_tensor_is_told_as_json(self):
+        facts = json.loads(self.quantize("--dtype", "int4", "--scheme", "asymmetric", "--json").stdout)
+        self.assertLess(facts["bytes_after"], facts["bytes_before"])
+        kinds = {tensor["to"]: tensor["relative_rmse"] for tensor in facts["tensors"]}
+        self.assertEqual(set(kinds), {"Q4_1", "Q8_0", "F32"})
+        self.assertEqual(kinds["F32"], 0)
+        self.assertNotIn("perplexity_after", facts)
+
+    def test_a_folder_becomes_a_folder(self):
+        self.SOURCE = GOLDEN / "tiny" / "llama_tied"
+        self.quantize("--dtype", "int4", "--group-size", "64")
+        config = json.loads((self.folder / "made" / "config.json").read_text())["quantization_config"]
+        self.assertEqual(config["format"], "pack-quantized")
+        self.assertEqual(config["config_groups"]["group_0"]["weights"]["group_size"], 64)
+        self.assertIn("compressed-tensors", self.cli("inspect", "made").stdout)
+
+    def test_what_cannot_be_made_is_wrong_use_and_makes_nothing(self):
+        (self.folder / "full").mkdir()
+        (self.folder / "full" / "mine").write_text("keep")
+        for arguments, words in ((("--dtype", "int8", "--scheme", "asymmetric"), "--format safetensors"),
+                                 (("--dtype", "int4", "--group-size", "128"), "--format safetensors"),
+                                 (("--dtype", "int8", "--format", "safetensors"), "--format gguf"),
+                                 (("--dtype", "int8", "--group-size", "many"), "'channel'"), (("--dtype", "fp8"), "fp8"),
+                                 (("--dtype", "int8", "--eval", "none"), "cannot be read")):
+            self.assertIn(words, self.quantize(*arguments, expect=2).stderr)
+        self.assertIn("not empty", self.quantize("--dtype", "int8", expect=2, output="full").stderr)
+        self.assertIn("cannot create", self.quantize("--dtype", "int8", expect=1, output="no/such/parent").stderr)
+        self.assertEqual((self.folder / "full" / "mine").read_text(), "keep")
+        self.assertEqual(sorted(entry.name for entry in self.folder.iterdir()), ["full", "home"])
 
 
 if __name__ == "__main__":
