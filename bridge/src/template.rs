@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use minijinja::machinery::{make_string_output, parse, CodeGenerator, Instructions, Vm, WhitespaceConfig};
+use minijinja::machinery::{ast, make_string_output, parse, CodeGenerator, Instructions, Vm, WhitespaceConfig};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
 
 use crate::guard::{Failure, Outcome};
@@ -15,7 +15,7 @@ use crate::template_spending::{begin, take_bytes, take_value};
 
 /// The longest template in use has under 40 KiB.
 const MAX_SOURCE_BYTES: usize = 256 << 10;
-/// Nested macro calls, loops and includes.
+/// Nested macro calls and loops.
 const MAX_RECURSION: usize = 64;
 /// Literal text is written without being counted, so instructions are fewer where a template has a very long literal.
 const MAX_LITERAL_BYTES: u64 = 2 << 30;
@@ -31,6 +31,25 @@ pub struct ChatTemplate {
     _source: Box<str>,
 }
 
+/// `{% import 'x' as 0 %}`: the code generator panics at what the parser lets through. No deeper than the parser goes.
+fn has_nameless_import(statement: &ast::Stmt) -> bool {
+    let any = |body: &[ast::Stmt]| body.iter().any(has_nameless_import);
+    match statement {
+        ast::Stmt::Import(import) => !matches!(import.name, ast::Expr::Var(_)),
+        ast::Stmt::Template(inner) => any(&inner.children),
+        ast::Stmt::ForLoop(inner) => any(&inner.body) || any(&inner.else_body),
+        ast::Stmt::IfCond(inner) => any(&inner.true_body) || any(&inner.false_body),
+        ast::Stmt::WithBlock(inner) => any(&inner.body),
+        ast::Stmt::SetBlock(inner) => any(&inner.body),
+        ast::Stmt::AutoEscape(inner) => any(&inner.body),
+        ast::Stmt::FilterBlock(inner) => any(&inner.body),
+        ast::Stmt::Block(inner) => any(&inner.body),
+        ast::Stmt::Macro(inner) => any(&inner.body),
+        ast::Stmt::CallBlock(inner) => any(&inner.macro_decl.body),
+        _ => false,
+    }
+}
+
 impl ChatTemplate {
     pub fn parse(source: &str, fuel: u64) -> Outcome<Self> {
         if source.len() > MAX_SOURCE_BYTES {
@@ -41,6 +60,9 @@ impl ChatTemplate {
         let borrowed: &'static str = unsafe { &*std::ptr::from_ref::<str>(&owned) };
         let whitespace = WhitespaceConfig { keep_trailing_newline: false, lstrip_blocks: true, trim_blocks: true };
         let tree = parse(borrowed, "chat_template", Default::default(), whitespace).map_err(|error| failure(&error))?;
+        if has_nameless_import(&tree) {
+            return Err(Failure::invalid("the chat template imports under something that is no name"));
+        }
         let mut generator = CodeGenerator::new("chat_template", borrowed);
         generator.compile_stmt(&tree);
         let (mut instructions, mut blocks) = generator.finish();
@@ -282,6 +304,8 @@ mod tests {
             "{{ 'x' | nofilter }}",
             "{{ '{:99999}'.format(1) }}",
             "{{ open('/etc/passwd') }}",
+            "{% import 'x' as 0 %}",
+            "{% if 0 %}{% for x in [] %}{% macro m() %}{% import 'x' as [y, 0] %}{% endmacro %}{% endfor %}{% endif %}",
         ] {
             assert_eq!(code_of(source), Code::Invalid, "{source}");
         }
