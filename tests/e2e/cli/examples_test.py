@@ -9,15 +9,12 @@ import unittest
 
 from support import BINARY, CliTest
 
-NODE_FOLDER = os.environ.get("OPENAUTOGLM_TEST_NODE_FOLDER")
 EXAMPLES = pathlib.Path(__file__).resolve().parents[3] / "examples"
 
 
 class Example(CliTest):
     def run_example(self, name, model, *arguments):
         environment = {**self.environment, "OPENAUTOGLM": str(pathlib.Path(BINARY).resolve()), "MODEL": str(model)}
-        if NODE_FOLDER:  # of the Node that the published servers are tested with, where it is installed
-            environment["PATH"] = NODE_FOLDER + os.pathsep + environment["PATH"]
         done = subprocess.run([EXAMPLES / name / "run", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=600, env=environment)
         self.assertEqual(done.returncode, 0, f"stdout: {done.stdout}\nstderr: {done.stderr}")
