@@ -126,22 +126,10 @@ std::optional<std::string> template_of(const json::Object& config) {
   return found;
 }
 
-Result<json::Object> read_object(const path& file, std::uint64_t limit_bytes) {
-  const auto source = TRY(read_small_file(file, limit_bytes));
-  if (!source) return json::Object{};
-  base::Budget budget = tokenizer_budget();
-  auto value = json::parse(*source, budget);
-  if (!value) {
-    if (value.error().code == Code::kInvalidArgument) value.error().code = Code::kCorrupt;
-    return fail_in(file.string(), std::move(value).error());
-  }
-  if (!value->is_object()) return fail(Code::kCorrupt, file.string() + " is not a JSON object");
-  return std::move(value->get_object());
-}
-
 Result<LoadedText> text_of_folder(const path& folder, std::string_view tokenizer_json) {
   const auto config_json = TRY(read_small_file(folder / "tokenizer_config.json", kMaxTokenizerBytes));
-  const json::Object config = TRY(read_object(folder / "tokenizer_config.json", kMaxTokenizerBytes));
+  const json::Object config =
+      TRY(read_object(folder / "tokenizer_config.json", kMaxTokenizerBytes, tokenizer_budget()));
   LoadedText loaded;
   base::Budget budget = tokenizer_budget();
   loaded.tokenizer = TRY(text::Tokenizer::from_json(tokenizer_json, config_json.value_or(""), budget));
@@ -153,8 +141,8 @@ Result<LoadedText> text_of_folder(const path& folder, std::string_view tokenizer
         TRY(text::ChatTemplate::parse(*source, token_text(config, "bos_token"), token_text(config, "eos_token")));
   }
   EndTokens ends;
-  ends.add_from(TRY(read_object(folder / "config.json", kMaxTokenizerBytes)));
-  ends.add_from(TRY(read_object(folder / "generation_config.json", kMaxTokenizerBytes)));
+  ends.add_from(TRY(read_object(folder / "config.json", kMaxTokenizerBytes, tokenizer_budget())));
+  ends.add_from(TRY(read_object(folder / "generation_config.json", kMaxTokenizerBytes, tokenizer_budget())));
   ends.add_from(*loaded.tokenizer);
   loaded.eos = std::move(ends).rising();
   return loaded;

@@ -20,17 +20,8 @@ constexpr std::uint64_t kMaxIndexBytes = 64ull << 20;
 // What parsing one file's header may cost: room for the largest vocabularies and tensor lists.
 base::Budget header_budget() { return base::Budget({.bytes = 512ull << 20, .steps = 100'000'000, .depth = 64}); }
 
-Result<json::Object> read_object(const path& file) {
-  const auto text = TRY(read_small_file(file, kMaxConfigBytes));
-  if (!text) return json::Object{};
-  base::Budget budget({.bytes = kMaxConfigBytes, .steps = 4'000'000, .depth = 64});
-  auto value = json::parse(*text, budget);
-  if (!value) {
-    if (value.error().code == Code::kInvalidArgument) value.error().code = Code::kCorrupt;
-    return fail_in(file.string(), std::move(value).error());
-  }
-  if (!value->is_object()) return fail(Code::kCorrupt, file.string() + " is not a JSON object");
-  return std::move(value->get_object());
+Result<json::Object> read_config(const path& file) {
+  return read_object(file, kMaxConfigBytes, base::Budget({.bytes = kMaxConfigBytes, .steps = 4'000'000, .depth = 64}));
 }
 
 }  // namespace
@@ -44,6 +35,18 @@ Result<std::optional<std::string>> read_small_file(const path& file, std::uint64
                                       std::to_string(limit_bytes) + " are read");
   }
   return std::string(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
+}
+
+Result<json::Object> read_object(const path& file, std::uint64_t limit_bytes, base::Budget budget) {
+  const auto text = TRY(read_small_file(file, limit_bytes));
+  if (!text) return json::Object{};
+  auto value = json::parse(*text, budget);
+  if (!value) {
+    if (value.error().code == Code::kInvalidArgument) value.error().code = Code::kCorrupt;
+    return fail_in(file.string(), std::move(value).error());
+  }
+  if (!value->is_object()) return fail(Code::kCorrupt, file.string() + " is not a JSON object");
+  return std::move(value->get_object());
 }
 
 Result<std::optional<path>> find_gguf(const path& folder) {
@@ -107,8 +110,8 @@ Status Checkpoint::open_folder(const path& folder) {
   if (!std::filesystem::exists(folder / "config.json", error)) {
     return fail(Code::kInvalidArgument, folder.string() + " has no config.json");
   }
-  config_ = TRY(read_object(folder / "config.json"));
-  generation_config_ = TRY(read_object(folder / "generation_config.json"));
+  config_ = TRY(read_config(folder / "config.json"));
+  generation_config_ = TRY(read_config(folder / "generation_config.json"));
   return {};
 }
 

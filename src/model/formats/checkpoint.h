@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/budget.h"
 #include "base/json.h"
 #include "base/result.h"
 #include "model/formats/compressed_tensors.h"
@@ -63,6 +64,9 @@ class Checkpoint final {
 
 /// A whole small file: nothing when it does not exist, kExhausted when it is larger than `limit_bytes`.
 Result<std::optional<std::string>> read_small_file(const std::filesystem::path& path, std::uint64_t limit_bytes);
+
+/// Its JSON object; an empty one when the file does not exist. Errors: kExhausted, kCorrupt.
+Result<json::Object> read_object(const std::filesystem::path& path, std::uint64_t limit_bytes, base::Budget budget);
 
 /// The one .gguf in `folder`: nothing when there is none, kInvalidArgument when there are several.
 Result<std::optional<std::filesystem::path>> find_gguf(const std::filesystem::path& folder);
