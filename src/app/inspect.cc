@@ -142,6 +142,11 @@ Status inspect_prompt(const InspectFlags& flags) {
 Status inspect_logits(const InspectFlags& flags) {
   static_assert(std::endian::native == std::endian::little, "the file is little-endian float32");
   const auto options = TRY(load_options(flags));
+  // Seen before the work, not after it.
+  if (const auto folder = std::filesystem::absolute(flags.output).parent_path();
+      !std::filesystem::is_directory(folder)) {
+    return fail(Code::kInvalidArgument, fmt::format("no folder {}", base::printable(folder.string())), "--output");
+  }
   const auto path = TRY(checkpoint_path(flags));
   model::LoadedModel loaded;
   loaded.network = TRY(model::load_network(path, options));

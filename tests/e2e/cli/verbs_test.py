@@ -64,6 +64,7 @@ class Usage(CliTest):
                                  (("perplexity", "--model", model, "--file", "junk.json", "--stride", "-1"), "-1 not in range"),
                                  (("inspect", "logits", "--model", model, "--output", "o", "--ids", "1,x"), "x not in range"),
                                  (("inspect", "logits", "--model", model, "--output", "o", "--ids", ""), "--ids"),
+                                 (("inspect", "logits", "--model", model, "--output", "none/o", "--ids", "1"), "no folder"),
                                  (("bench", "--model", model, "--isa", "sse2"), "expected scalar, avx2 or avx512"),
                                  (("list", "--path", "x", "--all"), "--all")):
             self.assertIn(words, self.cli(*arguments, expect=2).stderr)
