@@ -6,6 +6,7 @@
 #include "agent/fake_model.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "base/sanitized.h"
 #include "base/utf8.h"
 
 namespace autoglm::agent {
@@ -207,7 +208,8 @@ TEST(ContextPropertyTest, WindowsOfRandomConversations) {
   std::size_t windows = 0;
   std::size_t compactions = 0;
   std::size_t refused = 0;
-  for (std::uint64_t i = 0; i < 500 && !HasFailure(); ++i) {
+  constexpr std::uint64_t kConversations = base::kIsSanitized ? 100 : 500;
+  for (std::uint64_t i = 0; i < kConversations && !HasFailure(); ++i) {
     SCOPED_TRACE("seed " + std::to_string(seed) + ", conversation " + std::to_string(i));
     RandomConversation conversation(base::random_bits(seed, i, 0));
     conversation.run();
@@ -217,9 +219,10 @@ TEST(ContextPropertyTest, WindowsOfRandomConversations) {
   }
   RecordProperty("windows", static_cast<int>(windows));
   RecordProperty("compactions", static_cast<int>(compactions));
-  EXPECT_GT(windows, 5000u);
-  EXPECT_GT(compactions, 300u);
-  EXPECT_GT(refused, 3u);
+  RecordProperty("refused", static_cast<int>(refused));
+  EXPECT_GT(windows, 10 * kConversations);
+  EXPECT_GT(compactions, kConversations / 2);
+  if (!base::kIsSanitized) EXPECT_GT(refused, 3u);  // about one conversation of 25
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <iterator>
 #include <random>
 
+#include "base/sanitized.h"
 #include "text/tokenizer.h"
 
 namespace autoglm::text {
@@ -46,11 +47,8 @@ std::string repeated(std::string_view unit, std::size_t bytes) {
 
 // Runs `work` on a thread whose stack is so small that recursion over a text would overflow it.
 void on_small_stack(const std::function<void()>& work) {
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-  constexpr std::size_t kStackBytes = 1024u << 10;  // instrumented frames are several times larger
-#else
-  constexpr std::size_t kStackBytes = 128u << 10;
-#endif
+  // Instrumented frames are several times larger.
+  constexpr std::size_t kStackBytes = base::kIsSanitized ? 1024u << 10 : 128u << 10;
   pthread_attr_t attributes;
   ASSERT_EQ(pthread_attr_init(&attributes), 0);
   ASSERT_EQ(pthread_attr_setstacksize(&attributes, kStackBytes), 0);

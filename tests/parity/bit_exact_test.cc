@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
+#include "base/sanitized.h"
 #include "engine/step_loop.h"
 #include "model/load.h"
 #include "parity/bit_exact_witness.h"
@@ -18,6 +19,7 @@
 namespace autoglm::parity {
 namespace {
 
+using base::kIsSanitized;
 using engine::StepLoop;
 using generation::Request;
 
@@ -25,14 +27,6 @@ constexpr std::size_t kMaxBatchTokens = 512;
 constexpr std::size_t kMaxBatch = 32;
 constexpr std::size_t kScoredRows = 128;  // above the longest prompt: scoring must not cut its chunks
 constexpr std::size_t kBlockTokens = kernels::KvLayer::kBlockTokens;
-
-// A sanitizer makes these tests some twenty times slower. There they run for what it may report, with fewer requests
-// and variants; bits are judged by the plain builds.
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool kIsSanitized = true;
-#else
-constexpr bool kIsSanitized = false;
-#endif
 
 // Counts what is heard: an answer that lost a token would leave nothing to compare.
 class Counter final : public generation::Sink {
