@@ -10,6 +10,8 @@
 #include <functional>
 #include <iterator>
 #include <random>
+#include <string>
+#include <vector>
 
 #include "base/sanitized.h"
 #include "text/tokenizer.h"
@@ -167,7 +169,13 @@ TEST_P(HostileText, OfRandomCharactersComesBack) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, HostileText, testing::Values("bpe_llama3", "bpe_qwen2", "sp_bpe", "sp_bpe_gemma"),
+// The bridge is never instrumented: under a sanitizer one of each kind shows what our side does with its answers.
+std::vector<std::string> hostile_kinds() {
+  if (base::kIsSanitized) return {"bpe_qwen2", "sp_bpe"};
+  return {"bpe_llama3", "bpe_qwen2", "sp_bpe", "sp_bpe_gemma"};
+}
+
+INSTANTIATE_TEST_SUITE_P(All, HostileText, testing::ValuesIn(hostile_kinds()),
                          [](const auto& info) { return info.param; });
 
 // Threat T-B1: a length that is small when it is cut to 32 bits. The text is a mapping of zeros that costs no memory.
