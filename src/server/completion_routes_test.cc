@@ -378,6 +378,11 @@ TEST_F(CompletionRoutes, ClientsThatDoNotReadAreCancelled) {
   client.send(request("POST", "/v1/chat/completions", chat("[flood]", R"("stream":true)")));
   generator_->wait_until_cancelled(1);  // an endless answer that nobody reads ends when its queue is full
   EXPECT_EQ(get("/healthz").status, 200);
+  // A late reader is told, and its stream does not look whole.
+  const net::RawResponse late = client.read_response();
+  EXPECT_TRUE(late.is_complete);
+  EXPECT_EQ(text_of(at(parsed(events_of(late.body).back()), "error", "code")), "cancelled");
+  EXPECT_THAT(get("/metrics").body, HasSubstr("openautoglm_errors_total{code=\"cancelled\"} 1\n"));
 }
 
 }  // namespace

@@ -85,7 +85,8 @@ ResponseRun::ResponseRun(Service& service, ResponseJob job, std::shared_ptr<Repl
     : service_(service),
       job_(std::move(job)),
       reply_(std::move(reply)),
-      stream_(job_.request.stream ? std::make_shared<ResponseStream>(reply_, [stop]() mutable { stop.request_stop(); })
+      stream_(job_.request.stream ? std::make_shared<ResponseStream>(reply_, service.options.max_unread_bytes,
+                                                                     [stop]() mutable { stop.request_stop(); })
                                   : nullptr),
       head_(head_of(service, job_)),
       limits_(agent::RunLimits{}),

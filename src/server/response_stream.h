@@ -17,11 +17,9 @@ namespace autoglm::server {
 
 class ResponseStream final : public net::BodySource {
  public:
-  static constexpr std::size_t kMaxWaitingBytes = 16u << 20;
-
-  /// `on_overfull` is called once when the client does not read: the response is to end.
-  ResponseStream(std::shared_ptr<Reply> reply, std::function<void()> on_overfull)
-      : reply_(std::move(reply)), on_overfull_(std::move(on_overfull)) {}
+  /// `on_overfull` is called once, when more than `max_waiting_bytes` wait for the client: the response is to end.
+  ResponseStream(std::shared_ptr<Reply> reply, std::size_t max_waiting_bytes, std::function<void()> on_overfull)
+      : reply_(std::move(reply)), max_waiting_bytes_(max_waiting_bytes), on_overfull_(std::move(on_overfull)) {}
 
   // On the response's thread; finish() after the last event.
   void push(std::string_view type, json::Object fields) EXCLUDES(mutex_);
@@ -31,6 +29,7 @@ class ResponseStream final : public net::BodySource {
 
  private:
   const std::shared_ptr<Reply> reply_;
+  const std::size_t max_waiting_bytes_;
   const std::function<void()> on_overfull_;
   base::Mutex mutex_;
   std::string waiting_ GUARDED_BY(mutex_);

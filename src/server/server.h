@@ -26,6 +26,7 @@ struct ServerOptions {
   std::size_t max_body_bytes = 8u << 20;
   std::size_t max_header_bytes = 32u << 10;
   std::size_t max_connections = 4096;
+  std::size_t max_unread_bytes = 16u << 20;  // of a streamed response, when its client does not read
   std::chrono::seconds drain_timeout{30};
 };
 
