@@ -91,6 +91,22 @@ std::optional<IpAddress> address_of(const sockaddr& address) {
   return six;
 }
 
+sockaddr_storage socket_address(const IpAddress& address, std::uint16_t port) {
+  sockaddr_storage out{};
+  if (is_mapped(address)) {
+    auto& four = reinterpret_cast<sockaddr_in&>(out);
+    four.sin_family = AF_INET;
+    four.sin_port = htons(port);
+    std::memcpy(&four.sin_addr, address.bytes.data() + 12, 4);
+  } else {
+    auto& six = reinterpret_cast<sockaddr_in6&>(out);
+    six.sin6_family = AF_INET6;
+    six.sin6_port = htons(port);
+    std::memcpy(&six.sin6_addr, address.bytes.data(), 16);
+  }
+  return out;
+}
+
 AddressKind kind_of(const IpAddress& address) {
   if (is_mapped(address)) return kind_in(kIpv4Ranges, address, AddressKind::kPublic);
   if (address == *parse_address("::1")) return AddressKind::kLoopback;

@@ -35,6 +35,8 @@ enum class AddressKind : std::uint8_t {
 std::optional<IpAddress> parse_address(std::string_view text);
 std::string format_address(const IpAddress& address);
 std::optional<IpAddress> address_of(const sockaddr& address);
+/// Where a socket finds `port` of `address`; its family is AF_INET or AF_INET6.
+sockaddr_storage socket_address(const IpAddress& address, std::uint16_t port);
 
 /// Sees through the forms of IPv6 that carry an IPv4 address (mapped, compatible, 6to4, NAT64).
 AddressKind kind_of(const IpAddress& address);

@@ -2,6 +2,7 @@
 #include "net/address.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 
 namespace autoglm::net {
 namespace {
@@ -50,6 +51,16 @@ TEST(Address, OneSpellingOnly) {
   EXPECT_FALSE(parse_address(std::string_view("1.2.3.4\0x", 9)));
   EXPECT_EQ(format_address(*parse_address("::ffff:1.2.3.4")), "1.2.3.4");
   EXPECT_EQ(format_address(*parse_address("2001:0db8:0:0:0:0:0:1")), "2001:db8::1");
+}
+
+TEST(Address, SocketsAreGivenWhatWasRead) {
+  for (const char* text : {"127.0.0.1", "8.8.8.8", "::1", "2001:db8::7", "::ffff:10.0.0.1"}) {
+    const IpAddress address = *parse_address(text);
+    const sockaddr_storage place = socket_address(address, 443);
+    EXPECT_EQ(address_of(reinterpret_cast<const sockaddr&>(place)), address) << text;
+    EXPECT_EQ(place.ss_family, format_address(address).contains(':') ? AF_INET6 : AF_INET) << text;
+    EXPECT_EQ(reinterpret_cast<const sockaddr_in&>(place).sin_port, htons(443)) << text;  // IPv6 has it there too
+  }
 }
 
 TEST(Address, Ranges) {

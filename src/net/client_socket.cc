@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/client_socket.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -49,16 +48,19 @@ Status wait_for(int fd, short events, milliseconds limit, const SocketOptions& o
   }
 }
 
-Result<int> connect_address(const addrinfo& address, const SocketOptions& options, std::string_view where) {
-  const int fd = socket(address.ai_family, address.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, address.ai_protocol);
+Result<int> connect_address(const IpAddress& address, const Url& url, const SocketOptions& options) {
+  const sockaddr_storage place = socket_address(address, url.port);
+  const int fd = socket(place.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return fail(Code::kUnavailable, fmt::format("no socket: {}", std::strerror(errno)));
+  const std::string where = authority(url);
+  const socklen_t size = place.ss_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
   Status connected;
-  if (::connect(fd, address.ai_addr, address.ai_addrlen) != 0) {
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&place), size) != 0) {
     if (errno == EINPROGRESS) {
       connected = wait_for(fd, POLLOUT, options.connect_timeout, options, fmt::format("connecting to {}", where));
       int error = 0;
-      socklen_t size = sizeof error;
-      if (connected) getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+      socklen_t error_size = sizeof error;
+      if (connected) getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &error_size);
       errno = error;
     }
     if (connected && errno != 0) {
@@ -74,31 +76,31 @@ Result<int> connect_address(const addrinfo& address, const SocketOptions& option
   return fd;
 }
 
-Result<int> connect_host(const Url& url, const SocketOptions& options) {
+Result<std::vector<IpAddress>> ask_system(const std::string& host) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_ADDRCONFIG;
-  in6_addr literal{};
-  if (inet_pton(AF_INET, url.host.c_str(), &literal) == 1 || inet_pton(AF_INET6, url.host.c_str(), &literal) == 1) {
-    hints.ai_flags = AI_NUMERICHOST;
-  }
+  hints.ai_flags = parse_address(host) ? AI_NUMERICHOST : AI_ADDRCONFIG;
   addrinfo* found = nullptr;
-  const int error = getaddrinfo(url.host.c_str(), std::to_string(url.port).c_str(), &hints, &found);
-  if (error != 0) {
-    return fail(Code::kUnavailable, fmt::format("cannot find the host {}: {}", url.host, gai_strerror(error)));
+  if (const int error = getaddrinfo(host.c_str(), nullptr, &hints, &found); error != 0) {
+    return fail(Code::kUnavailable, fmt::format("cannot find the host {}: {}", host, gai_strerror(error)));
   }
-  std::unique_ptr<addrinfo, SslFree> list(found);
+  const std::unique_ptr<addrinfo, SslFree> list(found);
+  std::vector<IpAddress> addresses;
+  for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
+    if (const auto address = address_of(*entry->ai_addr)) addresses.push_back(*address);
+  }
+  return addresses;
+}
+
+Result<int> connect_host(const Url& url, const SocketOptions& options) {
+  const std::vector<IpAddress> addresses = TRY(options.resolve ? options.resolve(url.host) : ask_system(url.host));
   Result<int> last = fail(Code::kUnavailable, fmt::format("the host {} has no address", url.host));
-  for (const addrinfo* address = list.get(); address != nullptr; address = address->ai_next) {
-    if (options.admits) {
-      const auto ip = address_of(*address->ai_addr);
-      if (const Status admitted = ip ? options.admits(*ip) : Status(fail(Code::kPermissionDenied, "no IP address"));
-          !admitted) {
-        last = std::unexpected(admitted.error());
-        continue;
-      }
+  for (const IpAddress& address : addresses) {
+    if (const Status admitted = options.admits ? options.admits(address) : Status(); !admitted) {
+      last = std::unexpected(admitted.error());
+      continue;
     }
-    last = connect_address(*address, options, authority(url));
+    last = connect_address(address, url, options);
     if (last || last.error().code == Code::kCancelled) return last;
   }
   return last;

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "net/address.h"
@@ -16,13 +17,17 @@
 
 namespace autoglm::net {
 
+/// The addresses of a host, in the order in which they are tried. Errors: kUnavailable.
+using Resolve = std::function<Result<std::vector<IpAddress>>(const std::string& host)>;
+
 struct SocketOptions {
   std::chrono::milliseconds connect_timeout{15'000};  // for each address, and for the TLS handshake
   std::chrono::milliseconds idle_timeout{30'000};     // longest silence within a read or write
   std::string ca_file;                                // PEM bundle to trust; empty = the system's
   std::function<bool()> is_cancelled;                 // asked several times a second; may be empty
-  // Asked for each address that the host's name stands for, and for the very one that is connected to: a name cannot
-  // mean one thing when it is checked and another when it is used. May be empty.
+  Resolve resolve;                                    // asked once a connection; empty = the system
+  // Asked for each address before it is connected to, which is then that one: a name cannot mean one thing when it is
+  // checked and another when it is used. May be empty.
   std::function<Status(const IpAddress&)> admits;
 };
 

@@ -51,6 +51,7 @@ class HttpTool final : public Tool {
     call.socket.is_cancelled = [&stop] { return stop.stop_requested(); };
     call.socket.idle_timeout = config_.description.timeout;
     call.socket.ca_file = config_.ca_file;
+    call.socket.resolve = config_.resolve;
     return ask(call);
   }
 

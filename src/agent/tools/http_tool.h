@@ -24,7 +24,8 @@ struct HttpToolConfig {
   std::vector<std::string> hosts;                    // besides the template's: "api.example.com", "*.example.com"
   std::vector<net::AddressRange> private_addresses;  // that may be reached although they are not public
   std::size_t max_response_bytes = 4u << 20;
-  std::string ca_file;  // PEM bundle to trust; empty = the system's
+  std::string ca_file;   // PEM bundle to trust; empty = the system's
+  net::Resolve resolve;  // what the names of hosts stand for; empty = the system
 };
 
 std::unique_ptr<Tool> make_http_tool(HttpToolConfig config);

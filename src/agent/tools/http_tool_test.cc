@@ -135,6 +135,52 @@ TEST_F(HttpToolTest, WhatIsNotPublicIsRefusedBeforeAnythingIsSent) {
   EXPECT_TRUE(admit_address(net::parse_address("2606:4700::1111").value(), {}));
 }
 
+std::vector<net::IpAddress> addresses(const std::vector<std::string>& texts) {
+  std::vector<net::IpAddress> out;
+  for (const std::string& text : texts) out.push_back(net::parse_address(text).value());
+  return out;
+}
+
+// DNS rebinding: a name means one address when it is checked and another one when it is used.
+TEST_F(HttpToolTest, ANameMeansWhatItMeantWhenItWasChecked) {
+  server_.on("/x", {200, {}, "reached"});
+  HttpToolConfig rebound = config("/x", "rebinding.example");
+  rebound.private_addresses = {net::parse_range("127.0.0.1").value()};
+  std::vector<std::string> asked;
+  rebound.resolve = [&asked](const std::string& host) -> Result<std::vector<net::IpAddress>> {
+    asked.push_back(host);
+    return addresses({asked.size() == 1 ? "127.0.0.1" : "127.0.0.2"});
+  };
+  EXPECT_EQ(run(rebound)->text, "reached");
+  EXPECT_THAT(asked, testing::ElementsAre("rebinding.example"));  // once, for the check and for the connection
+  // The next connection asks anew, and so it checks anew: that of the next call and that of a redirect to itself.
+  EXPECT_EQ(run(rebound).error().code, Code::kPermissionDenied);
+  asked.clear();
+  server_.on("/x", {302, {{"location", "/y"}}, ""});
+  EXPECT_EQ(run(rebound).error().code, Code::kPermissionDenied);
+  EXPECT_THAT(asked, testing::SizeIs(2));
+  EXPECT_THAT(server_.requests(), testing::SizeIs(2));
+}
+
+TEST_F(HttpToolTest, OfANamesAddressesOnlyThoseThatMayBeReachedAre) {
+  server_.on("/x", {200, {}, "reached"});
+  HttpToolConfig several = config("/x", "several.example");
+  std::vector<std::string> meant = {"169.254.169.254", "10.0.0.1", "::ffff:192.168.1.1", "127.0.0.1"};
+  several.private_addresses = {net::parse_range("127.0.0.1").value()};
+  several.resolve = [&meant](const std::string&) -> Result<std::vector<net::IpAddress>> { return addresses(meant); };
+  EXPECT_EQ(run(several)->text, "reached");
+  meant.pop_back();
+  EXPECT_EQ(run(several).error().code, Code::kPermissionDenied);
+  several.private_addresses.clear();
+  for (const char* address : {"127.0.0.1", "::1", "10.0.0.1", "fd00::1", "169.254.169.254", "64:ff9b::7f00:1"}) {
+    meant = {address};
+    EXPECT_EQ(run(several).error().code, Code::kPermissionDenied) << address;
+  }
+  meant.clear();
+  EXPECT_EQ(run(several).error().code, Code::kUnavailable);
+  EXPECT_THAT(server_.requests(), testing::SizeIs(1));
+}
+
 TEST_F(HttpToolTest, RedirectsAreCheckedLikeTheFirstRequest) {
   TestServer inner;
   inner.on("/secret", {200, {}, "inner"});
