@@ -14,6 +14,7 @@
 #include "agent/context_manager.h"
 #include "agent/fake_model.h"
 #include "base/clock.h"
+#include "base/temporary_folder.h"
 
 namespace autoglm::agent {
 namespace {
@@ -25,10 +26,6 @@ const std::vector<std::vector<std::string>> kTurns = {{"a", "b"}, {"c"}, {"d", "
 
 class ContextCrashTest : public testing::Test {
  protected:
-  ContextCrashTest() : folder_(fs::temp_directory_path() / ("openautoglm_context_" + std::to_string(getpid()))) {}
-  ~ContextCrashTest() override { fs::remove_all(folder_); }
-
-  void SetUp() override { clear(); }
   void clear() {
     fs::remove_all(folder_);
     fs::create_directories(folder_);
@@ -140,7 +137,7 @@ class ContextCrashTest : public testing::Test {
   }
 
   base::VirtualClock clock_;
-  const fs::path folder_;
+  const base::TemporaryFolder folder_;
   std::size_t passed_ = 0;
   std::size_t kill_at_ = static_cast<std::size_t>(-1);
 };

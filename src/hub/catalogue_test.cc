@@ -3,10 +3,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <fstream>
 
+#include "base/temporary_folder.h"
 #include "hub/pull.h"
 
 namespace autoglm::hub {
@@ -122,8 +122,7 @@ TEST(Catalogue, UnknownNamesListNearOnes) {
 }
 
 TEST(Catalogue, AFileInTheHomeAddsAndReplaces) {
-  const auto home = std::filesystem::temp_directory_path() / ("openautoglm_catalogue_" + std::to_string(getpid()));
-  std::filesystem::create_directories(home);
+  const base::TemporaryFolder home;
   EXPECT_EQ(Catalogue::load(home)->find("tiny"), nullptr);
   std::ofstream(home / "catalogue.toml") << catalogue_text("name = \"tiny\"", "name = \"smollm2\"");
   const auto catalogue = Catalogue::load(home);
@@ -132,7 +131,6 @@ TEST(Catalogue, AFileInTheHomeAddsAndReplaces) {
   EXPECT_NE(catalogue->find("gemma3-270m"), nullptr);
   std::ofstream(home / "catalogue.toml") << "broken = ";
   EXPECT_FALSE(Catalogue::load(home));
-  std::filesystem::remove_all(home);
 }
 
 }  // namespace

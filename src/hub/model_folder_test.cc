@@ -3,13 +3,13 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <optional>
 
+#include "base/temporary_folder.h"
 #include "hub/partial_file.h"
 
 namespace autoglm::hub {
@@ -19,12 +19,6 @@ namespace fs = std::filesystem;
 
 class ModelFolderTest : public testing::Test {
  protected:
-  ModelFolderTest() : home_(fs::temp_directory_path() / ("openautoglm_home_" + std::to_string(getpid()))) {
-    fs::remove_all(home_);
-    fs::create_directories(home_);
-  }
-  ~ModelFolderTest() override { fs::remove_all(home_); }
-
   // A complete model of one file.
   Result<StoredModel> store(const ModelFolder& folder, const std::string& name) {
     const fs::path staged = folder.staging(name) / "hub";
@@ -35,7 +29,7 @@ class ModelFolderTest : public testing::Test {
     return folder.commit(std::move(model), staged);
   }
 
-  const fs::path home_;
+  const base::TemporaryFolder home_;
 };
 
 TEST_F(ModelFolderTest, AModelAppearsAndDisappearsWhole) {
@@ -90,13 +84,13 @@ TEST_F(ModelFolderTest, OneAtATime) {
 
 TEST_F(ModelFolderTest, HomeComesFromTheEnvironment) {
   const std::string data = home_ / "data";
-  setenv("OPENAUTOGLM_HOME", home_.c_str(), 1);
+  setenv("OPENAUTOGLM_HOME", home_.path().c_str(), 1);
   EXPECT_EQ(ModelFolder::from_environment()->home(), home_);
   unsetenv("OPENAUTOGLM_HOME");
   setenv("XDG_DATA_HOME", data.c_str(), 1);
   EXPECT_EQ(ModelFolder::from_environment()->home(), data + "/openautoglm");
   setenv("XDG_DATA_HOME", "relative", 1);
-  setenv("HOME", home_.c_str(), 1);
+  setenv("HOME", home_.path().c_str(), 1);
   EXPECT_EQ(ModelFolder::from_environment()->home(), home_ / ".local/share/openautoglm");
   unsetenv("XDG_DATA_HOME");
   unsetenv("HOME");

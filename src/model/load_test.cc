@@ -3,7 +3,6 @@
 #include "model/load.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -11,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/temporary_folder.h"
 #include "model/formats/checkpoint.h"
 #include "model/formats/gguf_writer.h"
 
@@ -26,19 +26,13 @@ bool has(const std::vector<TokenId>& ids, TokenId id) { return std::ranges::find
 // A copy of parts of a golden folder, gone at the end of the test.
 class CopiedFolder : public testing::Test {
  protected:
-  void SetUp() override {
-    const testing::TestInfo* const test = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::temp_directory_path() / ("load_" + std::string(test->name()) + "_" + std::to_string(getpid()));
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
   void copy(const std::string& from, std::initializer_list<const char*> names) const {
     for (const char* name : names) fs::copy_file(golden(from) / name, folder_ / name);
   }
   void write(const std::string& name, const std::string& text) const {
     std::ofstream(folder_ / name, std::ios::binary) << text;
   }
-  fs::path folder_;
+  base::TemporaryFolder folder_;
 };
 
 TEST(LoadText, EndTokensOfAFolderAreTheUnion) {
@@ -155,7 +149,8 @@ TEST_F(CopiedFolder, BadlyAlignedWeightsAreRead) {
 }
 
 TEST(LoadText, IdsOutsideTheVocabularyAreCorrupt) {
-  const auto path = fs::temp_directory_path() / ("ids_" + std::to_string(getpid()) + ".gguf");
+  const base::TemporaryFolder folder;
+  const fs::path path = folder / "ids.gguf";
   const std::vector<std::byte> bytes =
       GgufWriter()
           .text("tokenizer.ggml.model", "gpt2")
@@ -165,7 +160,6 @@ TEST(LoadText, IdsOutsideTheVocabularyAreCorrupt) {
   std::ofstream(path, std::ios::binary)
       .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   const auto words = load_text(path);
-  fs::remove(path);
   ASSERT_FALSE(words);
   EXPECT_EQ(words.error().code, Code::kCorrupt);
 }

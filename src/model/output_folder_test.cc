@@ -4,11 +4,12 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <fstream>
 #include <iterator>
+
+#include "base/temporary_folder.h"
 
 namespace autoglm::model {
 namespace {
@@ -17,13 +18,6 @@ namespace fs = std::filesystem;
 
 class OutputFolderTest : public testing::Test {
  protected:
-  void SetUp() override {
-    const testing::TestInfo* const test = testing::UnitTest::GetInstance()->current_test_info();
-    home_ = fs::temp_directory_path() / ("output_" + std::string(test->name()) + "_" + std::to_string(getpid()));
-    fs::create_directories(home_);
-  }
-  void TearDown() override { fs::remove_all(home_); }
-
   std::size_t entries() const {
     return static_cast<std::size_t>(std::distance(fs::directory_iterator(home_), fs::directory_iterator()));
   }
@@ -37,7 +31,7 @@ class OutputFolderTest : public testing::Test {
     return file.finish();
   }
 
-  fs::path home_;
+  base::TemporaryFolder home_;
 };
 
 TEST_F(OutputFolderTest, AppearsWithAllItsFiles) {

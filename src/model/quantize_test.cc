@@ -5,7 +5,6 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -16,6 +15,7 @@
 #include <map>
 #include <span>
 
+#include "base/temporary_folder.h"
 #include "kernels/cpu.h"
 #include "model/evaluate.h"
 #include "model/formats/checkpoint.h"
@@ -78,13 +78,6 @@ std::vector<float> logits_of(const fs::path& path) {
 
 class QuantizeModel : public testing::Test {
  protected:
-  void SetUp() override {
-    const testing::TestInfo* const test = testing::UnitTest::GetInstance()->current_test_info();
-    home_ = fs::temp_directory_path() / ("quantize_" + std::string(test->name()) + "_" + std::to_string(getpid()));
-    fs::create_directories(home_);
-  }
-  void TearDown() override { fs::remove_all(home_); }
-
   QuantizeReport quantize(const fs::path& source, const QuantizeOptions& options, const char* name = "out") {
     auto report = quantize_model(source, home_ / name, options);
     EXPECT_TRUE(report) << report.error().message;
@@ -97,7 +90,7 @@ class QuantizeModel : public testing::Test {
     return report ? std::nullopt : std::optional(report.error());
   }
 
-  fs::path home_;
+  base::TemporaryFolder home_;
 };
 
 // The report against the two checkpoints as they can be read: names, types, sizes, errors.

@@ -2,8 +2,8 @@
 #include "store/response_store.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
+#include "base/temporary_folder.h"
 #include "store/session_store.h"
 
 namespace autoglm::store {
@@ -21,12 +21,6 @@ class SetClock final : public base::Clock {
 
 class ResponseStoreTest : public testing::Test {
  protected:
-  ResponseStoreTest() : folder_(fs::temp_directory_path() / ("openautoglm_responses_" + std::to_string(getpid()))) {
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  ~ResponseStoreTest() override { fs::remove_all(folder_); }
-
   std::unique_ptr<ResponseStore> open(const fs::path& file = ":memory:", ResponseBounds bounds = {}) {
     auto store = ResponseStore::open(file, clock_, bounds);
     EXPECT_TRUE(store) << store.error().message;
@@ -45,7 +39,7 @@ class ResponseStoreTest : public testing::Test {
     return found && found->has_value();
   }
 
-  fs::path folder_;
+  base::TemporaryFolder folder_;
   SetClock clock_;
 };
 

@@ -14,6 +14,7 @@
 
 #include "base/random.h"
 #include "base/sanitized.h"
+#include "base/temporary_folder.h"
 #include "store/memory_disk.h"
 #include "store/session_store.h"
 
@@ -25,12 +26,6 @@ using testing::SizeIs;
 
 class CrashTest : public testing::Test {
  protected:
-  CrashTest() : folder_(fs::temp_directory_path() / ("openautoglm_crash_" + std::to_string(getpid()))) {
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  ~CrashTest() override { fs::remove_all(folder_); }
-
   fs::path file() const { return folder_ / "sessions.db"; }
   fs::path log_file() const { return folder_ / "sessions.db-wal"; }
   Result<std::unique_ptr<SessionStore>> open(std::chrono::milliseconds patience = {}) {
@@ -38,7 +33,7 @@ class CrashTest : public testing::Test {
   }
 
   base::VirtualClock clock_;
-  const fs::path folder_;
+  const base::TemporaryFolder folder_;
 };
 
 TEST_F(CrashTest, AFullDiskLosesNothing) {

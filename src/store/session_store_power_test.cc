@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every disk operation of a small life of the store fails once, and loses power once: what was acknowledged is there.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 
+#include "base/temporary_folder.h"
 #include "store/memory_disk.h"
 #include "store/session_store.h"
 
@@ -27,11 +27,6 @@ struct Written {
 
 class PowerTest : public testing::Test {
  protected:
-  PowerTest() : folder_(fs::temp_directory_path() / ("openautoglm_power_" + std::to_string(getpid()))) {
-    fs::create_directories(folder_);
-  }
-  ~PowerTest() override { fs::remove_all(folder_); }
-
   Result<std::unique_ptr<SessionStore>> open() { return SessionStore::open(folder_ / "sessions.db", clock_, {}); }
 
   // Goes on from `written` and stops at the first error.
@@ -97,7 +92,7 @@ class PowerTest : public testing::Test {
   }
 
   base::VirtualClock clock_;
-  const fs::path folder_;
+  const base::TemporaryFolder folder_;
 };
 
 TEST_F(PowerTest, WhatWasAcknowledgedSurvivesPowerLossAtEveryOperation) {

@@ -5,11 +5,11 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <fstream>
 #include <thread>
 
+#include "base/temporary_folder.h"
 #include "store/note_words.h"
 
 namespace autoglm::store {
@@ -22,12 +22,6 @@ using testing::SizeIs;
 
 class SessionStoreTest : public testing::Test {
  protected:
-  SessionStoreTest() : folder_(fs::temp_directory_path() / ("openautoglm_store_" + std::to_string(getpid()))) {
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  ~SessionStoreTest() override { fs::remove_all(folder_); }
-
   fs::path file() const { return folder_ / "sessions.db"; }
 
   std::unique_ptr<SessionStore> open(std::chrono::milliseconds patience = std::chrono::seconds(5)) {
@@ -60,7 +54,7 @@ class SessionStoreTest : public testing::Test {
   }
 
   base::VirtualClock clock_;
-  const fs::path folder_;
+  const base::TemporaryFolder folder_;
 };
 
 TEST_F(SessionStoreTest, SessionsAreFoundListedAndRemoved) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What each family makes of metadata, and what it refuses by name. Hyper-parameters are bounded (threat T-A5).
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <array>
 #include <cmath>
@@ -9,6 +8,7 @@
 #include <fstream>
 #include <functional>
 
+#include "base/temporary_folder.h"
 #include "model/families/family.h"
 #include "model/formats/gguf_writer.h"
 
@@ -17,16 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A folder of its own for each test, gone at the end.
 class Families : public testing::Test {
  protected:
-  void SetUp() override {
-    const testing::TestInfo* const test = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::temp_directory_path() / ("families_" + std::string(test->name()) + "_" + std::to_string(getpid()));
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   Result<Description> describe_config(const std::string& config) {
     std::ofstream(folder_ / "config.json") << config;
     std::ofstream(folder_ / "model.safetensors", std::ios::binary) << std::string("\x02\0\0\0\0\0\0\0{}", 10);
@@ -45,7 +37,7 @@ class Families : public testing::Test {
     return describe(*checkpoint);
   }
 
-  fs::path folder_;
+  base::TemporaryFolder folder_;
 };
 
 // A true description with `extra` members put in front; later members of the same name are left out.
