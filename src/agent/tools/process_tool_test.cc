@@ -13,6 +13,7 @@
 
 #include "agent/fake_tool.h"
 #include "agent/tools/program.h"
+#include "base/temporary_folder.h"
 
 namespace autoglm::agent {
 namespace {
@@ -20,19 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::Not;
-
-class TemporaryFolder final {
- public:
-  TemporaryFolder() {
-    std::string name = (fs::temp_directory_path() / "process-tool-XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~TemporaryFolder() { fs::remove_all(path_); }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 // Each test runs with and without the sandbox where it holds in both.
 class ProcessToolTest : public testing::TestWithParam<bool> {
@@ -52,7 +40,7 @@ class ProcessToolTest : public testing::TestWithParam<bool> {
     return tool->run(parse_json(arguments).as_object(), std::move(stop));
   }
 
-  TemporaryFolder folder_;
+  base::TemporaryFolder folder_;
 };
 
 TEST_P(ProcessToolTest, ArgumentsOnStdinResultOnStdout) {
@@ -191,7 +179,7 @@ class SandboxTest : public testing::Test {
     const auto output = (*tool)->run({}, {});
     return output ? output->text : "error: " + output.error().message;
   }
-  TemporaryFolder folder_;
+  base::TemporaryFolder folder_;
 };
 
 TEST_F(SandboxTest, TheSystemIsThereAndNothingElse) {
@@ -263,15 +251,58 @@ TEST_F(SandboxTest, WhoeverLeavesTheGroupStillEnds) {
   EXPECT_TRUE(has_stopped);
 }
 
-TEST_F(SandboxTest, ThePrivateFolderIsBounded) {
+// Running processes of this machine that have `mark` in their command line.
+std::size_t processes_with(const std::string& mark) {
+  std::size_t count = 0;
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    std::ifstream file(entry.path() / "cmdline");
+    const std::string line{std::istreambuf_iterator<char>(file), {}};
+    if (line.contains(mark)) ++count;
+  }
+  return count;
+}
+
+// Processes that make processes that wait for ever. Root is exempt from limits on their number, so the bomb is of 255.
+TEST_F(SandboxTest, AForkBombIsBoundedAndNothingOfItSurvives) {
+  const std::string mark = "fork-bomb-of-" + std::to_string(getpid());
   ProcessToolConfig config;
   config.description = describe("tool");
   config.command = {
       "sh", "-c",
-      "i=0; while [ $i -lt 10 ]; do head -c 1000000 /dev/zero > /tmp/$i || break; i=$((i+1)); done; echo $i"};
-  config.limits.file_bytes = 4'000'000;
-  const auto output = (*make_process_tool(config))->run({}, {});
-  EXPECT_LT(std::strtol(output->text.c_str(), nullptr, 10), 5) << output->text;
+      "mkfifo /tmp/never\n"
+      "bomb() { if [ $1 -gt 0 ]; then bomb $(($1 - 1)) & bomb $(($1 - 1)) & fi; read -r x < /tmp/never; }\n"
+      "bomb 7",
+      mark};
+  const bool is_root = geteuid() == 0;
+  const std::size_t enough = is_root ? 255 : config.limits.processes / 2;
+  std::stop_source stop;
+  std::size_t most = 0;
+  std::jthread stopper([&] {
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (most < enough && std::chrono::steady_clock::now() < give_up) most = std::max(most, processes_with(mark));
+    stop.request_stop();
+  });
+  EXPECT_EQ((*make_process_tool(config))->run({}, stop.get_token()).error().code, Code::kCancelled);
+  stopper.join();
+  EXPECT_GE(most, enough);
+  if (!is_root) EXPECT_LE(most, config.limits.processes + 2);  // and bubblewrap, outside and as their first one
+  // The kernel takes a moment to end a process namespace.
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (processes_with(mark) > 0 && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
+  EXPECT_EQ(processes_with(mark), 0u);
+}
+
+TEST_F(SandboxTest, ThePrivateFoldersAreBounded) {
+  for (const std::string folder : {"/tmp/", "/dev/shm/"}) {
+    ProcessToolConfig config;
+    config.description = describe("tool");
+    config.command = {"sh", "-c",
+                      "i=0; while [ $i -lt 10 ]; do head -c 1000000 /dev/zero > " + folder +
+                          "$i || break; i=$((i+1)); done; echo $i"};
+    config.limits.file_bytes = 4'000'000;
+    const auto output = (*make_process_tool(config))->run({}, {});
+    EXPECT_LT(std::strtol(output->text.c_str(), nullptr, 10), 5) << folder << output->text;
+  }
 }
 
 TEST_F(SandboxTest, AFolderThatIsMissingIsSaidAtOnce) {
