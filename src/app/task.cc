@@ -95,7 +95,7 @@ void add_task(CLI::App& app) {
   add_tool_flags(*verb, flags->tools);
   auto* session = verb->add_option("--session", flags->session, "Go on in this session, or begin it")->type_name("ID");
   verb->add_flag("--memory", flags->has_memory,
-                 "Offer the tools remember and recall; a session that --session names has them always");
+                 "Offer the tools remember and recall; a session with a name that you chose has them always");
   auto* resume =
       verb->add_option("--resume", flags->resume, "Take up a run that did not end; completed steps are not repeated")
           ->type_name("RUN")

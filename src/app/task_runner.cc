@@ -249,8 +249,9 @@ Result<agent::RunReport> Runner::run_with(TaskView& view, const std::string& tas
 }
 
 Result<agent::RunReport> Runner::run_in(agent::ContextManager& context, TaskView& view, const std::string& task) {
+  const bool has_memory = flags_.has_memory || store::is_chosen_name(context.session());
   for (auto& tool : context.built_in_tools()) {
-    if (flags_.has_memory || !flags_.session.empty() || tool->description().is_quiet) TRY(tools_.add(std::move(tool)));
+    if (has_memory || tool->description().is_quiet) TRY(tools_.add(std::move(tool)));
   }
   for_template_ = agent::shown_tools(tools_, options_.format, options_.aids);
   Recorder recorder(context, view);

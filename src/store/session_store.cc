@@ -369,6 +369,10 @@ Result<std::vector<NoteRow>> SqliteSessionStore::recall(std::string_view session
 
 }  // namespace
 
+bool is_chosen_name(std::string_view session) {
+  return session.size() != 32 || session.find_first_not_of("0123456789abcdef") != std::string_view::npos;
+}
+
 Result<std::unique_ptr<SessionStore>> SessionStore::open(const std::filesystem::path& file, const base::Clock& clock,
                                                          std::chrono::milliseconds patience) {
   auto store = std::make_unique<SqliteSessionStore>(TRY(Database::open(file, kSessionSchema, patience)), clock);

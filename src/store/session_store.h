@@ -71,6 +71,9 @@ struct NoteRow {
   std::int64_t created_unix_seconds = 0;
 };
 
+/// Whether somebody chose this id: those that create_session() makes look otherwise.
+bool is_chosen_name(std::string_view session);
+
 class SessionStore {
  public:
   static constexpr std::size_t kMaxNoteBytes = 4096;

@@ -82,6 +82,14 @@ TEST_F(SessionStoreTest, SessionsAreFoundListedAndRemoved) {
   EXPECT_TRUE(store->find_session("notes-1")->has_value());
 }
 
+TEST_F(SessionStoreTest, NamesThatWereChosenAreKnown) {
+  auto store = open();
+  EXPECT_FALSE(is_chosen_name(*store->create_session()));
+  for (const char* name : {"work", "0", "0123456789abcdef0123456789abcdef0", "0123456789ABCDEF0123456789ABCDEF"}) {
+    EXPECT_TRUE(is_chosen_name(*store->create_session(name))) << name;
+  }
+}
+
 TEST_F(SessionStoreTest, ASessionIsClaimedOnce) {
   auto store = open();
   EXPECT_TRUE(store->claim("a"));

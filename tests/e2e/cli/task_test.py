@@ -66,6 +66,8 @@ def rule(pattern, *calls):
 
 # The first rule that matches the prompt answers: what comes later in a conversation stands first.
 SCRIPT = (rule("<|tool|>*lines: 3", call("answer", text="It has three lines."))
+          + rule("wait and keep*<|tool|>Remembered.", call("answer", text="It is kept."))
+          + rule("wait and keep*<|tool|>", call("remember", text="It was begun."))
           + rule("<|tool|>*not approved", call("answer", text="I may not write."))
           + rule("<|tool|>*sent", call("answer", text="It is sent."))
           + rule("<|tool|>*written", call("answer", text="The note is written."))
@@ -209,6 +211,17 @@ parameters = {properties = {a = {type = "string", pattern = "^(?!x)y"}}}
         self.assertGreater(screen.status(), 0)
         self.assertFalse(os.path.exists(f"/proc/{tool}"))
         self.assertIn("run 1  cancelled", self.cli("task", "--show", "closed", "--database", "sessions.db").stdout)
+    def test_a_run_that_is_taken_up_has_the_memory_of_its_session(self):
+        for run, (named, more, keeps) in enumerate(((("--session", "work"), (), True), ((), (), False), ((), ("--memory",), True)), start=1):
+            with self.subTest(named=named, more=more):
+                process = self.start("wait and keep", *named)
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                (self.folder / "begun").unlink()
+                # What is not offered cannot be called.
+                done = self.cli("task", "--resume", run, *self.words, *more, expect=0 if keeps else 1)
+                self.assertEqual(done.stdout == "It is kept.\n", keeps, done.stdout)
+
 
     def test_a_limit_ends_the_run_by_its_name(self):
         events = self.events("go on for ever", "--max-turns", "3", expect=1)
