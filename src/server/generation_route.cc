@@ -193,7 +193,8 @@ void generate_answer(Service& service, const Call& call, GenerationCall generati
   auto grammar = has_tools ? compile_tools(card, {.tools = generation.tools.callable,
                                                   .places = generation.tools.places,
                                                   .is_required = generation.tools.use == protocol::ToolUse::kRequired,
-                                                  .is_parallel = generation.tools.is_parallel})
+                                                  .is_parallel = generation.tools.is_parallel,
+                                                  .begins_in_reasoning = generation.begins_in_reasoning})
                            : compile_format(card, generation.parameters.response_format);
   if (!grammar) return call.reply->fail(grammar.error());
 
