@@ -6,8 +6,6 @@
 #include <optional>
 #include <utility>
 
-#include "base/budget.h"
-#include "protocol/limits.h"
 #include "protocol/response_items.h"
 
 namespace autoglm::protocol {
@@ -31,12 +29,6 @@ std::string text_of_parts(const json::Object& item) {
     if (part.is_object()) text += text_of_field(part.get_object(), "text");
   }
   return text;
-}
-
-json::Object arguments_of(std::string_view text) {
-  base::Budget budget({.bytes = kMaxTextBytes, .steps = kMaxJsonValues, .depth = kMaxJsonDepth});
-  auto arguments = json::parse(text, budget);
-  return arguments && arguments->is_object() ? std::move(arguments->get_object()) : json::Object{};
 }
 
 // What became of the questions for leave in a conversation.
@@ -179,10 +171,11 @@ class Reader final {
     }
     calls_.push_back({.id = std::string(call_id), .result = {}});
     names_.emplace_back(name);
-    call_objects_.push_back(
-        json::Object{{"id", call_id},
-                     {"type", "function"},
-                     {"function", json::Object{{"name", name}, {"arguments", arguments_of(arguments)}}}});
+    call_objects_.push_back(json::Object{
+        {"id", call_id},
+        {"type", "function"},
+        {"function",
+         json::Object{{"name", name}, {"arguments", parse_arguments(arguments).value_or(json::Object{})}}}});
     return {};
   }
 

@@ -82,11 +82,10 @@ Result<std::string> required(FieldReader& item, std::string_view field, std::siz
 
 // The text of a JSON object, as it came.
 Result<std::string> read_arguments(FieldReader& item) {
-  const std::string text = TRY(item.string("arguments", kMaxTextBytes)).value_or("");
-  base::Budget budget({.bytes = kMaxTextBytes, .steps = kMaxJsonValues, .depth = kMaxJsonDepth});
-  const auto arguments = json::parse(text.empty() ? "{}" : std::string_view(text), budget);
-  if (!arguments || !arguments->is_object()) return item.wrong("arguments", "the text of a JSON object");
-  return text.empty() ? "{}" : text;
+  std::string text = TRY(item.string("arguments", kMaxTextBytes)).value_or("");
+  if (text.empty()) text = "{}";
+  if (!parse_arguments(text)) return item.wrong("arguments", "the text of a JSON object");
+  return text;
 }
 
 Result<json::Object> read_message_item(FieldReader& item) {
@@ -211,6 +210,13 @@ std::string_view text_of_field(const json::Object& item, std::string_view name) 
   const json::Value* value = item.if_contains(name);
   if (value == nullptr || !value->is_string()) return {};
   return {value->get_string().data(), value->get_string().size()};
+}
+
+Result<json::Object> parse_arguments(std::string_view text) {
+  base::Budget budget({.bytes = kMaxTextBytes, .steps = kMaxJsonValues, .depth = kMaxJsonDepth});
+  auto value = json::parse(text, budget);
+  if (value && value->is_object()) return std::move(value->get_object());
+  return fail(Code::kInvalidArgument, "the arguments are not a JSON object");
 }
 
 json::Value call_error(std::string_view text) {

@@ -4,7 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/budget.h"
 #include "protocol/response_items.h"
 #include "protocol/response_request.h"
 #include "server/response_run.h"
@@ -22,18 +21,10 @@ std::unexpected<ApiError> refused(std::string message, std::string where, std::s
 // Of the stored responses that one goes on from: more is read for no request.
 constexpr std::size_t kMaxEarlierBytes = 16u << 20;
 
-// What the store gives back is what we wrote.
-Result<json::Value> stored_json(std::string_view text) {
-  base::Budget budget({.bytes = 4 * text.size() + (1u << 20)});
-  auto value = json::parse(text, budget);
-  if (!value) return fail(Code::kCorrupt, "a stored response cannot be read: " + value.error().message);
-  return value;
-}
-
 // The items that a stored response has put into its conversation.
 Result<json::Array> items_of(const store::ResponseRow& row) {
-  json::Value input = TRY(stored_json(row.input));
-  const json::Value response = TRY(stored_json(row.response));
+  json::Value input = TRY(store::parse_stored(row.input));
+  const json::Value response = TRY(store::parse_stored(row.response));
   const json::Value* output = response.is_object() ? response.get_object().if_contains("output") : nullptr;
   if (!input.is_array() || output == nullptr || !output->is_array()) {
     return fail(Code::kCorrupt, "a stored response has no items");
@@ -44,7 +35,7 @@ Result<json::Array> items_of(const store::ResponseRow& row) {
 }
 
 ApiResult<void> check_can_go_on(const store::ResponseRow& row) {
-  auto response = stored_json(row.response);
+  auto response = store::parse_stored(row.response);
   if (!response) return std::unexpected(ApiError(std::move(response).error()));
   const std::string_view status = protocol::text_of_field(response->get_object(), "status");
   if (status == "completed" || status == "incomplete") return {};

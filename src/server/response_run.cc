@@ -2,55 +2,22 @@
 #include "server/response_run.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <utility>
 
-#include "base/budget.h"
 #include "base/log.h"
-#include "generation/chat_prompt.h"
+#include "generation/text_sink.h"
 #include "protocol/response_items.h"
-#include "server/generation_route.h"
 #include "store/response_store.h"
 
 namespace autoglm::server {
 namespace {
 
 using protocol::ApiError;
-using protocol::ToolUse;
 
 // A tool's result, at most: half a byte for each token of the context, within these. That is an eighth of it at four
 // bytes a token, and never all of it.
 constexpr std::size_t kLeastResultBytes = 1u << 10;
 constexpr std::size_t kMostResultBytes = 64u << 10;
-
-// Hands what the engine says over to the response's thread.
-class TextSink final : public generation::Sink {
- public:
-  void on_token(generation::TokenEvent event) override EXCLUDES(mutex_) {
-    base::MutexLock lock(mutex_);
-    text_ += event.text;
-    changed_.notify_all();
-  }
-  void on_finish(generation::Finish finish) override EXCLUDES(mutex_) {
-    base::MutexLock lock(mutex_);
-    text_ += finish.text;
-    finish_ = std::move(finish);
-    changed_.notify_all();
-  }
-  /// Waits for more text, which may be empty at the end; the finish when there is no more to come.
-  std::optional<generation::Finish> wait(std::string& text) EXCLUDES(mutex_) {
-    base::MutexLock lock(mutex_);
-    while (text_.empty() && !finish_) lock.wait(changed_);
-    text = std::exchange(text_, {});
-    return finish_;
-  }
-
- private:
-  base::Mutex mutex_;
-  std::condition_variable changed_;
-  std::string text_ GUARDED_BY(mutex_);
-  std::optional<generation::Finish> finish_ GUARDED_BY(mutex_);
-};
 
 agent::ActionLimits action_limits(const generation::ModelCard& card) {
   agent::ActionLimits limits;
@@ -59,12 +26,13 @@ agent::ActionLimits action_limits(const generation::ModelCard& card) {
   return limits;
 }
 
-json::Object arguments_of(std::string_view text, std::optional<Error>& unusable) {
-  base::Budget budget({.bytes = protocol::kMaxTextBytes, .depth = protocol::kMaxJsonDepth});
-  auto value = json::parse(text, budget);
-  if (value && value->is_object()) return std::move(value->get_object());
-  unusable = Error{Code::kInvalidArgument, "the arguments are not a JSON object", {}};
-  return {};
+void take_arguments(agent::ActionCall& call, std::string_view text) {
+  auto arguments = protocol::parse_arguments(text);
+  if (arguments) {
+    call.arguments = std::move(*arguments);
+  } else {
+    call.unusable = std::move(arguments).error();
+  }
 }
 
 protocol::ResponseHead head_of(const Service& service, const ResponseJob& job) {
@@ -72,6 +40,18 @@ protocol::ResponseHead head_of(const Service& service, const ResponseJob& job) {
           .model = service.generator.card().name,
           .created = service.clock.unix_seconds(),
           .echo = job.request.echo};
+}
+
+ApiResult<void> check_approved(const protocol::Conversation& conversation, const ResponseToolSet& tools) {
+  for (const protocol::ApprovedCall& call : conversation.approved) {
+    const ResponseTool* tool = tools.find(call.server_label, call.name);
+    if (tool != nullptr && !tool->is_function()) continue;
+    return std::unexpected(ApiError(Error{Code::kInvalidArgument,
+                                          "an mcp_approval_response is about " + call.name + " of " +
+                                              call.server_label + ", which is not among the tools of this request",
+                                          "tools"}));
+  }
+  return {};
 }
 
 ResponseOutput::OnEvent events_to(const std::shared_ptr<ResponseStream>& stream) {
@@ -91,50 +71,17 @@ ResponseRun::ResponseRun(Service& service, ResponseJob job, std::shared_ptr<Repl
       head_(head_of(service, job_)),
       limits_(agent::RunLimits{}),
       began_(service.clock.now()),
+      prompts_(service_, job_),
       output_(job_.id, events_to(stream_)) {}
 
 ResponseRun::~ResponseRun() = default;
 
-// --- the conversation ------------------------------------------------------------------------------------------------
-
-ApiResult<protocol::Conversation> ResponseRun::conversation() const {
-  json::Array items = job_.earlier;
-  for (const auto* more : {&job_.input, &output_.items()}) items.insert(items.end(), more->begin(), more->end());
-  auto read = protocol::read_conversation(items, [this](auto label, auto name) { return name_of(label, name); });
-  if (!read) return std::unexpected(ApiError(std::move(read).error()));
-  if (job_.request.instructions.empty()) return std::move(*read);
-  // Templates take one system message, at the beginning.
-  json::Array& messages = read->messages;
-  const bool has_system = !messages.empty() && protocol::text_of_field(messages[0].get_object(), "role") == "system";
-  std::string text = job_.request.instructions;
-  if (has_system) text += "\n\n" + std::string(protocol::text_of_field(messages[0].get_object(), "content"));
-  json::Object system = {{"role", "system"}, {"content", text}};
-  if (has_system) {
-    messages[0] = std::move(system);
-  } else {
-    messages.insert(messages.begin(), std::move(system));
-  }
-  return std::move(*read);
-}
-
-ApiResult<void> ResponseRun::check_approved() const {
-  for (const protocol::ApprovedCall& call : first_->approved) {
-    const ResponseTool* tool = job_.tools.find(call.server_label, call.name);
-    if (tool != nullptr && !tool->is_function()) continue;
-    return std::unexpected(ApiError(Error{Code::kInvalidArgument,
-                                          "an mcp_approval_response is about " + call.name + " of " +
-                                              call.server_label + ", which is not among the tools of this request",
-                                          "tools"}));
-  }
-  return {};
-}
-
 ApiResult<void> ResponseRun::prepare() {
-  auto read = conversation();
+  auto read = prompts_.conversation(output_.items());
   if (!read) return std::unexpected(read.error());
   first_ = std::move(*read);
-  if (auto good = check_approved(); !good) return good;
-  auto turn = next_turn(first_->messages);
+  if (auto good = check_approved(*first_, job_.tools); !good) return good;
+  auto turn = prompts_.next(first_->messages, turns_, may_call_on());
   if (!turn) return std::unexpected(turn.error());
   // What was approved is run first, and then the conversation is another one.
   if (first_->approved.empty()) first_turn_ = std::move(*turn);
@@ -144,67 +91,6 @@ ApiResult<void> ResponseRun::prepare() {
 bool ResponseRun::may_call_on() const {
   const std::size_t most = job_.request.max_tool_calls.value_or(limits_.max_actions);
   return !job_.tools.has_own() || (turns_ + 1 < limits_.max_turns && own_calls_ < most);
-}
-
-ApiResult<ResponseRun::Turn> ResponseRun::next_turn(const json::Array& messages) {
-  static const json::Array kNoTools;
-  static const json::Object kNoFields;
-  const generation::ModelCard& card = service_.generator.card();
-  Turn turn;
-  // At the end of what it may call, the model is asked for its answer; the prompt goes on as it began.
-  const bool has_tools = job_.request.tools.use != ToolUse::kNone && !job_.tools.empty();
-  turn.may_call = has_tools && may_call_on();
-  turn.has_tools = turn.may_call || (has_tools && turns_ > 0);
-  auto rendered = generation::render(card, {.messages = &messages,
-                                            .tools = turn.has_tools ? &job_.tools.for_template() : &kNoTools,
-                                            .template_fields = &kNoFields});
-  if (!rendered) return std::unexpected(callers_fault(std::move(rendered).error(), "input"));
-  turn.begins_in_reasoning = ends_in_reasoning(rendered->text);
-  auto prompt = encode_prompt(service_, rendered->text, options_of(*rendered), "input");
-  if (!prompt) return std::unexpected(prompt.error());
-  turn.prompt = std::move(*prompt);
-  if (turn.prompt.size() >= card.context_length) {
-    return std::unexpected(prompt_too_long(card, std::to_string(turn.prompt.size()), "", "input"));
-  }
-  auto grammar = grammar_of(turn);
-  if (!grammar) return std::unexpected(grammar.error());
-  turn.grammar = std::move(*grammar);
-  return turn;
-}
-
-ApiResult<std::shared_ptr<const text::Grammar>> ResponseRun::grammar_of(const Turn& turn) {
-  const generation::ModelCard& card = service_.generator.card();
-  if (turn.may_call) {
-    return grammar_of_calls(turns_ == 0 && job_.request.tools.use == ToolUse::kRequired, turn.begins_in_reasoning);
-  }
-  const bool is_text = job_.request.format.kind == protocol::FormatKind::kText;
-  if (!turn.has_tools || !is_text) return compile_format(card, job_.request.format);
-  return compile_tools(card, {.begins_in_reasoning = turn.begins_in_reasoning});  // text that is no call
-}
-
-ApiResult<std::shared_ptr<const text::Grammar>> ResponseRun::grammar_of_calls(bool is_required,
-                                                                              bool begins_in_reasoning) {
-  if (grammar_ != nullptr && grammar_is_required_ == is_required && grammar_in_reasoning_ == begins_in_reasoning) {
-    return grammar_;
-  }
-  std::vector<text::ToolSignature> tools;
-  std::vector<std::size_t> places;
-  for (std::size_t i = 0; i < job_.tools.signatures().size(); ++i) {
-    if (is_required && std::ranges::find(job_.tools.chosen(), i) == job_.tools.chosen().end()) continue;
-    tools.push_back(job_.tools.signatures()[i]);
-    places.push_back(job_.tools.places()[i]);
-  }
-  auto grammar = compile_tools(service_.generator.card(),
-                               {.tools = tools,
-                                .places = places,
-                                .is_required = is_required,
-                                .is_parallel = job_.request.tools.is_parallel && job_.request.tools.chosen_name.empty(),
-                                .begins_in_reasoning = begins_in_reasoning,
-                                .is_flat = true});
-  if (!grammar) return grammar;
-  grammar_is_required_ = is_required;
-  grammar_in_reasoning_ = begins_in_reasoning;
-  return grammar_ = std::move(*grammar);
 }
 
 // --- the loop --------------------------------------------------------------------------------------------------------
@@ -262,7 +148,7 @@ void ResponseRun::run_approved() {
     agent::ActionCall& call = calls.emplace_back();
     call.id = output_.id_of(at_work_.back());
     call.tool = tool.own->name;
-    call.arguments = arguments_of(approved.arguments, call.unusable);
+    take_arguments(call, approved.arguments);
   }
   run_calls(std::move(calls));
 }
@@ -272,13 +158,13 @@ ApiResult<void> ResponseRun::take_turn() {
     return std::unexpected(ApiError(Error{
         Code::kDeadline, "the response took longer than " + std::to_string(limits_.max_seconds.count()) + " s", {}}));
   }
-  Turn turn;
+  ResponseTurn turn;
   if (first_turn_) {
     turn = std::move(*std::exchange(first_turn_, {}));
   } else {
-    auto read = conversation();
+    auto read = prompts_.conversation(output_.items());
     if (!read) return std::unexpected(read.error());
-    auto made = next_turn(read->messages);
+    auto made = prompts_.next(read->messages, turns_, may_call_on());
     if (!made) return std::unexpected(made.error());
     turn = std::move(*made);
   }
@@ -321,7 +207,7 @@ std::size_t ResponseRun::token_room(std::size_t prompt_tokens) const {
   return std::min(context - prompt_tokens, most - std::min(most, usage_.completion_tokens));
 }
 
-ApiResult<generation::Finish> ResponseRun::generate(const Turn& turn) {
+ApiResult<generation::Finish> ResponseRun::generate(const ResponseTurn& turn) {
   generation::Request request;
   request.id = job_.request_id;
   request.prompt = turn.prompt;
@@ -341,13 +227,12 @@ ApiResult<generation::Finish> ResponseRun::generate(const Turn& turn) {
         service_.generator.card().tool_format,
         {.begins_in_reasoning = turn.begins_in_reasoning, .tools = turn.may_call ? tools : tools.first(0)});
   }
-  const auto sink = std::make_shared<TextSink>();
+  const auto sink = std::make_shared<generation::TextSink>();
   auto ticket = service_.generator.submit(std::move(request), sink);
   if (!ticket) return std::unexpected(ApiError(std::move(ticket).error()));
   const std::stop_callback on_stop(stop_, [this, ticket = *ticket] { service_.generator.cancel(ticket); });
   for (;;) {
-    std::string text;
-    auto finish = sink->wait(text);
+    auto [text, finish] = sink->wait();
     parser != nullptr ? read(parser->push(text)) : output_.text(text);
     if (!finish) continue;
     if (parser != nullptr) read(parser->finish());
@@ -401,8 +286,7 @@ void ResponseRun::begin_call(const std::string& name) {
 void ResponseRun::end_call() {
   if (calls_.back().tool == nullptr) return;
   output_.end_call();
-  agent::ActionCall& call = calls_.back().call;
-  call.arguments = arguments_of(output_.arguments_of_last(), call.unusable);
+  take_arguments(calls_.back().call, output_.arguments_of_last());
 }
 
 // Runs what may be run of this turn's calls. True when the model is to go on with their results.

@@ -12,24 +12,13 @@
 
 #include "agent/action_runner.h"
 #include "agent/agent_loop.h"
-#include "protocol/response_conversation.h"
 #include "protocol/response_object.h"
-#include "protocol/response_request.h"
 #include "server/response_output.h"
+#include "server/response_prompts.h"
 #include "server/response_stream.h"
 #include "server/service.h"
 
 namespace autoglm::server {
-
-struct ResponseJob {
-  std::string id;          // without "resp_"
-  std::string request_id;  // for logs
-  std::string tenant;
-  protocol::ResponseRequest request;
-  ResponseToolSet tools;
-  json::Array earlier;  // items of the responses that this one goes on from
-  json::Array input;    // items that are new with it
-};
 
 class ResponseRun final : private agent::ActionObserver {
  public:
@@ -45,13 +34,6 @@ class ResponseRun final : private agent::ActionObserver {
   std::string run(std::stop_token stop);
 
  private:
-  struct Turn {
-    std::vector<generation::TokenId> prompt;
-    std::shared_ptr<const text::Grammar> grammar;
-    bool has_tools = false;  // in the prompt
-    bool may_call = false;
-    bool begins_in_reasoning = false;
-  };
   struct TurnCall {
     std::size_t index = 0;  // of its item
     const ResponseTool* tool = nullptr;
@@ -59,20 +41,10 @@ class ResponseRun final : private agent::ActionObserver {
     bool is_broken = false;
   };
 
-  // The conversation and the next turn.
-  std::string name_of(std::string_view label, std::string_view name) const {
-    return job_.tools.model_name(label, name);
-  }
-  ApiResult<protocol::Conversation> conversation() const;
-  ApiResult<Turn> next_turn(const json::Array& messages);
-  ApiResult<std::shared_ptr<const text::Grammar>> grammar_of(const Turn& turn);
-  ApiResult<std::shared_ptr<const text::Grammar>> grammar_of_calls(bool is_required, bool begins_in_reasoning);
-  ApiResult<void> check_approved() const;
-
   // The loop.
   ApiResult<void> make();
   ApiResult<void> take_turn();
-  ApiResult<generation::Finish> generate(const Turn& turn);
+  ApiResult<generation::Finish> generate(const ResponseTurn& turn);
   void read(const std::vector<text::ToolEvent>& events);
   void begin_call(const std::string& name);
   void end_call();
@@ -102,14 +74,12 @@ class ResponseRun final : private agent::ActionObserver {
   const agent::RunLimits limits_;
   const base::Time began_;
   std::stop_token stop_;
+  ResponsePrompts prompts_;
   ResponseOutput output_;
   std::unique_ptr<agent::ActionRunner> runner_;  // made when there is something to run
 
   std::optional<protocol::Conversation> first_;  // as prepare() read it
-  std::optional<Turn> first_turn_;
-  std::shared_ptr<const text::Grammar> grammar_;
-  bool grammar_is_required_ = false;
-  bool grammar_in_reasoning_ = false;
+  std::optional<ResponseTurn> first_turn_;
   std::vector<TurnCall> calls_;       // of this turn
   std::string reasoning_;             // of this turn
   std::vector<std::size_t> at_work_;  // items of the calls that run now

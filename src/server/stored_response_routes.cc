@@ -4,7 +4,6 @@
 #include <string>
 #include <utility>
 
-#include "base/budget.h"
 #include "base/json.h"
 #include "protocol/response_items.h"
 #include "server/service.h"
@@ -84,8 +83,7 @@ void serve_input_items(Service& service, const Call& call) {
   auto row = service.responses.find(call.tenant, id);
   if (!row) return call.reply->fail(std::move(row).error());
   if (!*row) return call.reply->fail(not_found(id));
-  base::Budget budget({.bytes = 4 * (*row)->input.size() + (1u << 20)});
-  auto items = json::parse((*row)->input, budget);
+  auto items = store::parse_stored((*row)->input);
   if (!items || !items->is_array()) {
     return call.reply->fail(Error{Code::kCorrupt, "a stored response's input cannot be read", {}});
   }

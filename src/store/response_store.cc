@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/response_store.h"
 
+#include "base/budget.h"
 #include "base/mutex.h"
 #include "store/database.h"
 
@@ -110,6 +111,14 @@ Result<std::size_t> SqliteResponseStore::count() {
 }
 
 }  // namespace
+
+// As a value it may take several times its bytes.
+Result<json::Value> parse_stored(std::string_view text) {
+  base::Budget budget({.bytes = 4 * text.size() + (1u << 20)});
+  auto value = json::parse(text, budget);
+  if (!value) return fail(Code::kCorrupt, "a stored response cannot be read: " + value.error().message);
+  return value;
+}
 
 Result<std::unique_ptr<ResponseStore>> ResponseStore::open(const std::filesystem::path& file, const base::Clock& clock,
                                                            ResponseBounds bounds, std::chrono::milliseconds patience) {

@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/result.h"
 
 namespace autoglm::store {
@@ -25,6 +26,9 @@ struct ResponseRow {
   std::string input;     // JSON: the items that were new with it
   std::string response;  // JSON: the whole object
 };
+
+/// A row's input or response. Errors: kCorrupt (it is not what was put there).
+Result<json::Value> parse_stored(std::string_view text);
 
 struct ResponseBounds {
   std::size_t max_count = 10'000;
