@@ -57,7 +57,7 @@ class TextView final : public TaskView {
                const std::vector<std::vector<std::size_t>>& waits_for) override {
     base::MutexLock lock(mutex_);
     rows_.clear();
-    drawn_ = 0;
+    drawn_.clear();
     for (std::size_t i = 0; i < actions.size(); ++i) {
       Row row{.action = actions[i], .arguments = json::format(actions[i].call.arguments), .waits_for = {}};
       if (i < waits_for.size()) row.waits_for = waits_for[i];
@@ -83,7 +83,7 @@ class TextView final : public TaskView {
   }
   void pause() override {
     base::MutexLock lock(mutex_);
-    drawn_ = 0;  // what was drawn stays, and the next drawing begins below the question
+    drawn_.clear();  // what was drawn stays, and the next drawing begins below the question
   }
   void on_end(const agent::RunReport& report, const std::vector<std::string>& unsandboxed) override {
     say(stdout, (is_terminal(STDOUT_FILENO) ? safe_for_terminal(report.answer) : report.answer) + "\n");
@@ -134,20 +134,26 @@ class TextView final : public TaskView {
     return first_columns(begin + arguments + end, columns);
   }
 
-  // Redraws the graph over what it drew before. A row is a line of the screen, or the way back up would be longer; the
-  // last column stays free, as some terminals begin the next line when it is written.
+  // Redraws the graph over what it drew before. A row was a line of the screen, or the way back up would be longer; in
+  // a terminal that got narrower it may be several by now. The last column stays free, as some terminals begin the next
+  // line when it is written.
   void draw() REQUIRES(mutex_) {
-    const std::size_t columns = terminal_columns(STDERR_FILENO) - 1;
-    std::string drawing = drawn_ > 0 ? fmt::format("\033[{}A", drawn_) : "";
-    for (const Row& row : rows_) drawing += fmt::format("\033[2K{}\n", line_of(row, columns));
+    const std::size_t columns = terminal_columns(STDERR_FILENO);
+    std::size_t up = 0;
+    for (const std::string& line : drawn_) up += least_lines(line, columns);
+    std::string drawing = up > 0 ? fmt::format("\r\033[{}A\033[J", up) : "";
+    drawn_.clear();
+    for (const Row& row : rows_) {
+      drawn_.push_back(line_of(row, columns - 1));
+      drawing += drawn_.back() + "\n";
+    }
     say(stderr, drawing);
-    drawn_ = rows_.size();
   }
 
   const bool is_moving_;
   base::Mutex mutex_;
   std::vector<Row> rows_ GUARDED_BY(mutex_);
-  std::size_t drawn_ GUARDED_BY(mutex_) = 0;
+  std::vector<std::string> drawn_ GUARDED_BY(mutex_);  // its lines, as they stand above the cursor
 };
 
 }  // namespace

@@ -53,6 +53,12 @@ std::string first_columns(std::string_view text, std::size_t columns) {
   return std::string(text.substr(0, end));
 }
 
+std::size_t least_lines(std::string_view text, std::size_t columns) {
+  std::size_t characters = 0;
+  for (std::size_t at = 0; at < text.size(); at += base::utf8_step(text.substr(at)).size) ++characters;
+  return std::max<std::size_t>(1, (characters + columns - 1) / columns);
+}
+
 std::string format_bytes(std::uint64_t bytes) {
   const auto number = static_cast<double>(bytes);
   if (bytes < 1000) return fmt::format("{} B", bytes);

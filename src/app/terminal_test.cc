@@ -31,6 +31,14 @@ TEST(Terminal, ALineIsCutBetweenCharacters) {
   EXPECT_EQ(first_columns("a\xe4\xb8", 9), "a\xe4\xb8");
 }
 
+TEST(Terminal, LinesThatATextTakes) {
+  EXPECT_EQ(least_lines("", 3), 1u);
+  EXPECT_EQ(least_lines("abc", 3), 1u);
+  EXPECT_EQ(least_lines("abcd", 3), 2u);
+  EXPECT_EQ(least_lines("\u00e4\u00f6\u00fc\u00df", 2), 2u);
+  EXPECT_EQ(least_lines("\u4e16\u754c", 2), 1u);
+}
+
 TEST(Terminal, ProgressFitsItsLine) {
   for (int columns = 0; columns < 200; ++columns) {
     for (const std::uint64_t done : {0ull, 1ull, 500ull, 1000ull, 2000ull}) {

@@ -120,8 +120,11 @@ class Terminal:
         if self.pid == 0:
             os.chdir(test.folder)
             os.execve(command[0], [*map(str, command)], {**test.environment, "TERM": "xterm"})
-        fcntl.ioctl(self.screen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.resize(columns)
         test.addCleanup(self.close)
+
+    def resize(self, columns):
+        fcntl.ioctl(self.screen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
     def hang_up(self):
         if self.screen is not None:

@@ -80,31 +80,50 @@ SCRIPT = (rule("<|tool|>*lines: 3", call("answer", text="It has three lines."))
           + rule("note and send", call("note"), call("note"), call("send", text="it"))
           + rule("count these", call("count", text="a\nb\nc"))
           + rule("write a note", call("note"))
+          + rule("count and wait", call("count", text="word " * 12), call("hang"))
           + rule("wait", call("hang"))
           + rule("for ever", call("count", text="x"), call("count", text="<|random:40|>"))
           + rule("", call("answer", text="Nothing to do.")))
 
 
-def on_screen(said, columns):
-    """The lines that a terminal of this width shows in the end."""
-    lines, row, column = [[]], 0, 0
-    for part in re.findall(r"\x1b\[\d*[A-Z]|[^\x1b]", said):
-        width = 2 if unicodedata.east_asian_width(part[0]) in "WF" else 1
-        if part == "\r":
-            column = 0
-        elif part == "\x1b[2K":
-            lines[row] = []
-        elif part.startswith("\x1b"):
-            row -= int(part[2:-1])
-        else:
-            if part == "\n" or column + width > columns:
-                row += 1
-                lines += [[]] if row == len(lines) else []
-                column = 0
-            if part != "\n":
-                lines[row][column:column + width] = [part] + [""] * (width - 1)
-                column += width
-    return ["".join(line) for line in lines]
+class Screen:
+    """What a terminal shows which breaks its lines anew when its width changes, as most do."""
+
+    def __init__(self, columns):
+        self.columns, self.row, self.column = columns, 0, 0
+        self.lines, self.goes_on = [[]], [False]  # goes_on: the next line is of the same text
+
+    def write(self, said):
+        for part in re.findall(r"\x1b\[\d*[A-Z]|[^\x1b]", said):
+            width = 2 if unicodedata.east_asian_width(part[0]) in "WF" else 1
+            if part == "\r":
+                self.column = 0
+            elif part == "\x1b[J":
+                del self.lines[self.row + 1:], self.goes_on[self.row + 1:]
+                del self.lines[self.row][self.column:]
+                self.goes_on[self.row] = False
+            elif part.startswith("\x1b"):
+                self.row -= int(part[2:-1])
+            else:
+                if part == "\n" or self.column + width > self.columns:
+                    self.goes_on[self.row] = part != "\n"
+                    self.row, self.column = self.row + 1, 0
+                    if self.row == len(self.lines):
+                        self.lines.append([])
+                        self.goes_on.append(False)
+                if part != "\n":
+                    self.lines[self.row][self.column:self.column + width] = [part] + [""] * (width - 1)
+                    self.column += width
+        return self
+
+    def resize(self, columns):
+        """With the cursor at the beginning of the last line."""
+        said = "".join("".join(line) + ("" if goes_on else "\n") for line, goes_on in zip(self.lines, self.goes_on))
+        self.__init__(columns)
+        self.write(said[:-1])
+
+    def actions(self):
+        return [line for line in map("".join, self.lines) if re.match(r"  . +\d ", line)]
 
 
 class Task(CliTest):
@@ -192,6 +211,17 @@ parameters = {properties = {a = {type = "string", pattern = "^(?!x)y"}}}
         self.assertRegex(self.cli("task", "--show", "work", "--database", "sessions.db").stdout, "unknown")
         self.assertIn("work", self.cli("task", "--list", "--database", "sessions.db").stdout)
 
+    def test_a_run_that_is_taken_up_has_the_memory_of_its_session(self):
+        for run, (named, more, keeps) in enumerate(((("--session", "work"), (), True), ((), (), False), ((), ("--memory",), True)), start=1):
+            with self.subTest(named=named, more=more):
+                process = self.start("wait and keep", *named)
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                (self.folder / "begun").unlink()
+                # What is not offered cannot be called.
+                done = self.cli("task", "--resume", run, *self.words, *more, expect=0 if keeps else 1)
+                self.assertEqual(done.stdout == "It is kept.\n", keeps, done.stdout)
+
     def test_a_signal_ends_the_run_and_its_tool(self):
         for run, by in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), start=1):
             with self.subTest(by.name):
@@ -211,17 +241,6 @@ parameters = {properties = {a = {type = "string", pattern = "^(?!x)y"}}}
         self.assertGreater(screen.status(), 0)
         self.assertFalse(os.path.exists(f"/proc/{tool}"))
         self.assertIn("run 1  cancelled", self.cli("task", "--show", "closed", "--database", "sessions.db").stdout)
-    def test_a_run_that_is_taken_up_has_the_memory_of_its_session(self):
-        for run, (named, more, keeps) in enumerate(((("--session", "work"), (), True), ((), (), False), ((), ("--memory",), True)), start=1):
-            with self.subTest(named=named, more=more):
-                process = self.start("wait and keep", *named)
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-                (self.folder / "begun").unlink()
-                # What is not offered cannot be called.
-                done = self.cli("task", "--resume", run, *self.words, *more, expect=0 if keeps else 1)
-                self.assertEqual(done.stdout == "It is kept.\n", keeps, done.stdout)
-
 
     def test_a_limit_ends_the_run_by_its_name(self):
         events = self.events("go on for ever", "--max-turns", "3", expect=1)
@@ -326,8 +345,21 @@ parameters = {properties = {a = {type = "string", pattern = "^(?!x)y"}}}
         for columns in (50, 80):
             screen = Terminal(self, BINARY, "task", "count wide lines", *self.words, columns=columns)
             self.assertEqual(screen.end(), 0, screen.said)
-            lines = [line for line in on_screen(screen.said, columns) if re.match(r"  . +\d ", line)]
+            lines = Screen(columns).write(screen.said).actions()
             self.assertEqual([re.sub(r" count .* done .*", " count", line) for line in lines], ["  +  1 count", "  +  2 count"], screen.said)
+
+    def test_a_terminal_that_gets_narrower_shows_each_action_once(self):
+        terminal = Terminal(self, BINARY, "task", "count and wait", *self.words, columns=100)
+        shown = terminal.expect(r"hang \{\}  running\r?\n")
+        self.wait_for_tool()
+        screen = Screen(100).write(shown.string[:shown.end()])
+        for columns in (40, 60):  # and wider again
+            screen.resize(columns)
+            terminal.resize(columns)
+        os.kill(terminal.pid, signal.SIGINT)
+        self.assertGreater(terminal.end(), 0)
+        screen.write(terminal.said)
+        self.assertEqual([line[:11].split() for line in screen.actions()], [["+", "1", "coun"], ["!", "2", "hang"]], screen.lines)
 
     def test_a_summary_names_what_had_no_sandbox(self):
         self.assertEqual(self.events("count these")[-1]["unsandboxed"], [])
