@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 import unittest
 
 from support import BINARY, CliTest
@@ -35,6 +36,16 @@ class Scripted(Example):
 
     def test_web(self):
         self.assertEqual(self.answer("agent_web", "get_item", {"name": "desk"}, '"price": 240'), "It was as expected.\n")
+
+    def test_files_looks_for_what_it_asked_for_only(self):
+        # Another MCP server stands in for the published one.
+        (self.folder / "npx").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{EXAMPLES.parent}/tests/e2e/weather_server.py" log\n')
+        (self.folder / "npx").chmod(0o755)
+        self.environment["PATH"] = f"{self.folder}:{self.environment['PATH']}"
+        call = json.dumps({"name": "answer", "arguments": {"text": "Done."}})
+        model = self.script(f"==\n<tool_call>\n{call}\n</tool_call>\n")
+        for question, said in (("Another question?", "Done.\n"), ("", "Done.\n--- count.txt:\n(the model wrote none)\n")):
+            self.assertEqual(self.run_example("agent_files", model, question, "--aids", "none").stdout, said)
 
 
 class WithWeights(Example):
