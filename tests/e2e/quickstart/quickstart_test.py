@@ -120,7 +120,7 @@ class Refuses(StageTest):
         done = self.refuses("--once", "Hello", words=rf"disk is too small: about 971 MB are needed in {self.tree}, 300 MB are free")
         self.assertEqual(done.stderr.count("\n"), 1)
         self.set("disk_mb", 1500)  # enough to build, but not for the packages
-        self.refuses("--once", "Hello", words=r"disk is too small: about \d+ MB are needed on /usr, 1500 MB are free")
+        self.refuses("--once", "Hello", words=r"disk is too small: about \d+ MB are needed in /usr, 1500 MB are free")
         self.assertEqual(self.calls("apt-get"), [])
         self.set("disk_mb", 50_000)
         self.quickstart("--once", "Hello")

@@ -31,7 +31,7 @@ class StageTest(CliTest):
         self.stage = self.folder / "stage"
         for part in ("installed", "settings", "orders", "bin"):
             (self.stage / part).mkdir(parents=True)
-        for part in ("quickstart", "tools/install_packages", "tools/packages.txt", "data/catalogue.toml"):
+        for part in ("quickstart", "tools/install_packages", "tools/packages.txt", "tools/disk.sh", "data/catalogue.toml"):
             (self.tree / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / part, self.tree / part)
         for name in ESSENTIAL:
