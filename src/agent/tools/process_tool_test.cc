@@ -4,15 +4,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
 #include "agent/fake_tool.h"
 #include "agent/tools/program.h"
+#include "agent/tools/test_server.h"
 #include "base/temporary_folder.h"
 
 namespace autoglm::agent {
@@ -225,6 +229,33 @@ TEST_F(SandboxTest, NoNetworkAndNoNeighbours) {
   EXPECT_EQ(run("hostname new-name 2>/dev/null; mount -t tmpfs x /tmp 2>/dev/null && echo mounted || echo refused"),
             "refused\n");
   EXPECT_EQ(run("unshare -U true 2>/dev/null && echo made || echo refused"), "refused\n");
+}
+
+// A socket of the machine's loopback network, one of the abstract ones, and a raw one.
+TEST_F(SandboxTest, NoSocketLeadsOutOfIt) {
+  TestServer server;
+  const std::string name = "openautoglm-test-" + std::to_string(getpid());
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  name.copy(address.sun_path + 1, sizeof address.sun_path - 1);
+  const int abstract = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  ASSERT_EQ(bind(abstract, reinterpret_cast<const sockaddr*>(&address), size), 0);
+  ASSERT_EQ(listen(abstract, 1), 0);
+  ProcessToolConfig config;
+  config.description = describe("tool");
+  config.command = {"/usr/bin/python3", "-c", R"(import socket, sys
+def tried(act):
+    try: act()
+    except OSError: return "refused"
+    return "open"
+print(tried(lambda: socket.create_connection(("127.0.0.1", int(sys.argv[1])), 30)),
+      tried(lambda: socket.socket(socket.AF_UNIX).connect("\0" + sys.argv[2])),
+      tried(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))))",
+                    std::to_string(server.port()), name};
+  EXPECT_EQ((*make_process_tool(config))->run({}, {})->text, "refused refused refused\n");
+  config.sandbox.has_network = true;
+  EXPECT_EQ((*make_process_tool(config))->run({}, {})->text, "open open refused\n");
+  close(abstract);
 }
 
 TEST_F(SandboxTest, NoCapabilities) { EXPECT_EQ(run("grep CapEff /proc/self/status"), "CapEff:\t0000000000000000\n"); }
