@@ -46,7 +46,7 @@ class ChatTest : public testing::Test {
   }
 
   base::SystemClock clock_;
-  telemetry::Registry metrics_;
+  telemetry::Registry metrics_{clock_};
   std::unique_ptr<generation::Generator> generator_;
   Interrupts interrupts_;
 };

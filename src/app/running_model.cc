@@ -157,7 +157,7 @@ Result<RunningModel> start_model(const EngineFlags& flags) {
       TRY(as_flag(choice.kind == ModelKind::kScript ? open_script(choice) : open_checkpoint(choice, flags)));
   RunningModel running;
   running.clock = std::make_unique<base::SystemClock>();
-  running.metrics = std::make_unique<telemetry::Registry>();
+  running.metrics = std::make_unique<telemetry::Registry>(*running.clock);
   opened.model.card.name = choice.name;
   opened.model.card.created_unix_seconds = running.clock->unix_seconds();
   running.generator =

@@ -53,7 +53,7 @@ class EngineTest : public testing::Test {
   Answer answer(Request asked) { return generation::generate(*engine_, std::move(asked)).value(); }
 
   base::SystemClock clock_;
-  telemetry::Registry metrics_;
+  telemetry::Registry metrics_{clock_};
   std::unique_ptr<generation::Generator> engine_;
 };
 
@@ -323,7 +323,7 @@ TEST_F(EngineTest, CountsWhatItDid) {
 
 TEST(StartEngine, RefusesOptionsOutOfRange) {
   base::SystemClock clock;
-  telemetry::Registry metrics;
+  telemetry::Registry metrics(clock);
   const auto code_of = [&](const EngineOptions& options) {
     auto engine = start_engine(load_script(kScript).value(), options, clock, metrics);
     return engine ? Code::kInternal : engine.error().code;
@@ -349,7 +349,7 @@ class HugeModel final : public model::LanguageModel {
 
 TEST(StartEngine, RefusesMoreMemoryThanThereIs) {
   base::SystemClock clock;
-  telemetry::Registry metrics;
+  telemetry::Registry metrics(clock);
   EngineModel model = load_script(kScript).value();
   model.network = std::make_unique<HugeModel>();
   const auto engine = start_engine(std::move(model), {.kv_bytes = std::size_t{1} << 60}, clock, metrics);
@@ -360,7 +360,7 @@ TEST(StartEngine, RefusesMoreMemoryThanThereIs) {
 
 TEST(StartEngine, ASequenceIsNoLongerThanTheMemoryForItsKv) {
   base::SystemClock clock;
-  telemetry::Registry metrics;
+  telemetry::Registry metrics(clock);
   const auto engine =
       start_engine(load_script(kScript).value(), {.context_length = 512, .kv_bytes = 256}, clock, metrics);
   ASSERT_TRUE(engine);

@@ -89,7 +89,8 @@ class SchedulerTest : public testing::Test {
   static constexpr TokenId kEnd = 0;
   SchedulerOptions options_;
   base::Time now_{};
-  telemetry::Registry registry_;
+  base::VirtualClock clock_;
+  telemetry::Registry registry_{clock_};
   EngineMetrics metrics_{registry_};
   EngineModel script_ = load_script("==\nx").value();
   std::unique_ptr<Scheduler> scheduler_;

@@ -111,7 +111,7 @@ class ServerFixture : public testing::Test {
   }
 
   base::SystemClock clock_;
-  telemetry::Registry metrics_;
+  telemetry::Registry metrics_{clock_};
   std::unique_ptr<FakeGenerator> generator_;
   std::unique_ptr<Server> server_;
 };

@@ -51,6 +51,8 @@ constexpr MetricSpec kMetrics[] = {
     {"openautoglm_inter_token_seconds", kHistogram, "Between two tokens of one request.", ""},
     {"openautoglm_request_seconds", kHistogram, "From submission to the end of a request.", ""},
     {"openautoglm_step_seconds", kHistogram, "Duration of a step: plan, forward, sample and commit.", ""},
+    {"openautoglm_stage_seconds_total", kCounter,
+     "Time spent, by stage; docs/guides/performance.md says what each is and which of them overlap.", "stage"},
     // The server.
     {"openautoglm_http_requests_total", kCounter, "HTTP requests by route.", "route"},
     {"openautoglm_http_responses_total", kCounter, "HTTP responses by status.", "status"},
@@ -83,6 +85,10 @@ class CounterHandle final : public Counter {
  public:
   explicit CounterHandle(prometheus::Counter& target) : target_(target) {}
   void add(double amount) override { target_.Increment(amount); }
+  /// Counts up to `value`, unless it has been there already.
+  void raise_to(double value) {
+    if (value > target_.Value()) target_.Increment(value - target_.Value());
+  }
 
  private:
   prometheus::Counter& target_;
@@ -128,6 +134,9 @@ prometheus::Labels labels_of(const MetricSpec& spec, std::string_view label_valu
 std::span<const MetricSpec> all_metrics() { return kMetrics; }
 
 struct Registry::Tables {
+  explicit Tables(const base::Clock& clock) : stages(clock) {}
+  Stages stages;
+  std::array<CounterHandle*, kStageCount> stage_seconds{};
   base::Mutex mutex;
   prometheus::Registry registry;
   Handles<CounterHandle> counters GUARDED_BY(mutex);
@@ -135,8 +144,15 @@ struct Registry::Tables {
   Handles<HistogramHandle> histograms GUARDED_BY(mutex);
 };
 
-Registry::Registry() : tables_(std::make_unique<Tables>()) {}
+Registry::Registry(const base::Clock& clock) : tables_(std::make_unique<Tables>(clock)) {
+  for (std::size_t i = 0; i < kStageCount; ++i) {
+    tables_->stage_seconds[i] =
+        static_cast<CounterHandle*>(&counter("openautoglm_stage_seconds_total", all_stages()[i].name));
+  }
+}
 Registry::~Registry() = default;
+
+Stages& Registry::stages() { return tables_->stages; }
 
 Counter& Registry::counter(std::string_view name, std::string_view label_value) {
   const MetricSpec& spec = checked_spec(name, kCounter, label_value);
@@ -174,6 +190,15 @@ Histogram& Registry::histogram(std::string_view name, std::string_view label_val
   return *handle;
 }
 
-std::string Registry::expose() const { return prometheus::TextSerializer().Serialize(tables_->registry.Collect()); }
+std::string Registry::expose() const {
+  {
+    base::MutexLock lock(tables_->mutex);  // two at once would both count up
+    const StageTimes times = tables_->stages.read();
+    for (std::size_t i = 0; i < kStageCount; ++i) {
+      tables_->stage_seconds[i]->raise_to(static_cast<double>(times.stages[i].nanoseconds) * 1e-9);
+    }
+  }
+  return prometheus::TextSerializer().Serialize(tables_->registry.Collect());
+}
 
 }  // namespace autoglm::telemetry

@@ -9,6 +9,9 @@
 #include <string>
 #include <string_view>
 
+#include "base/clock.h"
+#include "telemetry/stages.h"
+
 namespace autoglm::telemetry {
 
 enum class MetricKind : unsigned char { kCounter, kGauge, kHistogram };
@@ -42,13 +45,16 @@ class Histogram {
 
 class Registry {
  public:
-  Registry();
+  /// `clock` times the stages and must outlive the registry.
+  explicit Registry(const base::Clock& clock);
   ~Registry();
   /// Handles live as long as the registry. `name` must be in all_metrics() with this kind (a CHECK); label_value goes
   /// with its label.
   Counter& counter(std::string_view name, std::string_view label_value = {});
   Gauge& gauge(std::string_view name, std::string_view label_value = {});
   Histogram& histogram(std::string_view name, std::string_view label_value = {});
+  /// Where the time goes; openautoglm_stage_seconds_total in the text below.
+  Stages& stages();
   /// The exposition text for /metrics (text/plain; version=0.0.4).
   std::string expose() const;
 

@@ -13,6 +13,8 @@
 namespace autoglm::telemetry {
 namespace {
 
+const base::VirtualClock kClock;
+
 TEST(MetricTable, NamesAreUniquePrefixedAndFollowTheUnitConvention) {
   std::set<std::string_view> seen;
   for (const MetricSpec& spec : all_metrics()) {
@@ -26,7 +28,7 @@ TEST(MetricTable, NamesAreUniquePrefixedAndFollowTheUnitConvention) {
 }
 
 TEST(MetricTable, EveryRowCanBeRegistered) {
-  Registry registry;
+  Registry registry(kClock);
   for (const MetricSpec& spec : all_metrics()) {
     const std::string_view label = spec.label.empty() ? "" : "x";
     switch (spec.kind) {
@@ -49,7 +51,7 @@ TEST(MetricTable, EveryRowCanBeRegistered) {
 }
 
 TEST(Registry, CountsGaugesAndHistogramsComeOut) {
-  Registry registry;
+  Registry registry(kClock);
   registry.counter("openautoglm_steps_total").add(3);
   registry.counter("openautoglm_errors_total", "not_found").add();
   registry.gauge("openautoglm_requests_running").set(7);
@@ -65,7 +67,7 @@ TEST(Registry, CountsGaugesAndHistogramsComeOut) {
 }
 
 TEST(Registry, TheSameNameAndLabelIsTheSameHandle) {
-  Registry registry;
+  Registry registry(kClock);
   EXPECT_EQ(&registry.counter("openautoglm_errors_total", "internal"),
             &registry.counter("openautoglm_errors_total", "internal"));
   EXPECT_NE(&registry.counter("openautoglm_errors_total", "internal"),
@@ -73,7 +75,7 @@ TEST(Registry, TheSameNameAndLabelIsTheSameHandle) {
 }
 
 TEST(Registry, HandlesCountFromManyThreads) {
-  Registry registry;
+  Registry registry(kClock);
   std::vector<std::jthread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&registry] {
@@ -85,7 +87,7 @@ TEST(Registry, HandlesCountFromManyThreads) {
 }
 
 TEST(RegistryDeathTest, AnUnknownNameOrWrongKindOrLabelIsABug) {
-  Registry registry;
+  Registry registry(kClock);
   EXPECT_DEATH(registry.counter("openautoglm_no_such_total"), "not in the table");
   EXPECT_DEATH(registry.gauge("openautoglm_steps_total"), "not in the table");
   EXPECT_DEATH(registry.counter("openautoglm_steps_total", "x"), "do not fit");

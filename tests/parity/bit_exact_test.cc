@@ -84,7 +84,7 @@ std::size_t run(WitnessedModel& model, const Workload& work, const Variant& vari
   // Tokens without text: these tests look at ids and logits only.
   const auto no_text = text::Tokenizer::ids_only(model.vocab());
   base::VirtualClock clock;
-  telemetry::Registry registry;
+  telemetry::Registry registry(clock);
   engine::EngineMetrics metrics(registry);
   engine::StepLoopOptions options;
   // One sequence in the scheduler is never preempted: then several are there, and the model takes them one by one.

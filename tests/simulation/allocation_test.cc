@@ -92,7 +92,7 @@ struct Measured {
 /// Eight requests from their admission to their ends.
 Measured measure(const engine::EngineModel& model, const generation::Request& asked, const Memory& memory = {}) {
   base::VirtualClock clock;
-  telemetry::Registry registry;
+  telemetry::Registry registry(clock);
   engine::EngineMetrics metrics(registry);
   engine::StepLoopOptions options;
   options.scheduler.max_batch_size = memory.sequences;
@@ -228,7 +228,7 @@ TEST_F(Allocation, NoMemoryIsTheEndOfOneRequest) {
   std::vector<std::string> expected;
   for (std::size_t failing = 0;; ++failing) {  // 0: none, for what is to be heard
     base::VirtualClock clock;
-    telemetry::Registry registry;
+    telemetry::Registry registry(clock);
     engine::EngineMetrics metrics(registry);
     engine::StepLoopOptions options;
     options.block_count = 40;

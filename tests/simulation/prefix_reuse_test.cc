@@ -74,7 +74,7 @@ class PrefixReuse : public testing::Test {
   }
 
   base::VirtualClock clock_;
-  telemetry::Registry registry_;
+  telemetry::Registry registry_{clock_};
   engine::EngineMetrics metrics_{registry_};
   engine::EngineModel model_;
   engine::StepLoopOptions options_;

@@ -161,7 +161,7 @@ class World final {
   std::shared_ptr<Recorder> alone(const generation::Request& request) const {
     engine::EngineModel model = engine::load_script(kScript).value();
     base::VirtualClock clock;
-    telemetry::Registry registry;
+    telemetry::Registry registry(clock);
     engine::EngineMetrics metrics(registry);
     engine::StepLoopOptions options;
     options.scheduler.max_batch_size = 1;
@@ -238,7 +238,7 @@ class World final {
 
   base::Random random_;
   base::VirtualClock clock_;
-  telemetry::Registry registry_;
+  telemetry::Registry registry_{clock_};
   engine::EngineMetrics engine_metrics_{registry_};
   engine::EngineModel model_;
   FaultyModel faulty_;

@@ -65,7 +65,7 @@ class StepLoopTest : public testing::Test {
   }
 
   base::VirtualClock clock_;
-  telemetry::Registry registry_;
+  telemetry::Registry registry_{clock_};
   engine::EngineMetrics metrics_{registry_};
   engine::EngineModel model_ = engine::load_script(kScript).value();
   FaultyModel faulty_{*model_.network};
