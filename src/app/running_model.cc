@@ -33,12 +33,13 @@ Result<Opened> open_script(const ModelChoice& choice) {
   return opened;
 }
 
-Result<Opened> open_checkpoint(const ModelChoice& choice, const EngineFlags& flags) {
+Result<Opened> open_checkpoint(const ModelChoice& choice, const EngineFlags& flags, telemetry::Stages& stages) {
   model::LoadOptions options;
   options.isa = TRY(chosen_isa(flags.isa));
   options.compute = flags.compute == "exact" ? kernels::Compute::kExact : kernels::Compute::kFast;
   options.threads = chosen_threads(flags.threads);
   options.context_length = flags.context_length;
+  options.stages = &stages;
   const auto started = std::chrono::steady_clock::now();
   const model::ModelFacts facts = TRY(model::inspect_model(choice.path, options));
   model::LoadedModel loaded = TRY(model::load_model(choice.path, options));
@@ -153,11 +154,12 @@ Result<RunningModel> start_model(const EngineFlags& flags) {
   const ModelChoice choice = TRY(choose_model(flags.model, flags.may_pull));
   if (is_terminal(STDERR_FILENO))
     fmt::print(stderr, "{}", dim(fmt::format("loading {} ...\n", choice.name), STDERR_FILENO));
-  Opened opened =
-      TRY(as_flag(choice.kind == ModelKind::kScript ? open_script(choice) : open_checkpoint(choice, flags)));
   RunningModel running;
   running.clock = std::make_unique<base::SystemClock>();
   running.metrics = std::make_unique<telemetry::Registry>(*running.clock);
+  Opened opened =
+      TRY(as_flag(choice.kind == ModelKind::kScript ? open_script(choice)
+                                                    : open_checkpoint(choice, flags, running.metrics->stages())));
   opened.model.card.name = choice.name;
   opened.model.card.created_unix_seconds = running.clock->unix_seconds();
   running.generator =

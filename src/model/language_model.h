@@ -8,8 +8,15 @@
 #include <string_view>
 
 #include "model/batch.h"
+#include "telemetry/stages.h"
 
 namespace autoglm::model {
+
+// What a stage of forward() does at least, by its weights alone.
+struct StageWork {
+  double macs_per_row = 0;  // multiply-adds
+  double weight_bytes = 0;  // read once a step, whatever its rows
+};
 
 class LanguageModel {
  public:
@@ -29,6 +36,9 @@ class LanguageModel {
 
   /// One step: writes the KV of every row of the batch and returns the logits asked for.
   virtual Logits forward(const Batch& batch) = 0;
+
+  /// Of the stages that are linear layers; nothing of the others.
+  virtual StageWork work(telemetry::Stage) const { return {}; }
 };
 
 }  // namespace autoglm::model

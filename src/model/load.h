@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "kernels/ops.h"
 #include "model/language_model.h"
+#include "telemetry/stages.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 #include "text/tool_format.h"
@@ -25,6 +26,7 @@ struct LoadOptions {
   int threads = 1;
   std::size_t context_length = 0;                                                 // 0 = the checkpoint's own
   std::function<void(std::size_t done_bytes, std::size_t total_bytes)> progress;  // packing; may be empty
+  telemetry::Stages* stages = nullptr;  // of loading and of every forward(); must outlive the model, may be null
 };
 
 struct LoadedModel {

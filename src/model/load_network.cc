@@ -8,6 +8,7 @@
 namespace autoglm::model {
 
 Result<std::unique_ptr<LanguageModel>> load_network(const std::filesystem::path& path, const LoadOptions& options) {
+  telemetry::StageTimer time(options.stages, telemetry::Stage::kLoadWeights);
   try {
     Checkpoint checkpoint = TRY(Checkpoint::open(path));
     auto description = describe(checkpoint);

@@ -185,7 +185,9 @@ Result<LoadedText> load_text(const path& where) {
 
 Result<LoadedModel> load_model(const path& where, const LoadOptions& options) {
   // The words first: they take a moment only, and a checkpoint whose words are broken is not worth packing.
+  telemetry::StageTimer time(options.stages, telemetry::Stage::kLoadTokenizer);
   LoadedText words = TRY(read_text(where));
+  time.stop();
   LoadedModel model;
   model.network = TRY(load_network(where, options));
   model.tokenizer = std::move(words.tokenizer);

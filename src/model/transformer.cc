@@ -16,6 +16,8 @@ using kernels::KvLayer;
 using kernels::LinearJob;
 using kernels::SequenceRows;
 using kernels::Tensor;
+using telemetry::Stage;
+using telemetry::StageTimer;
 
 // Before reserve() there is no batch and no scratch.
 constexpr std::size_t kUnreservedArenaBytes = 4096;
@@ -58,7 +60,8 @@ Transformer::Transformer(Checkpoint checkpoint, Description description, const L
       config_(std::move(description.config)),
       pool_(options.threads),
       arena_(kUnreservedArenaBytes),
-      ops_(kernels::make_ops(options.isa, options.compute, pool_, arena_)) {}
+      ops_(kernels::make_ops(options.isa, options.compute, pool_, arena_)),
+      stages_(options.stages) {}
 
 Result<std::unique_ptr<Transformer>> Transformer::make(Checkpoint checkpoint, Description description,
                                                        const LoadOptions& options) {
@@ -131,7 +134,9 @@ Logits Transformer::forward(const Batch& batch) {
   check_batch(batch);
   arena_.reset();
   const Tensor hidden = arena_.take_f32(batch.tokens.size(), config_.hidden);
+  StageTimer time(stages_, Stage::kEmbed);
   ops_->embed(weights_.embedding, batch.tokens, static_cast<float>(config_.embedding_scale), hidden);
+  time.stop();
   if (watch_) watch_(0, hidden);
   for (std::size_t i = 0; i < config_.layers.size(); ++i) {
     run_layer(i, hidden, batch.sequences);
@@ -155,10 +160,13 @@ void Transformer::attend(std::size_t index, const Tensor& hidden, std::span<cons
   const Tensor query = arena_.take_f32(rows, config_.query_width());
   const Tensor key = arena_.take_f32(rows, config_.kv_width());
   const Tensor value = arena_.take_f32(rows, config_.kv_width());
+  StageTimer time(stages_, Stage::kNorm);
   const Activations normed = ops_->rms_norm_prepare(hidden, layer.attention_norm.data(), eps,
                                                     forms_of(*ops_, layer.query, layer.key, layer.value));
   const LinearJob jobs[] = {layer.query.job(query), layer.key.job(key), layer.value.job(value)};
+  time.next(Stage::kQkv);
   ops_->linear(normed, jobs);
+  time.next(Stage::kRotateStore);
   ops_->rotate_store({.query = query,
                       .key = key,
                       .value = value,
@@ -170,6 +178,7 @@ void Transformer::attend(std::size_t index, const Tensor& hidden, std::span<cons
                       .kv = kv_.layer(index),
                       .sequences = sequences});
   const Tensor mixed = arena_.take_f32(rows, config_.query_width());
+  time.next(Stage::kAttention);
   ops_->attention({.query = query,
                    .out = mixed,
                    .heads = config_.heads,
@@ -178,23 +187,30 @@ void Transformer::attend(std::size_t index, const Tensor& hidden, std::span<cons
                    .softcap = static_cast<float>(config_.attention_softcap),
                    .window = config_.layers[index].window,
                    .sequences = sequences});
-  add_projected(hidden, ops_->prepare(mixed, forms_of(*ops_, layer.output)), layer.output, layer.post_attention_norm);
+  time.next(Stage::kNorm);
+  const Activations prepared = ops_->prepare(mixed, forms_of(*ops_, layer.output));
+  time.next(Stage::kAttentionOutput);
+  add_projected(hidden, prepared, layer.output, layer.post_attention_norm, time);
 }
 
 void Transformer::feed_forward(std::size_t index, const Tensor& hidden) {
   const LayerWeights& layer = weights_.layers[index];
   const Tensor gate = arena_.take_f32(hidden.rows, config_.feed_forward);
   const Tensor up = arena_.take_f32(hidden.rows, config_.feed_forward);
+  StageTimer time(stages_, Stage::kNorm);
   const Activations normed = ops_->rms_norm_prepare(hidden, layer.mlp_norm.data(), static_cast<float>(config_.norm_eps),
                                                     forms_of(*ops_, layer.gate, layer.up));
   const LinearJob jobs[] = {layer.gate.job(gate), layer.up.job(up)};
+  time.next(Stage::kFfnGateUp);
   ops_->linear(normed, jobs);
+  time.next(Stage::kFfnActivation);
   const Activations gated = ops_->gated_prepare(gate, up, config_.activation, forms_of(*ops_, layer.down));
-  add_projected(hidden, gated, layer.down, layer.post_mlp_norm);
+  time.next(Stage::kFfnDown);
+  add_projected(hidden, gated, layer.down, layer.post_mlp_norm, time);
 }
 
 void Transformer::add_projected(const Tensor& hidden, const Activations& in, const Projection& projection,
-                                const std::vector<float>& post_norm) {
+                                const std::vector<float>& post_norm, StageTimer& time) {
   if (post_norm.empty()) {
     const LinearJob job = projection.job(hidden, true);
     ops_->linear(in, {&job, 1});
@@ -203,11 +219,13 @@ void Transformer::add_projected(const Tensor& hidden, const Activations& in, con
   const Tensor projected = arena_.take_f32(hidden.rows, hidden.columns);
   const LinearJob job = projection.job(projected);
   ops_->linear(in, {&job, 1});
+  time.next(Stage::kNorm);
   ops_->add_norm(hidden, projected, post_norm.data(), static_cast<float>(config_.norm_eps));
 }
 
 Logits Transformer::head(const Tensor& hidden, std::span<const std::uint32_t> logit_rows) {
   if (logit_rows.empty()) return {.rows = 0, .vocab = config_.vocab, .data = nullptr};
+  StageTimer time(stages_, Stage::kNorm);
   const Tensor wanted = arena_.take_f32(logit_rows.size(), config_.hidden);
   for (std::size_t i = 0; i < logit_rows.size(); ++i) {
     std::memcpy(wanted.f32(i), hidden.f32(logit_rows[i]), config_.hidden * sizeof(float));
@@ -216,9 +234,34 @@ Logits Transformer::head(const Tensor& hidden, std::span<const std::uint32_t> lo
       wanted, weights_.final_norm.data(), static_cast<float>(config_.norm_eps), forms_of(*ops_, weights_.head));
   const Tensor logits = arena_.take_f32(logit_rows.size(), config_.vocab);
   const LinearJob job = weights_.head.job(logits);
+  time.next(Stage::kHead);
   ops_->linear(normed, {&job, 1});
   if (config_.logit_softcap > 0) ops_->softcap(logits, static_cast<float>(config_.logit_softcap));
   return {.rows = logit_rows.size(), .vocab = config_.vocab, .data = logits.f32(0)};
+}
+
+StageWork Transformer::work(Stage stage) const {
+  StageWork work;
+  const auto add = [&](const Projection& projection) {
+    const kernels::PackedLinear& weights = *projection.weights;
+    work.macs_per_row += static_cast<double>(weights.out_features()) * static_cast<double>(weights.in_features());
+    work.weight_bytes += static_cast<double>(weights.bytes());
+  };
+  if (stage == Stage::kHead) add(weights_.head);
+  for (const LayerWeights& layer : weights_.layers) {
+    if (stage == Stage::kQkv) {
+      add(layer.query);
+      add(layer.key);
+      add(layer.value);
+    }
+    if (stage == Stage::kAttentionOutput) add(layer.output);
+    if (stage == Stage::kFfnGateUp) {
+      add(layer.gate);
+      add(layer.up);
+    }
+    if (stage == Stage::kFfnDown) add(layer.down);
+  }
+  return work;
 }
 
 }  // namespace autoglm::model

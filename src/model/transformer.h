@@ -34,6 +34,7 @@ class Transformer final : public LanguageModel {
   void reserve(std::size_t blocks, std::size_t max_rows, std::size_t max_logit_rows) override;
   void copy_block(std::uint32_t from, std::uint32_t to) override { kv_.copy_block(from, to); }
   Logits forward(const Batch& batch) override;
+  StageWork work(telemetry::Stage stage) const override;
 
   const ModelConfig& config() const { return config_; }
   const Weights& weights() const { return weights_; }
@@ -51,7 +52,7 @@ class Transformer final : public LanguageModel {
   void attend(std::size_t index, const kernels::Tensor& hidden, std::span<const kernels::SequenceRows> sequences);
   void feed_forward(std::size_t index, const kernels::Tensor& hidden);
   void add_projected(const kernels::Tensor& hidden, const kernels::Activations& in, const Projection& projection,
-                     const std::vector<float>& post_norm);
+                     const std::vector<float>& post_norm, telemetry::StageTimer& time);
   Logits head(const kernels::Tensor& hidden, std::span<const std::uint32_t> logit_rows);
   std::size_t arena_bytes(std::size_t rows, std::size_t logit_rows) const;
 
@@ -66,6 +67,7 @@ class Transformer final : public LanguageModel {
   std::size_t max_rows_ = 0;
   std::size_t max_logit_rows_ = 0;
   Watch watch_;
+  telemetry::Stages* const stages_;  // may be null
 };
 
 }  // namespace autoglm::model

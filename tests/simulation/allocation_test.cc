@@ -205,8 +205,11 @@ TEST_F(Allocation, GrammarMasksAllocateNothingOnThisSide) {
 }
 
 TEST_F(Allocation, TheTransformerAllocatesNothing) {
+  const base::SystemClock clock;
+  telemetry::Stages stages(clock);
   model::LoadOptions options;
   options.threads = 2;
+  options.stages = &stages;
   const std::filesystem::path path = std::filesystem::path(TESTDATA_DIR) / "golden" / "tiny" / "qwen2";
   for (const auto compute : {kernels::Compute::kFast, kernels::Compute::kExact}) {
     options.compute = compute;
@@ -218,6 +221,7 @@ TEST_F(Allocation, TheTransformerAllocatesNothing) {
     for (std::size_t i = 0; i < asked.prompt.size(); ++i) asked.prompt[i] = static_cast<int>(i % 50);
     asked.sampling.logit_bias = {{40, 100.0f}};  // a token of one letter, on every instruction set
     EXPECT_EQ(measure(real, asked).allocations, 0u);
+    EXPECT_GT(stages.read()[telemetry::Stage::kHead].calls, 0u) << "with its stages counted";
   }
 }
 
