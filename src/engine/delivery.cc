@@ -45,6 +45,7 @@ void Delivery::token(Sequence& sequence, const SampledToken& sampled, base::Time
   }
   sequence.last_token = now;
 
+  telemetry::StageTimer time(&metrics_.stages, telemetry::Stage::kDetokenise);
   generation::TokenEvent event;
   event.token = sampled.token;
   event.text = sequence.stop.push(sequence.decoder.push(sampled.token));
@@ -52,7 +53,9 @@ void Delivery::token(Sequence& sequence, const SampledToken& sampled, base::Time
     event.logprob = generation::TokenLogprob{sampled.token, sampled.logprob};
     event.top = copy_of(sampled.top);
   }
+  time.next(telemetry::Stage::kDeliver);
   sequence.sink->on_token(std::move(event));
+  time.stop();
   if (sequence.stop.is_matched()) sequence.end(FinishReason::kStop);
 }
 

@@ -77,6 +77,7 @@ class Engine final : public generation::Generator {
         registry_(metrics),
         metrics_(metrics),
         inbox_(model_.card.max_in_flight + 1, base::WhenFull::kRefuse),
+        masks_(metrics_.stages),
         loop_(*model_.network, loop_options(model_, options, block_count), clock, metrics_, &masks_),
         thread_([this] { serve(); }) {
     metrics_.queue_capacity.set(static_cast<double>(options.queue_capacity));
@@ -247,6 +248,7 @@ Result<std::unique_ptr<generation::Generator>> start_engine(EngineModel model, c
   model.card.context_length = options.context_length > 0 ? options.context_length : longest;
   model.card.max_batch_size = options.max_batch_size;
   model.card.control_spellings = text::control_spellings(*model.card.tokenizer);
+  model.card.stages = &metrics.stages();
   model.card.max_in_flight = options.max_batch_size + options.queue_capacity;
   const std::size_t block_bytes = model.network->kv_bytes_per_block();
   const std::size_t bytes = options.kv_bytes > 0 ? options.kv_bytes : default_kv_bytes(*model.network, options);

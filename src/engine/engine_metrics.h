@@ -8,7 +8,8 @@ namespace autoglm::engine {
 
 struct EngineMetrics final {
   explicit EngineMetrics(telemetry::Registry& registry)
-      : waiting(registry.gauge("openautoglm_requests_waiting")),
+      : stages(registry.stages()),
+        waiting(registry.gauge("openautoglm_requests_waiting")),
         running(registry.gauge("openautoglm_requests_running")),
         submitted(registry.counter("openautoglm_requests_submitted_total")),
         finished_stop(registry.counter("openautoglm_requests_finished_total", "stop")),
@@ -35,6 +36,7 @@ struct EngineMetrics final {
         request_seconds(registry.histogram("openautoglm_request_seconds")),
         step_seconds(registry.histogram("openautoglm_step_seconds")) {}
 
+  telemetry::Stages& stages;
   telemetry::Gauge& waiting;
   telemetry::Gauge& running;
   telemetry::Counter& submitted;

@@ -18,7 +18,7 @@ void compute_masks(std::span<const PlannedSequence> sequences) {
   }
 }
 
-MaskWorker::MaskWorker() : thread_([this] { serve(); }) {}
+MaskWorker::MaskWorker(telemetry::Stages& stages) : stages_(stages), thread_([this] { serve(); }) {}
 
 MaskWorker::~MaskWorker() {
   {
@@ -31,6 +31,7 @@ MaskWorker::~MaskWorker() {
 
 void MaskWorker::start(std::span<const PlannedSequence> sequences) {
   if (std::ranges::none_of(sequences, wants_mask)) return;
+  telemetry::StageTimer time(&stages_, telemetry::Stage::kMaskWait);  // whom it wakes may go first on this core
   base::MutexLock lock(mutex_);
   work_ = sequences;
   has_work_ = true;
@@ -39,6 +40,8 @@ void MaskWorker::start(std::span<const PlannedSequence> sequences) {
 
 void MaskWorker::finish() {
   base::MutexLock lock(mutex_);
+  if (!has_work_) return;
+  telemetry::StageTimer time(&stages_, telemetry::Stage::kMaskWait);
   while (has_work_) lock.wait(changed_);
 }
 
@@ -51,7 +54,10 @@ void MaskWorker::serve() {
       if (is_stopping_) return;
       work = work_;
     }
-    compute_masks(work);
+    {
+      telemetry::StageTimer time(&stages_, telemetry::Stage::kGrammarMask);
+      compute_masks(work);
+    }
     base::MutexLock lock(mutex_);
     has_work_ = false;
     changed_.notify_all();

@@ -10,12 +10,14 @@
 
 #include "base/mutex.h"
 #include "engine/plan.h"
+#include "telemetry/stages.h"
 
 namespace autoglm::engine {
 
 class MaskWorker final {
  public:
-  MaskWorker();
+  /// `stages`, which must outlive this, hear of the work and of the wait for it.
+  explicit MaskWorker(telemetry::Stages& stages);
   ~MaskWorker();
   MaskWorker(const MaskWorker&) = delete;
   MaskWorker& operator=(const MaskWorker&) = delete;
@@ -28,6 +30,7 @@ class MaskWorker final {
  private:
   void serve() EXCLUDES(mutex_);
 
+  telemetry::Stages& stages_;
   base::Mutex mutex_;
   std::condition_variable changed_;
   std::span<const PlannedSequence> work_ GUARDED_BY(mutex_);

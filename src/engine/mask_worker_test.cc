@@ -46,12 +46,14 @@ class MaskWorkerTest : public testing::Test {
   }
 
   int asked_ = 0;
+  const base::SystemClock clock_;
+  telemetry::Stages stages_{clock_};
   EngineModel model_ = load_script("==\nhello\n").value();
   std::vector<std::unique_ptr<Sequence>> sequences_;
 };
 
 TEST_F(MaskWorkerTest, MasksAreThereWhenItHasFinishedAndAreComputedOnce) {
-  MaskWorker worker;
+  MaskWorker worker(stages_);
   const PlannedSequence sequences[] = {planned(CountingMatcher::Mood::kWell), planned(CountingMatcher::Mood::kWell),
                                        planned(CountingMatcher::Mood::kWell, false)};
   for (int step = 1; step <= 50; ++step) {
@@ -65,10 +67,14 @@ TEST_F(MaskWorkerTest, MasksAreThereWhenItHasFinishedAndAreComputedOnce) {
     }
     EXPECT_EQ(asked_, 2 * step);
   }
+  const telemetry::StageTimes times = stages_.read();
+  EXPECT_EQ(times[telemetry::Stage::kGrammarMask].calls, 50u);
+  EXPECT_GE(times[telemetry::Stage::kMaskWait].calls, 50u);
+  EXPECT_LE(times[telemetry::Stage::kMaskWait].calls, 100u) << "once to hand them over, once if they are not there yet";
 }
 
 TEST_F(MaskWorkerTest, AMaskThatWasNotTakenIsKept) {
-  MaskWorker worker;
+  MaskWorker worker(stages_);
   const PlannedSequence sequences[] = {planned(CountingMatcher::Mood::kWell)};
   worker.start(sequences);
   worker.finish();
@@ -81,7 +87,7 @@ TEST_F(MaskWorkerTest, AMaskThatWasNotTakenIsKept) {
 }
 
 TEST_F(MaskWorkerTest, AFailureBelongsToItsSequence) {
-  MaskWorker worker;
+  MaskWorker worker(stages_);
   const PlannedSequence sequences[] = {planned(CountingMatcher::Mood::kThrows),
                                        planned(CountingMatcher::Mood::kExhausted),
                                        planned(CountingMatcher::Mood::kWell)};
@@ -93,11 +99,13 @@ TEST_F(MaskWorkerTest, AFailureBelongsToItsSequence) {
 }
 
 TEST_F(MaskWorkerTest, WithoutGrammarsItIsNotWoken) {
-  MaskWorker worker;
+  MaskWorker worker(stages_);
   worker.finish();
   worker.start({});
   worker.finish();
   EXPECT_EQ(asked_, 0);
+  EXPECT_EQ(stages_.read()[telemetry::Stage::kGrammarMask].calls, 0u);
+  EXPECT_EQ(stages_.read()[telemetry::Stage::kMaskWait].calls, 0u);
 }
 
 }  // namespace

@@ -66,6 +66,7 @@ void Scheduler::expire(base::Time now) {
 }
 
 const StepPlan& Scheduler::plan(base::Time now) {
+  telemetry::StageTimer time(&metrics_.stages, telemetry::Stage::kPlan);
   tokens_.clear();
   rows_.clear();
   planned_.clear();

@@ -56,7 +56,9 @@ bool StepLoop::run(const StepPlan& plan) {
   }
   if (masks_ != nullptr) masks_->finish();
   if (has_failed) return false;
+  telemetry::StageTimer time(&metrics_.stages, telemetry::Stage::kSample);
   const Sampled sampled = sampler_.sample(plan, logits);
+  time.stop();
   scheduler_.commit(plan, sampled, clock_.now());
   return true;
 }

@@ -87,6 +87,7 @@ Result<text::RenderedPrompt> render(const ModelCard& card, const ChatPrompt& pro
   if (card.chat_template == nullptr) {
     return fail(Code::kInvalidArgument, "this model has no chat template; use /v1/completions", "messages");
   }
+  telemetry::StageTimer time(card.stages, telemetry::Stage::kTemplate);
   static const json::Array kNoTools;
   const json::Array& tools = prompt.tools == nullptr ? kNoTools : *prompt.tools;
   json::Array in_words;
@@ -106,7 +107,13 @@ Result<text::RenderedPrompt> render(const ModelCard& card, const ChatPrompt& pro
 
 Result<std::vector<text::TokenId>> encode(const ModelCard& card, const ChatPrompt& prompt) {
   const text::RenderedPrompt rendered = TRY(render(card, prompt));
-  return card.tokenizer->encode(rendered.text, {.add_special = false, .parse_special = true, .plain = rendered.plain});
+  return encode(card, rendered.text, {.add_special = false, .parse_special = true, .plain = rendered.plain});
+}
+
+Result<std::vector<text::TokenId>> encode(const ModelCard& card, std::string_view text,
+                                          const text::Tokenizer::EncodeOptions& options) {
+  telemetry::StageTimer time(card.stages, telemetry::Stage::kTokenise);
+  return card.tokenizer->encode(text, options);
 }
 
 }  // namespace autoglm::generation

@@ -3,6 +3,7 @@
 // Control tokens that a caller spelled stay text. A template that knows no tools is told of them in words. Any thread.
 #pragma once
 
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -20,9 +21,14 @@ struct ChatPrompt {
   bool add_generation_prompt = true;
 };
 
-/// Errors: kInvalidArgument (no chat template; the template refuses the messages), kExhausted (template budget).
+/// Errors: kInvalidArgument (no chat template; the template refuses the messages), kExhausted (template budget). Both
+/// are counted as the card's stages: template and tokenise.
 Result<text::RenderedPrompt> render(const ModelCard& card, const ChatPrompt& prompt);
 Result<std::vector<text::TokenId>> encode(const ModelCard& card, const ChatPrompt& prompt);
+
+/// Tokenizer::encode(), counted as the stage tokenise.
+Result<std::vector<text::TokenId>> encode(const ModelCard& card, std::string_view text,
+                                          const text::Tokenizer::EncodeOptions& options);
 
 /// The same conversation for a template without tools: they stand in the system text, calls and results in the text of
 /// their messages.

@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "generation/event.h"
 #include "generation/request.h"
+#include "telemetry/stages.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 #include "text/tool_format.h"
@@ -32,6 +33,7 @@ struct ModelCard {
   text::ToolFormat tool_format = text::ToolFormat::kHermes;
   bool template_shows_tools = false;
   std::vector<std::string> control_spellings;  // text::control_spellings() of the tokenizer; filled in by the engine
+  telemetry::Stages* stages = nullptr;         // of templates and tokenising; filled in by the engine, may be null
 };
 
 using Ticket = std::uint64_t;  // names a submitted request; never reused within a process

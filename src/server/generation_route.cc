@@ -171,7 +171,7 @@ ApiResult<std::vector<std::int32_t>> encode_prompt(const Service& service, std::
   if (least_tokens > card.context_length)
     return std::unexpected(prompt_too_long(card, "at least " + std::to_string(least_tokens), "", where));
   options.most_ids = kCountedContexts * card.context_length;
-  auto ids = card.tokenizer->encode(text, options);
+  auto ids = generation::encode(card, text, options);
   if (!ids) return std::unexpected(callers_fault(std::move(ids).error(), where));
   if (ids->size() > options.most_ids) {
     return std::unexpected(prompt_too_long(card, "at least " + std::to_string(ids->size()), "", where));

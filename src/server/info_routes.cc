@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What can be asked about the server and its model: health, models, figures; and token ids of texts.
 #include "base/json.h"
+#include "generation/chat_prompt.h"
 #include "protocol/openai_request.h"
 #include "server/generation_route.h"
 #include "server/service.h"
@@ -25,16 +26,16 @@ ApiError unknown_model(std::string_view name) {
 }
 
 ApiResult<std::vector<std::int32_t>> tokens_of(const Service& service, const protocol::TokenizeRequest& request) {
-  const text::Tokenizer& tokenizer = *service.generator.card().tokenizer;
+  const generation::ModelCard& card = service.generator.card();
   if (const auto* chat = std::get_if<protocol::ChatRequest>(&request.input)) {
     auto prompt = render_chat(service, *chat);
     if (!prompt) return std::unexpected(prompt.error());
-    auto ids = tokenizer.encode(prompt->text, options_of(*prompt));
+    auto ids = generation::encode(card, prompt->text, options_of(*prompt));
     if (!ids) return std::unexpected(ApiError({Code::kInvalidArgument, ids.error().message, "messages"}));
     return std::move(*ids);
   }
-  auto ids = tokenizer.encode(std::get<std::string>(request.input),
-                              {.add_special = request.add_special_tokens, .parse_special = request.parse_special});
+  auto ids = generation::encode(card, std::get<std::string>(request.input),
+                                {.add_special = request.add_special_tokens, .parse_special = request.parse_special});
   if (!ids) return std::unexpected(ApiError({Code::kInvalidArgument, ids.error().message, "prompt"}));
   return std::move(*ids);
 }

@@ -194,7 +194,7 @@ ApiResult<void> ResponseRun::take_turn() {
 // Of the turn's answer, counted by its text: without the markers around it.
 std::size_t ResponseRun::reasoning_tokens() const {
   if (reasoning_.empty()) return 0;
-  const auto ids = service_.generator.card().tokenizer->encode(reasoning_, {.add_special = false});
+  const auto ids = generation::encode(service_.generator.card(), reasoning_, {.add_special = false});
   return ids ? ids->size() : 0;
 }
 

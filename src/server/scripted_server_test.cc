@@ -188,6 +188,22 @@ TEST_F(ScriptedServer, EveryPairOfFeaturesEndsInOrder) {
             "Hello from the script.");
 }
 
+TEST_F(ScriptedServer, MetricsTellWhereTheTimeWent) {
+  post("/v1/chat/completions", chat("hi"));
+  post("/tokenize", R"({"prompt":"some words"})");
+  const telemetry::StageTimes times = metrics_.stages().read();
+  EXPECT_EQ(times[telemetry::Stage::kTemplate].calls, 1u);
+  EXPECT_EQ(times[telemetry::Stage::kTokenise].calls, 2u);
+  EXPECT_GT(times[telemetry::Stage::kSample].calls, 0u);
+  EXPECT_GT(times[telemetry::Stage::kDetokenise].calls, 0u);
+  const std::string text = get("/metrics").body;
+  for (const telemetry::StageSpec& spec : telemetry::all_stages()) {
+    EXPECT_THAT(text, HasSubstr("\nopenautoglm_stage_seconds_total{stage=\"" + std::string(spec.name) + "\"} "));
+  }
+  EXPECT_THAT(text, testing::Not(HasSubstr("{stage=\"tokenise\"} 0\n")));
+  EXPECT_THAT(text, HasSubstr("{stage=\"attention\"} 0\n")) << "a script computes nothing";
+}
+
 // In the queue, in the prompt, in the answer: those who leave give back all that they held.
 TEST_F(ScriptedServer, AThousandDisconnectsLeaveNothingBehind) {
   base::Random random(11);
