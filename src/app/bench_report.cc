@@ -4,35 +4,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <string_view>
+
+#include "app/table_style.h"
 
 namespace autoglm::app {
 namespace {
 
 constexpr int kBarCells = 20;
-constexpr std::string_view kEighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-
-struct Palette {
-  std::string_view bold, dim, bar, plain;
-};
-constexpr Palette kColours{.bold = "\x1b[1m", .dim = "\x1b[2m", .bar = "\x1b[36m", .plain = "\x1b[0m"};
-constexpr Palette kNoColours{.bold = "", .dim = "", .bar = "", .plain = ""};
 
 double share_of_roof(const BenchReport& report, const BenchResult& result) {
   const double limit = limit_tokens_per_second(report, result);
   return limit > 0 ? result.median() / limit : 0;
-}
-
-// A bar of kBarCells cells, filled to an eighth of a cell.
-std::string bar(double share) {
-  const int eighths = static_cast<int>(std::lround(std::clamp(share, 0.0, 1.0) * kBarCells * 8));
-  std::string cells;
-  for (int i = 0; i < eighths / 8; ++i) cells += "█";
-  cells += kEighths[eighths % 8];
-  const int used = eighths / 8 + (eighths % 8 > 0 ? 1 : 0);
-  cells.append(static_cast<std::size_t>(kBarCells - used), ' ');
-  return cells;
 }
 
 }  // namespace
@@ -58,7 +40,7 @@ double limit_tokens_per_second(const BenchReport& report, const BenchResult& res
 }
 
 std::string format_table(const BenchReport& report, bool with_colour) {
-  const Palette& palette = with_colour ? kColours : kNoColours;
+  const Palette& palette = palette_of(with_colour);
   std::string text =
       fmt::format("{}{}{}  {}, {}, {}, {} thread{}\n", palette.bold, report.model, palette.plain, report.architecture,
                   report.compute, report.isa, report.threads, report.threads == 1 ? "" : "s");
@@ -72,8 +54,8 @@ std::string format_table(const BenchReport& report, bool with_colour) {
     const std::string spread = fmt::format("{:.1f} .. {:.1f}", result.worst(), result.best());
     text += fmt::format("{:<8} {:>5} {:>7} {}{:>11.1f}{} {:>19} {:>9.0f}  {}{}{} {:>3.0f} %\n",
                         bench_kind_name(result.kind), result.batch, result.tokens, palette.bold, result.median(),
-                        palette.plain, spread, limit_tokens_per_second(report, result), palette.bar, bar(share),
-                        palette.plain, share * 100);
+                        palette.plain, spread, limit_tokens_per_second(report, result), palette.bar,
+                        bar(share, kBarCells), palette.plain, share * 100);
   }
   return text;
 }

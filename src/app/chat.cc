@@ -9,9 +9,10 @@
 #include "app/answer.h"
 #include "app/interrupt.h"
 #include "app/line_input.h"
-#include "app/prompt.h"
+#include "app/stage_table.h"
 #include "app/terminal.h"
 #include "app/verb.h"
+#include "generation/chat_prompt.h"
 
 namespace autoglm::app {
 namespace {
@@ -74,8 +75,10 @@ void Chat::reset() {
 // A base model has no turns: it goes on from the last text.
 Result<std::vector<generation::TokenId>> Chat::prompt() const {
   const auto& card = generator_.card();
-  if (card.chat_template == nullptr) return encode_plain(*card.tokenizer, messages_.back().at("content").as_string());
-  return encode_chat(*card.tokenizer, TRY(render_chat(*card.chat_template, *card.tokenizer, messages_)));
+  if (card.chat_template == nullptr) {
+    return generation::encode(card, messages_.back().at("content").as_string(), {.add_special = true});
+  }
+  return generation::encode(card, {.messages = &messages_});
 }
 
 // Drops the oldest turn, question and answer; the system prompt and the newest question stay.
@@ -108,7 +111,23 @@ Result<generation::Request> Chat::make_request() {
   return request;
 }
 
+// Everything from the question to the answer's last piece of text, on this thread and the engine's.
+void Chat::print_profile(const generation::Usage& usage, base::Time begin) {
+  const telemetry::Stages& stages = *generator_.card().stages;
+  const telemetry::StageTimes all = stages.read();
+  const StageReport report{.title = fmt::format("answer, {} tokens to {} of prompt ({} from the cache)",
+                                                usage.completion_tokens, usage.prompt_tokens, usage.cached_tokens),
+                           .seconds = std::chrono::duration<double>(stages.now() - begin).count(),
+                           .times = all - profiled_};
+  profiled_ = all;
+  const std::string loading = format_loading(report.times);
+  if (!loading.empty()) fmt::print(stderr, "{}\n", loading);
+  fmt::print(stderr, "{}", format_stages(report, has_colours(STDERR_FILENO)));
+}
+
 Status Chat::say(std::string_view text) {
+  const telemetry::Stages* stages = options_.shows_profile ? generator_.card().stages : nullptr;
+  const base::Time begin = stages != nullptr ? stages->now() : base::Time();
   messages_.push_back(json::Object{{"role", "user"}, {"content", text}});
   const bool is_seen = is_terminal(STDOUT_FILENO);
   auto request = make_request();
@@ -128,6 +147,7 @@ Status Chat::say(std::string_view text) {
   std::fflush(stdout);
   messages_.push_back(json::Object{{"role", "assistant"}, {"content", answer->text}});
   if (is_terminal(STDERR_FILENO)) print_rate(*answer);
+  if (stages != nullptr) print_profile(answer->usage, begin);
   return {};
 }
 

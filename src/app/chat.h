@@ -7,9 +7,11 @@
 #include <string>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/result.h"
 #include "generation/generator.h"
+#include "telemetry/stages.h"
 
 namespace autoglm::app {
 
@@ -17,6 +19,7 @@ struct ChatOptions {
   std::string system;
   generation::Sampling sampling;
   std::size_t max_tokens = 0;  // of each answer; 0 = as many as the context leaves
+  bool shows_profile = false;  // where the time of each answer went, on stderr
 };
 
 /// kInvalidArgument when the model came without a tokenizer: there is nothing to say to it.
@@ -42,10 +45,12 @@ class Chat final {
   Result<generation::Request> make_request();
   Result<std::vector<generation::TokenId>> prompt() const;
   bool forget_oldest();
+  void print_profile(const generation::Usage& usage, base::Time begin);
 
   generation::Generator& generator_;
   const ChatOptions options_;
   json::Array messages_;
+  telemetry::StageTimes profiled_;  // what earlier answers took; the first one's profile tells of loading too
 };
 
 /// Control bytes out, but for line breaks and tabs: what a model says must not command a terminal. Text for a file or a

@@ -107,6 +107,23 @@ TEST_F(ChatTest, AReaderThatWantsNoMoreEndsTheAnswer) {
   EXPECT_EQ(pieces, 1u);
 }
 
+TEST_F(ChatTest, TellsWhereTheTimeOfEachAnswerWent) {
+  Chat chat(*generator_, {.system = {}, .sampling = {}, .max_tokens = 0, .shows_profile = true});
+  for (const char* const asked : {"first", "second"}) {
+    testing::internal::CaptureStderr();
+    said(chat, asked);
+    const std::string table = testing::internal::GetCapturedStderr();
+    for (const char* const stage :
+         {"template ", "tokenise ", "plan ", "sample ", "detokenise ", "deliver ", "not attributed "})
+      EXPECT_NE(table.find(stage), std::string::npos) << stage << table;
+    EXPECT_NE(table.find("answer, "), std::string::npos) << table;
+  }
+  testing::internal::CaptureStderr();
+  Chat quiet(*generator_, {});
+  said(quiet, "first");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
 TEST(SafeForTerminal, ControlBytesAreLeftOut) {
   EXPECT_EQ(safe_for_terminal("a\x1b[2J\x07"
                               "b\n\tc\x7f"),

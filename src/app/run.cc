@@ -24,6 +24,7 @@ struct RunFlags {
   EngineFlags engine;
   SamplingFlags sampling;
   std::string prompt;
+  bool has_profile = false;
 };
 
 Status run_chat(CLI::App& verb, RunFlags& flags) {
@@ -37,7 +38,9 @@ Status run_chat(CLI::App& verb, RunFlags& flags) {
   if (running.generator->card().chat_template == nullptr) {
     fmt::print(stderr, "{}\n", dim("[a base model without a chat template: it continues your text]", STDERR_FILENO));
   }
-  Chat chat(*running.generator, chat_options(flags.sampling));
+  ChatOptions options = chat_options(flags.sampling);
+  options.shows_profile = flags.has_profile;
+  Chat chat(*running.generator, std::move(options));
   if (is_person) {
     fmt::print(stderr, "{}", dim(running.summary, STDERR_FILENO));
     return chat.converse();
@@ -65,6 +68,7 @@ void add_run(CLI::App& app) {
   add_engine_flags(*verb, flags->engine, EngineUse::kChat);
   add_sampling_flags(*verb, flags->sampling, "Options");
   verb->add_option("--prompt", flags->prompt, "Answer this once and exit")->type_name("TEXT");
+  verb->add_flag("--profile", flags->has_profile, "After each answer, where its time went (on stderr)");
   set_action(*verb, [verb, flags] { return run_chat(*verb, *flags); });
 }
 

@@ -3,6 +3,7 @@
 import array
 import json
 import os
+import re
 import subprocess
 import unittest
 
@@ -154,6 +155,21 @@ class Run(CliTest):
 
     def test_a_bad_script(self):
         self.assertNotEqual(self.cli("run", self.script("== a\n<|nonsense|>\n"), "--prompt", "a", expect=1).stderr, "")
+
+    def test_a_profile_of_the_answer(self):
+        model = GOLDEN / "gguf" / "llama32-Q8_0.gguf"
+        said = self.cli("run", model, "--prompt", "fox", "--max-tokens", "4", "--profile")
+        plain = self.cli("run", model, "--prompt", "fox", "--max-tokens", "4", "--seed", "1")
+        self.assertNotIn("tokenise", plain.stderr)
+        self.assertNotIn("tokenise", said.stdout)
+        self.assertRegex(said.stderr, r"loaded in \d+ ms: tokenizer \d+, weights \d+")
+        shares = {}
+        for line in said.stderr.splitlines():
+            if row := re.match(r"(\w[\w ]*?) +[\d.]+ +([\d.]+) %", line):
+                shares[row[1]] = float(row[2])
+        for stage in ("tokenise", "norm", "qkv", "attention", "ffn_gate_up", "head", "sample", "detokenise", "not attributed"):
+            self.assertIn(stage, shares, said.stderr)
+        self.assertAlmostEqual(sum(shares.values()), 100, delta=0.05 * len(shares) + 0.01)
 
     def test_settings_files(self):
         model = self.script(SCRIPT)
