@@ -53,7 +53,9 @@ Result<model::LoadOptions> load_options(const BenchOptions& options) {
 Status run_bench(const BenchOptions& options) {
   if (options.model.empty()) return fail(Code::kInvalidArgument, "bench needs a model", "--model");
   const base::SystemClock clock;
-  const model::LoadOptions load = TRY(load_options(options));
+  telemetry::Stages stages(clock);  // of nobody's interest, but counted as in a server
+  model::LoadOptions load = TRY(load_options(options));
+  load.stages = &stages;
   const ModelChoice choice = TRY(choose_model(options.model, options.may_pull));
   if (choice.kind == ModelKind::kScript) {
     return fail(Code::kInvalidArgument, "a scripted model computes nothing that could be measured", "--model");
@@ -100,6 +102,7 @@ void add_sub_verbs(CLI::App& bench) {
   bench.require_subcommand(0, 1);
   const auto flags = bench.get_options([](const CLI::Option* flag) { return !flag->check_lname("help"); });
   add_bench_roof(bench);
+  add_bench_stages(bench);
   for (CLI::App* verb : bench.get_subcommands([](const CLI::App*) { return true; })) {
     for (CLI::Option* flag : flags) verb->excludes(flag);
   }

@@ -245,6 +245,30 @@ class InspectTinyModels(CliTest):
         self.assertGreater(facts["window"], facts["stride"])
 
 
+class BenchStages(CliTest):
+    MODEL = GOLDEN / "gguf" / "llama32-Q8_0.gguf"
+
+    def test_tables_and_json(self):
+        plan = ("bench", "stages", "--model", self.MODEL, "--prefill", "40", "--decode", "6", "--batch", "2", "--rounds", "2", "--threads", "1")
+        said = self.cli(*plan).stdout
+        for words in ("GMAC/s", "loaded in", "prefill, 40 tokens", "decode, 2 sequences", "ms a prompt", "ms a step", "of roof", "not attributed"):
+            self.assertIn(words, said)
+        facts = json.loads(self.cli(*plan, "--json").stdout)
+        self.assertEqual([phase["phase"] for phase in facts["phases"]], ["prefill", "decode"])
+        for phase in facts["phases"]:
+            rows = {row["stage"]: row for row in phase["stages"]}
+            self.assertLessEqual({"plan", "embed", "norm", "qkv", "rotate_store", "attention", "attention_output", "ffn_gate_up", "ffn_activation",
+                                  "ffn_down", "head", "sample", "detokenise", "deliver"}, set(rows))
+            self.assertAlmostEqual(sum(row["share"] for row in rows.values()) + phase["not_attributed"]["share"], 1, delta=1e-6)
+            self.assertGreater(rows["qkv"]["share_of_roof"], 0)
+        self.assertGreater(facts["load_seconds"]["weights"], 0)
+
+    def test_what_it_cannot_measure(self):
+        self.assertIn("scripted", self.cli("bench", "stages", "--model", self.script(SCRIPT), expect=2).stderr)
+        self.assertIn("--model", self.cli("bench", "stages", expect=2).stderr)
+        self.assertIn("context of", self.cli("bench", "stages", "--model", self.MODEL, "--prefill", "99999", expect=2).stderr)
+
+
 class Quantize(CliTest):
     SOURCE = GOLDEN / "gguf" / "llama32-F16.gguf"
 
