@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// docs/guides/api.md and docs/metrics.md say what the code's tables say: routes, parameters, limits, codes, metrics.
-// With OPENAUTOGLM_WRITE_DOCS=1 in the environment the tables are written instead of compared.
+// docs/guides/api.md, docs/guides/performance.md and docs/metrics.md say what the code's tables say: routes,
+// parameters, limits, codes, stages, metrics. With OPENAUTOGLM_WRITE_DOCS=1 in the environment the tables are written
+// instead of compared.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
@@ -79,6 +80,16 @@ TEST(Documents, ListEveryMetric) {
                                spec.help));
   }
   expect_table("metrics.md", "# Metrics", rows);
+}
+
+TEST(Documents, ListEveryStage) {
+  static constexpr std::string_view kPlaces[] = {"loading", "caller", "step", "beside the step"};
+  std::vector<std::string> rows;
+  for (const telemetry::StageSpec& spec : telemetry::all_stages()) {
+    rows.push_back(
+        fmt::format("| `{}` | {} | {} |", spec.name, kPlaces[static_cast<std::size_t>(spec.place)], spec.meaning));
+  }
+  expect_table("guides/performance.md", "### The stages", rows);
 }
 
 // What parameters mean is said by hand; which ones there are is not: those named in the first column of each table and
