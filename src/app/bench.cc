@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The verb `bench`: how fast this machine runs a model, beside what the machine could do. Main thread.
+#include "app/bench.h"
+
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -40,21 +42,6 @@ struct BenchOptions {
   BenchPlan plan;
 };
 
-// One line on a terminal that says what is being measured, and is gone when the table comes.
-class StageLine final {
- public:
-  StageLine() : is_terminal_(is_terminal(STDERR_FILENO)) {}
-  ~StageLine() { show(""); }
-  StageLine(const StageLine&) = delete;
-  StageLine& operator=(const StageLine&) = delete;
-  void show(const std::string& text) {
-    if (is_terminal_) fmt::print(stderr, "\r\x1b[K{}", text);
-  }
-
- private:
-  const bool is_terminal_;
-};
-
 Result<model::LoadOptions> load_options(const BenchOptions& options) {
   model::LoadOptions load;
   load.isa = TRY(chosen_isa(options.isa));
@@ -64,6 +51,7 @@ Result<model::LoadOptions> load_options(const BenchOptions& options) {
 }
 
 Status run_bench(const BenchOptions& options) {
+  if (options.model.empty()) return fail(Code::kInvalidArgument, "bench needs a model", "--model");
   const base::SystemClock clock;
   const model::LoadOptions load = TRY(load_options(options));
   const ModelChoice choice = TRY(choose_model(options.model, options.may_pull));
@@ -107,12 +95,22 @@ Status run_bench(const BenchOptions& options) {
   return {};
 }
 
+// A flag of `bench` before a sub-verb would be read by nobody.
+void add_sub_verbs(CLI::App& bench) {
+  bench.require_subcommand(0, 1);
+  const auto flags = bench.get_options([](const CLI::Option* flag) { return !flag->check_lname("help"); });
+  add_bench_roof(bench);
+  for (CLI::App* verb : bench.get_subcommands([](const CLI::App*) { return true; })) {
+    for (CLI::Option* flag : flags) verb->excludes(flag);
+  }
+}
+
 }  // namespace
 
 void add_bench(CLI::App& app) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App* verb = app.add_subcommand("bench", "Measure prefill and decode beside what this machine could do");
-  verb->add_option("--model", options->model, "A model's name or path")->required();
+  verb->add_option("--model", options->model, "A model's name or path");
   verb->add_option("--prefill", options->plan.prefill_tokens, "Tokens of the fresh prompt; 0 leaves it out")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
@@ -141,7 +139,11 @@ void add_bench(CLI::App& app) {
       ->capture_default_str();
   verb->add_flag("--json", options->as_json, "One line of JSON instead of the table");
   verb->add_flag("--yes", options->may_pull, "Pull the model without asking when it is not here yet");
-  set_action(*verb, [options] { return run_bench(*options); });
+  add_sub_verbs(*verb);
+  set_action(*verb, [verb, options]() -> Status {
+    if (!verb->get_subcommands().empty()) return {};
+    return run_bench(*options);
+  });
 }
 
 }  // namespace autoglm::app

@@ -129,4 +129,10 @@ void ProgressLine::end() {
   is_open_ = false;
 }
 
+StageLine::StageLine() : is_terminal_(is_terminal(STDERR_FILENO)) {}
+
+void StageLine::show(std::string_view text) {
+  if (is_terminal_) say(stderr, fmt::format("\r\x1b[K{}", text));
+}
+
 }  // namespace autoglm::app

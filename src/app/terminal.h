@@ -55,4 +55,18 @@ class ProgressLine final {
   bool is_open_ = false;
 };
 
+// One line on a terminal that says what is being measured, and is gone when the table comes. Silent otherwise.
+class StageLine final {
+ public:
+  StageLine();
+  ~StageLine() { show({}); }
+  StageLine(const StageLine&) = delete;
+  StageLine& operator=(const StageLine&) = delete;
+  /// Empty takes the line away.
+  void show(std::string_view text);
+
+ private:
+  const bool is_terminal_;
+};
+
 }  // namespace autoglm::app
