@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The sub-verb `bench roof`: what this machine can do at best, without any model. Main thread; about ten seconds.
+// The sub-verb `bench roof`: what this machine can do at best, without any model. Main thread; a few seconds for each
+// thread count.
 #include <fmt/format.h>
 #include <unistd.h>
 
