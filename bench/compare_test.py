@@ -12,18 +12,41 @@ COMPARE = pathlib.Path(__file__).resolve().parent / "compare"
 
 OURS = """#!/usr/bin/env python3
 import json, sys
-assert sys.argv[1] == "bench" and "--json" in sys.argv, sys.argv
-assert sys.argv[sys.argv.index("--threads") + 1] == "2", sys.argv
-print(json.dumps({"compute": "fast", "machine": {"isa": "avx2"}, "version": "0.1.0 (0123abc-dirty)", "results": [
-    {"kind": "prefill", "batch": 1, "tokens_per_second": 300.0, "limit_tokens_per_second": 900.0},
-    {"kind": "decode", "batch": 1, "tokens_per_second": %s, "limit_tokens_per_second": 90.0}]}))
+given = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+assert sys.argv[1] == "bench" and sys.argv[-1] == "--json" and given["--threads"] == "2", sys.argv
+results = []
+if given["--prefill"] != "0":
+    results.append({"kind": "prefill", "batch": 1, "tokens_per_second": 300.0, "limit_tokens_per_second": 900.0})
+if given["--decode"] != "0":
+    results += [{"kind": "decode", "batch": int(batch), "tokens_per_second": %s * int(batch) / (2 if int(given["--depth"]) > 1000 else 1),
+                 "limit_tokens_per_second": 90.0} for batch in given["--batch"].split(",")]
+print(json.dumps({"compute": "fast", "machine": {"isa": "avx2"}, "version": "0.1.0 (0123abc-dirty)", "results": results}))
 """
 LLAMA_BENCH = """#!/usr/bin/env python3
 import json, sys
-assert sys.argv[sys.argv.index("-t") + 1] == "2", sys.argv
-common = {"build_number": 7, "build_commit": "abc", "backends": "CPU"}
-print(json.dumps([{**common, "n_prompt": 512, "n_gen": 0, "avg_ts": 100.0},
-                  {**common, "n_prompt": 0, "n_gen": 128, "avg_ts": 50.0}]))
+given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+assert given["-t"] == "2", sys.argv
+tests = [{"n_prompt": int(tokens), "n_gen": 0, "avg_ts": 100.0} for tokens in given["-p"].split(",") if tokens != "0"]
+tests.append({"n_prompt": 0, "n_gen": int(given["-n"]), "avg_ts": 25.0 if "-d" in given else 50.0})
+if "-rtr" in given: tests[-1]["avg_ts"] *= 2
+print(json.dumps([{"build_number": 7, "build_commit": "abc", "backends": "CPU", **test} for test in tests]))
+"""
+BATCHED_BENCH = """#!/usr/bin/env python3
+import json, sys
+given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+assert given["-npp"] == "128" and given["-ntg"] == "64" and int(given["-c"]) == 32 * 192, sys.argv
+print("loading")
+for streams in given["-npl"].split(","): print(json.dumps({"pl": int(streams), "speed_tg": 100.0}))
+"""
+VLLM = """
+import time
+class SamplingParams:
+    def __init__(self, max_tokens, ignore_eos, temperature): self.max_tokens = max_tokens
+class LLM:
+    def __init__(self, model, **settings): assert settings["dtype"] == "bfloat16" and model.endswith("bf16"), (model, settings)
+    def generate(self, prompts, sampling, use_tqdm):
+        time.sleep(sum(len(prompt["prompt_token_ids"]) for prompt in prompts) * 1e-5 + sampling.max_tokens * 1e-3)
+__version__ = "9.9"
 """
 SERVER = """#!/usr/bin/env python3
 import http.server, json, sys, time
@@ -46,6 +69,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if type(body["prompt"]) is list:
             assert len(body["prompt"]) == 16 and body["ignore_eos"] is True, body
             time.sleep(SECONDS)
+        else: assert body["max_tokens"] == 1, body
         self.answer(200, {"usage": {"completion_tokens": body["max_tokens"] - SHORT}})
     def log_message(self, *_): pass
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -68,18 +92,22 @@ class Compare(unittest.TestCase):
 
     def compare(self, *more, ours=OURS % "75.0", peer=LLAMA_BENCH, clients=0):
         model = self.program("tiny.gguf", "")
+        peers = ["--peer-llama-bench", self.program("llama-bench", peer)] if peer else []
         return subprocess.run(
-            [sys.executable, COMPARE, "--ours", self.program("ours", ours), "--llama-bench",
-             self.program("llama-bench", peer), "--model", model, "--threads", "2", "--clients", str(clients),
-             *more],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+            [sys.executable, COMPARE, "--ours", self.program("ours", ours), *peers, "--model", model, "--threads", "2", "--clients",
+             str(clients), *more],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, check=False, env={**os.environ, "PYTHONPATH": self.folder.name})
 
     def test_prints_medians_ratios_and_the_peers_features(self):
         self.program("llama-server", LLAMA_SERVER)
         done = self.compare("--rounds", "3")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("| tiny.gguf | prefill 512 | 300.0 | 100.0 | **3.00** | 900 |", done.stdout)
-        self.assertIn("| tiny.gguf | decode 128 | 75.0 | 50.0 | **1.50** | 90 |", done.stdout)
+        for row in ("| tiny.gguf | prefill 512, tokens/s | 300.0 | 100.0 | **3.00** | 900 |",
+                    "| tiny.gguf | prefill 4096, tokens/s | 300.0 | 100.0 | **3.00** | 900 |",
+                    "| tiny.gguf | decode 128, tokens/s | 75.0 | 50.0 | **1.50** | 90 |",
+                    "| tiny.gguf | decode 64, 8 streams of 128, tokens/s | 600.0 |  |  | 90 |",
+                    "| tiny.gguf | decode 32 after 8064, tokens/s | 37.5 | 25.0 | **1.50** | 90 |"):
+            self.assertIn(row, done.stdout)
         self.assertIn("AVX2 = 1", done.stdout)
         self.assertIn("commit 0123abc-dirty", done.stdout)
         self.assertIn("build 7, commit abc", done.stdout)
@@ -90,22 +118,56 @@ class Compare(unittest.TestCase):
         self.assertIn("**0.98**", done.stdout)
         self.assertEqual(self.compare("--rounds", "1", "--at-least", "0.9", ours=OURS % "49.0").returncode, 0)
 
+    def test_peers_have_names_and_arguments_of_their_own(self):
+        self.program("llama-batched-bench", BATCHED_BENCH)
+        other = self.program("other-bench", LLAMA_BENCH)
+        done = self.compare("--rounds", "2", "--peer-llama-bench", f"other={other}", "--peer-argument=other=-rtr", "--peer-argument=other=1",
+                            "--depth", "0")
+        self.assertEqual(done.returncode, 1, done.stderr)  # 75 of its 100 tokens a second
+        self.assertIn("| decode 128, tokens/s | 75.0 | 50.0 | **1.50** | 100.0 | **0.75** | 90 |", done.stdout)
+        self.assertIn("| decode 64, 32 streams of 128, tokens/s | 2400.0 | 100.0 | **24.00** |", done.stdout)
+        self.assertIn("--peer-llama-bench other=other-bench", done.stdout)
+        self.assertNotIn(self.folder.name, done.stdout)
+
+    def test_a_row_that_a_peer_cannot_measure_is_empty(self):
+        shallow = LLAMA_BENCH.replace("given = dict", "assert '-d' not in sys.argv\ngiven = dict")
+        done = self.compare("--rounds", "1", peer=shallow)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("| decode 32 after 8064, tokens/s | 37.5 |  |  | 90 |", done.stdout)
+
+    def test_a_library_is_measured_in_process_on_its_own_model(self):
+        self.program("vllm.py", VLLM)
+        os.mkdir(os.path.join(self.folder.name, "tiny-bf16"))
+        done = self.compare("--rounds", "1", "--peer-vllm", sys.executable, "--vllm-model", os.path.join(self.folder.name, "tiny-bf16"),
+                            "--at-least", "0", peer=None)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("version 9.9, in process", done.stdout)
+        rates = {line.split("|")[2].strip(): float(line.split("|")[4]) for line in done.stdout.splitlines() if "| tiny.gguf |" in line}
+        # A token of a prompt takes 10 us here, and one of the answer a millisecond.
+        self.assertAlmostEqual(rates["decode 128, tokens/s"], 1000, delta=300)
+        self.assertAlmostEqual(rates["decode 64, 32 streams of 128, tokens/s"], 32_000, delta=10_000)
+        self.assertGreater(rates["prefill 4096, tokens/s"], 60_000)
+
     def server(self, seconds, short=0):
         return SERVER.replace("SECONDS", str(seconds)).replace("SHORT", str(short))
 
-    def test_both_servers_are_loaded_with_clients(self):
+    def test_both_servers_are_started_and_loaded_with_clients(self):
         self.program("llama-server", self.server(0.6))
-        done = self.compare("--rounds", "1", "--client-prompt", "16", "--client-answer", "8", ours=self.server(0.2), clients=3)
+        done = self.compare("--rounds", "1", "--client-prompt", "16", "--client-answer", "8", "--streams", "0", "--depth", "0", "--at-least",
+                            "0", ours=self.server(0.2), clients=3)
         self.assertEqual(done.returncode, 0, done.stderr)
-        rows = {line.split("|")[2].split()[0]: line.split("|") for line in done.stdout.splitlines() if "| tiny.gguf |" in line}
-        for kind in ("served", "longest"):  # 0.2 s beside 0.6 s
-            self.assertIn(" 3 clients, 16 in, 8 out ", rows[kind][2])
+        rows = {line.split("|")[2].split(",")[0].strip(): line.split("|") for line in done.stdout.splitlines() if "| tiny.gguf |" in line}
+        for kind in ("served", "longest answer"):  # 0.2 s beside 0.6 s
+            self.assertIn(" 3 clients, 16 in, 8 out,", rows[kind][2])
             self.assertGreater(float(rows[kind][5].strip(" *")), 1.5)
-        self.assertGreater(float(rows["longest"][4]), float(rows["longest"][3]))
+        self.assertGreater(float(rows["longest answer"][4]), float(rows["longest answer"][3]))
+        for kind in ("start to first token", "memory at rest"):  # the same program on both sides
+            self.assertGreater(float(rows[kind][3]), 0)
+            self.assertGreater(float(rows[kind][5].strip(" *")), 0.2)
 
     def test_a_server_that_answers_too_little_is_no_result(self):
         self.program("llama-server", self.server(0, short=1))
-        done = self.compare("--rounds", "1", "--client-prompt", "16", ours=self.server(0), clients=1)
+        done = self.compare("--rounds", "1", "--client-prompt", "16", "--streams", "0", "--depth", "0", ours=self.server(0), clients=1)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("a server answered 200", done.stderr)
 
@@ -116,8 +178,14 @@ class Compare(unittest.TestCase):
 
     def test_refuses_what_makes_no_sense(self):
         self.assertEqual(self.compare("--rounds", "0").returncode, 2)
-        self.assertEqual(self.compare("--llama-bench", "/nonexistent").returncode, 2)
+        self.assertEqual(self.compare("--peer-llama-bench", "x=/nonexistent").returncode, 2)
         self.assertEqual(self.compare(clients=3).returncode, 2)  # no llama-server
+        self.assertEqual(self.compare(peer=None).returncode, 2)  # nobody to compare with
+        self.assertEqual(self.compare("--prefill", "0").returncode, 2)
+        self.assertEqual(self.compare("--streams", "-8").returncode, 2)
+        self.assertEqual(self.compare("--peer-argument", "nobody=-x").returncode, 2)
+        self.assertEqual(self.compare("--peer-vllm", sys.executable).returncode, 2)  # which model?
+        self.assertEqual(self.compare("--peer-llama-bench", os.path.join(self.folder.name, "llama-bench")).returncode, 2)  # the same name twice
 
 
 if __name__ == "__main__":

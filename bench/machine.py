@@ -29,6 +29,24 @@ def busy_seconds():
     return (sum(fields) - idle) / os.sysconf("SC_CLK_TCK"), children.ru_utime + children.ru_stime
 
 
+def resident_bytes(pid):
+    """Memory that a process and all that it started have in RAM; pages of files that they map count too."""
+    total, parents = 0, {}
+    for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":", 1) for line in status.read_text("ascii", errors="replace").splitlines() if ":" in line)
+        except OSError:  # ended meanwhile
+            continue
+        parents[int(fields["Pid"])] = (int(fields["PPid"]), int(fields.get("VmRSS", "0").split()[0]) * 1024)
+    for child, (parent, resident) in parents.items():
+        seen = {child}
+        while child != pid and parent in parents and parent not in seen:
+            child, parent = parent, parents[parent][0]
+            seen.add(child)
+        total += resident if child == pid else 0
+    return total
+
+
 def commit(version):
     """The commit that our program was built from: its version says so, else that of the checkout."""
     built = re.search(r"\(([0-9a-f]{7,40}(?:-dirty)?)\)", version)
@@ -41,7 +59,10 @@ def commit(version):
 
 def command_line(program):
     """The command without this machine's folders."""
-    return f"{program} " + " ".join(pathlib.Path(a).name if "/" in a else a for a in sys.argv[1:])
+    def shown(word):
+        name, equals, path = word.rpartition("=") if "/" in word.rpartition("=")[2] else ("", "", word)
+        return name + equals + (pathlib.Path(path).name if "/" in path else path)
+    return f"{program} " + " ".join(shown(word) for word in sys.argv[1:])
 
 
 def save(report, subject, markdown):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several clients at a server of the OpenAI API at once: generated tokens a second and how long a request takes."""
+"""A server of the OpenAI API: how soon it answers and what memory it has then; and several clients at once: generated
+tokens a second and how long a request takes."""
 import concurrent.futures
 import http.client
 import json
@@ -9,6 +10,7 @@ import tempfile
 import time
 import urllib.parse
 
+import machine
 from agent_suite.line_process import LineProcess
 
 START_SECONDS = 120
@@ -19,10 +21,12 @@ class Server:
     """A program that serves the OpenAI API: where it listens, and what it calls its model."""
 
     def __init__(self, command, log):
+        began = time.monotonic()
         self.process = LineProcess(command, log)
         self.log, self.said = pathlib.Path(log), ""
         try:
             self._find()
+            self.first_token_seconds = time.monotonic() - began
         except BaseException:
             self.process.stop()
             raise
@@ -39,9 +43,9 @@ class Server:
                 status, models = self.ask("GET", "/v1/models")
                 if status == 200:
                     self.model = json.loads(models)["data"][0]["id"]
-                    if self.ask("POST", "/v1/completions", {"model": self.model, "prompt": "warm", "max_tokens": 4})[0] == 200:
+                    if self.ask("POST", "/v1/completions", {"model": self.model, "prompt": "warm", "max_tokens": 1})[0] == 200:
                         return
-            time.sleep(0.1)
+            time.sleep(0.01)
         raise RuntimeError("a server did not start:\n" + (self.said + self.log.read_text("utf-8", errors="replace"))[-2000:])
 
     def ask(self, method, path, body=None, timeout=60):
@@ -67,10 +71,14 @@ def complete(server, prompt, answer_tokens, timeout):
     return time.monotonic() - began
 
 
+def prompts_of(count, tokens):
+    """No two alike, from their first token on."""
+    return [[FIRST_TOKEN + (one * 31 + i * 7) % 997 for i in range(tokens)] for one in range(count)]
+
+
 def load(server, clients, prompt_tokens, answer_tokens, timeout):
-    """`clients` requests at once, no two prompts alike from their first token on. Returns tokens a second of all together
-    and the longest time of a request."""
-    prompts = [[FIRST_TOKEN + (client * 31 + i * 7) % 997 for i in range(prompt_tokens)] for client in range(clients)]
+    """`clients` requests at once. Returns tokens a second of all together and the longest time of a request."""
+    prompts = prompts_of(clients, prompt_tokens)
     began = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(clients) as pool:
         seconds = list(pool.map(lambda prompt: complete(server, prompt, answer_tokens, timeout), prompts))
@@ -78,10 +86,12 @@ def load(server, clients, prompt_tokens, answer_tokens, timeout):
 
 
 def measure(command, clients, prompt_tokens, answer_tokens, timeout):
-    """Starts a server, loads it, ends it."""
+    """Starts a server, waits for its first token, loads it, ends it. The four figures by name."""
     with tempfile.TemporaryDirectory() as folder:
         server = Server(command, pathlib.Path(folder) / "log")
         try:
-            return load(server, clients, prompt_tokens, answer_tokens, timeout)
+            at_rest = machine.resident_bytes(server.process.process.pid)
+            served, longest = load(server, clients, prompt_tokens, answer_tokens, timeout)
+            return {"first token": server.first_token_seconds, "at rest": at_rest / 1e6, "served": served, "longest": longest}
         finally:
             server.process.stop()

@@ -103,6 +103,7 @@ void add_sub_verbs(CLI::App& bench) {
   const auto flags = bench.get_options([](const CLI::Option* flag) { return !flag->check_lname("help"); });
   add_bench_roof(bench);
   add_bench_stages(bench);
+  add_bench_headline(bench);
   for (CLI::App* verb : bench.get_subcommands([](const CLI::App*) { return true; })) {
     for (CLI::Option* flag : flags) verb->excludes(flag);
   }

@@ -10,5 +10,6 @@ namespace autoglm::app {
 // One for each sub-verb, in the order of --help.
 void add_bench_roof(CLI::App& bench);
 void add_bench_stages(CLI::App& bench);
+void add_bench_headline(CLI::App& bench);
 
 }  // namespace autoglm::app

@@ -2,6 +2,7 @@
 // What `bench` prints: a table with bars for people, JSON for machines. Pure text; any thread.
 #pragma once
 
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -12,15 +13,21 @@
 
 namespace autoglm::app {
 
-// What one token costs at least, by the weights alone (attention and everything else come on top).
+// What tokens cost at least: the linear layers and the bytes of weights and KV. Attention's own arithmetic and
+// everything else come on top.
 struct TokenCost {
-  double prefill_macs = 0;  // multiply-adds of a prompt's token: all linear layers but the head
-  double decode_macs = 0;   // the head too
-  double weight_bytes = 0;  // read by a decode step, whatever its batch: as stored in the file
+  double layer_macs[std::size(kernels::kArithmetics)] = {};  // of every token, by arithmetic
+  double head_macs[std::size(kernels::kArithmetics)] = {};   // of a token whose logits are wanted
+  double weight_bytes = 0;                                   // read by a decode step, whatever its batch: as stored
+  double kv_bytes_per_token = 0;                             // of all layers but the sliding ones
+  double sliding_kv_bytes_per_token = 0;
+  double sliding_window = 0;
+
+  bool is_known() const { return weight_bytes > 0; }
+  /// Read by a decode step for each sequence with `context` tokens.
+  double kv_bytes(double context) const;
 };
 
-/// From parameter count and bytes. An embedding table that is not the head too is only looked up and counts for
-/// nothing.
 TokenCost token_cost(const model::ModelFacts& facts);
 
 struct BenchReport {
@@ -38,8 +45,9 @@ struct BenchReport {
   std::vector<BenchResult> results;
 };
 
-/// Tokens a second that the roof allows: the int8 multiply-adds of prefill; of decode the tighter of multiply-adds and
-/// weight bytes, which all sequences of a batch share. 0 when the cost is not known.
+/// Tokens a second that the roof allows. Prefill: the multiply-adds of all linear layers, of the head for the last
+/// token only. Decode: the tighter of the multiply-adds, the head's for each token, and the bytes: weights once a step
+/// for all sequences of a batch, and each sequence's KV. 0 when the cost is not known.
 double limit_tokens_per_second(const BenchReport& report, const BenchResult& result);
 
 /// The table; with escape sequences for colours when `with_colour`.

@@ -15,8 +15,6 @@ namespace {
 using telemetry::Stage;
 using telemetry::StagePlace;
 
-constexpr int kShareCells = 20;
-
 bool is_part_of_time(StagePlace place) { return place == StagePlace::kCaller || place == StagePlace::kStep; }
 
 // Those that were entered, but for loading, which happened before.
@@ -30,9 +28,9 @@ std::vector<Stage> entered(const StageReport& report) {
 }
 
 std::string share_of_time(const StageReport& report, Stage stage, const Palette& style) {
-  if (!is_part_of_time(telemetry::spec_of(stage).place)) return fmt::format("{:>8}  {:{}}", "beside", "", kShareCells);
+  if (!is_part_of_time(telemetry::spec_of(stage).place)) return fmt::format("{:>8}  {:{}}", "beside", "", kBarCells);
   const double share = report.share(stage);
-  return fmt::format("{:>6.1f} %  {}{}{}", share * 100, style.bar, bar(share, kShareCells), style.plain);
+  return fmt::format("{:>6.1f} %  {}{}{}", share * 100, style.bar, share_bar(share), style.plain);
 }
 
 // 30 of the layers of a step, 1.5 where not each step has one.
@@ -72,11 +70,11 @@ double StageReport::share_of_roof(Stage stage) const {
 }
 
 std::string format_stages(const StageReport& report, bool with_colour) {
-  const Palette& style = palette_of(with_colour);
+  const Palette& style = palette(with_colour);
   const bool has_roof = std::ranges::any_of(report.least_seconds, [](double seconds) { return seconds > 0; });
   std::string text = fmt::format("{}{}{}  {:.2f} ms", style.bold, report.title, style.plain, report.milliseconds());
   if (report.units > 1) text += fmt::format(" a {}, mean of {}", report.unit, report.units);
-  text += fmt::format("\n{}{:<18}{:>10} {:>8}  {:{}} {:>7}{}{}\n", style.dim, "stage", "ms", "share", "", kShareCells,
+  text += fmt::format("\n{}{:<18}{:>10} {:>8}  {:{}} {:>7}{}{}\n", style.dim, "stage", "ms", "share", "", kBarCells,
                       "calls", has_roof ? "  of roof" : "", style.plain);
   for (const Stage stage : entered(report)) {
     text += fmt::format("{:<18}{:>10.3f} {} {:>7}", telemetry::spec_of(stage).name, report.milliseconds(stage),

@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// Colours and bars of the tables that verbs print. Pure text; any thread.
+// What the tables that verbs print are drawn with: colours and bars. Pure text; any thread.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 namespace autoglm::app {
 
-// Escape sequences, or nothing.
+// Escape sequences, or nothing at all.
 struct Palette {
   std::string_view bold, dim, bar, plain;
 };
-const Palette& palette_of(bool with_colour);
+const Palette& palette(bool with_colour);
 
-/// A bar of `cells` cells, filled to an eighth of a cell; a share above 1 fills it.
-std::string bar(double share, int cells);
+/// A bar of kBarCells cells, `share` (0 to 1) of them filled, to an eighth of a cell.
+constexpr int kBarCells = 20;
+std::string share_bar(double share);
+
+/// "1 thread", "2 threads".
+std::string count_of(std::size_t count, std::string_view noun);
 
 }  // namespace autoglm::app

@@ -6,16 +6,17 @@
 namespace autoglm::app {
 namespace {
 
-TEST(Bar, IsFilledToAnEighthOfACell) {
-  EXPECT_EQ(bar(0, 4), "    ");
-  EXPECT_EQ(bar(0.5, 4), "██  ");
-  EXPECT_EQ(bar(1.0 / 32, 4), "▏   ");
-  EXPECT_EQ(bar(1, 4), "████");
+std::string spaces(std::size_t count) { return std::string(count, ' '); }
+
+TEST(ShareBar, IsFilledToAnEighthOfACell) {
+  EXPECT_EQ(share_bar(0), spaces(20));
+  EXPECT_EQ(share_bar(0.1), "██" + spaces(18));
+  EXPECT_EQ(share_bar(1.0 / 160), "▏" + spaces(19));
 }
 
-TEST(Bar, StaysWithinItsCells) {
-  EXPECT_EQ(bar(7, 3), "███");
-  EXPECT_EQ(bar(-1, 3), "   ");
+TEST(ShareBar, StaysWithinItsCells) {
+  EXPECT_EQ(share_bar(7), share_bar(1));
+  EXPECT_EQ(share_bar(-1), spaces(20));
 }
 
 }  // namespace

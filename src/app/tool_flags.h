@@ -13,6 +13,7 @@
 #include "agent/tool_registry.h"
 #include "agent/tools/mcp_servers.h"
 #include "base/result.h"
+#include "generation/generator.h"
 
 namespace autoglm::app {
 

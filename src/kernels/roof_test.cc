@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/random.h"
 #include "kernels/tensor.h"
@@ -32,25 +34,48 @@ TEST(Roof, ReadTouchesEveryByteOnEveryInstructionSet) {
   }
 }
 
-TEST(Roof, MultiplyAddComputesEveryRound) {
-  // u8 3 * s8 5, four products a lane: each of the lanes gains 60 a round.
+TEST(Roof, LoopsComputeEveryRoundOfEveryArithmetic) {
+  // Every product is 3 * 5.
   for (const Isa isa : available_isas()) {
-    if (isa == Isa::kScalar) continue;
-    const auto two = table_of(isa).multiply_add(2);
-    const auto five = table_of(isa).multiply_add(5);
-    const auto gained = static_cast<std::int64_t>(table_of(isa).macs_per_round) * 15 * 3;
-    // AVX2 returns one of its eight lanes, AVX-512 the sum of all.
-    EXPECT_EQ(five - two, isa == Isa::kAvx2 ? gained / 8 : gained) << isa_name(isa);
+    for (const auto& [loop, arithmetic] : {std::pair{table_of(isa).int8, Arithmetic::kInt8},
+                                           {table_of(isa).bf16, Arithmetic::kBF16},
+                                           {table_of(isa).f32, Arithmetic::kF32}}) {
+      if (!has_arithmetic(isa, arithmetic)) continue;
+      const double gained = loop.run(5) - loop.run(2);
+      EXPECT_EQ(gained, static_cast<double>(loop.macs_per_round) * 15 * 3)
+          << isa_name(isa) << ", " << arithmetic_name(arithmetic);
+    }
   }
+}
+
+TEST(Roof, AnArithmeticThatTheSetLacksHasNoRate) {
+  const base::SystemClock clock;
+  base::ThreadPool pool(1);
+  EXPECT_FALSE(has_arithmetic(Isa::kScalar, Arithmetic::kBF16));
+  EXPECT_EQ(measure_macs(Isa::kScalar, Arithmetic::kBF16, pool, clock), 0);
+  const Roof roof = measure_roof(Isa::kScalar, kLeastReadBytes, pool, clock);
+  EXPECT_EQ(roof.bf16_macs_per_second, roof.f32_macs_per_second);
+  EXPECT_EQ(roof.macs_per_second(Arithmetic::kInt8), roof.int8_macs_per_second);
 }
 
 TEST(Roof, MeasuresOnOneThreadAndOnTwo) {
   const base::SystemClock clock;
   for (const int threads : {1, 2}) {
     base::ThreadPool pool(threads);
-    const Roof roof = measure_roof(available_isas().back(), std::size_t{3} << 20, pool, clock);
-    EXPECT_GT(roof.int8_macs_per_second, 0);
+    const Roof roof = measure_roof(available_isas().back(), 3 * kLeastReadBytes + 4096, pool, clock);
+    for (const Arithmetic arithmetic : kArithmetics) {
+      EXPECT_GT(roof.macs_per_second(arithmetic), 0) << arithmetic_name(arithmetic);
+    }
     EXPECT_GT(roof.read_bytes_per_second, 0);
+  }
+}
+
+TEST(Roof, MemoryToReadIsWrittenToItsLastByte) {
+  base::ThreadPool pool(2);
+  for (const std::size_t bytes : {kLeastReadBytes, 5 * kLeastReadBytes + 1024, 40 * kLeastReadBytes + 4096}) {
+    const Buffer memory = make_read_memory(bytes, pool);
+    ASSERT_GE(memory.size(), bytes);
+    EXPECT_EQ(std::count(memory.data(), memory.data() + bytes, std::byte{0}), 0) << bytes;
   }
 }
 

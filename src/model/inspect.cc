@@ -39,23 +39,47 @@ std::vector<TypeFacts> count_types(const Checkpoint& checkpoint) {
   return types;
 }
 
-// Bytes of all projections once packed, measured on the first rows of one of each (type, columns).
-std::uint64_t measure_packed(std::span<const StoredTensor* const> projections, kernels::Ops& ops) {
-  std::map<std::pair<kernels::DType, std::uint64_t>, double> bytes_per_row;
+kernels::Arithmetic arithmetic_of(kernels::ActivationForms forms) {
+  if (forms.q8) return kernels::Arithmetic::kInt8;
+  return forms.bf16 ? kernels::Arithmetic::kBF16 : kernels::Arithmetic::kF32;
+}
+
+void add_linear(std::vector<LinearFacts>& linear, const LinearFacts& one) {
+  const auto same = std::ranges::find_if(linear, [&](const LinearFacts& other) {
+    return other.arithmetic == one.arithmetic && other.is_head == one.is_head;
+  });
+  if (same == linear.end()) return linear.push_back(one);
+  same->weights += one.weights;
+  same->bytes += one.bytes;
+}
+
+// What all projections cost, and their bytes once packed: measured on the first rows of one of each (type, columns).
+// The head comes last.
+void measure_projections(std::span<const StoredTensor* const> projections, kernels::Ops& ops, ModelFacts& facts) {
+  struct Sample {
+    double bytes_per_row = 0;
+    kernels::Arithmetic arithmetic = kernels::Arithmetic::kF32;
+  };
+  std::map<std::pair<kernels::DType, std::uint64_t>, Sample> samples;
   double total = 0;
   for (const StoredTensor* stored : projections) {
     const std::uint64_t columns = stored->shape[1];
-    const auto [entry, is_new] = bytes_per_row.try_emplace({*stored->type, columns}, 0.0);
+    const auto [entry, is_new] = samples.try_emplace({*stored->type, columns});
     if (is_new) {
       const std::size_t rows = std::min<std::size_t>(stored->shape[0], kSampleRows);
       const std::size_t row_bytes = kernels::row_bytes(*stored->type, columns);
       const kernels::Buffer sample(rows * row_bytes);  // zeros do: the size is the same
       const auto packed = ops.pack({*stored->type, rows, columns, row_bytes, sample.data()});
-      entry->second = static_cast<double>(packed->bytes()) / static_cast<double>(rows);
+      entry->second = {static_cast<double>(packed->bytes()) / static_cast<double>(rows),
+                       arithmetic_of(ops.forms(*packed))};
     }
-    total += entry->second * static_cast<double>(stored->shape[0]);
+    total += entry->second.bytes_per_row * static_cast<double>(stored->shape[0]);
+    add_linear(facts.linear, {.arithmetic = entry->second.arithmetic,
+                              .is_head = stored == projections.back(),
+                              .weights = stored->elements(),
+                              .bytes = stored->file_bytes()});
   }
-  return static_cast<std::uint64_t>(total);
+  facts.packed_bytes = static_cast<std::uint64_t>(total);
 }
 
 Status read_gguf_facts(const GgufFile& file, ModelFacts& facts) {
@@ -108,7 +132,10 @@ Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOp
   facts.head_dim = config.head_dim;
   facts.feed_forward = config.feed_forward;
   facts.context_length = options.context_length != 0 ? options.context_length : config.context_length;
-  for (const LayerConfig& layer : config.layers) facts.sliding_window = std::max(facts.sliding_window, layer.window);
+  for (const LayerConfig& layer : config.layers) {
+    facts.sliding_window = std::max(facts.sliding_window, layer.window);
+    if (layer.window > 0) ++facts.sliding_layers;
+  }
   facts.has_tied_head = config.has_tied_head;
   facts.types = count_types(checkpoint);
   for (const TypeFacts& type : facts.types) facts.parameters += type.elements;
@@ -116,7 +143,7 @@ Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOp
   base::ThreadPool pool(1);
   kernels::Arena arena(4096);
   const auto ops = kernels::make_ops(options.isa, options.compute, pool, arena);
-  facts.packed_bytes = measure_packed(*projections, *ops);
+  measure_projections(*projections, *ops, facts);
   facts.kv_bytes_per_token = KvCache::bytes_per_block(config, options.compute) / kernels::KvLayer::kBlockTokens;
   facts.kv_bytes_of_context = facts.kv_bytes_per_token * facts.context_length;
   return facts;

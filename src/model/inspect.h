@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "kernels/roof.h"
 #include "model/load.h"
 
 namespace autoglm::model {
@@ -21,6 +22,14 @@ struct TypeFacts {
   std::uint64_t bytes = 0;
 };
 
+// Linear layers that run on one arithmetic; the head, which only some tokens need, apart.
+struct LinearFacts {
+  kernels::Arithmetic arithmetic = kernels::Arithmetic::kF32;  // on the chosen instruction set
+  bool is_head = false;
+  std::uint64_t weights = 0;  // multiply-adds of one token
+  std::uint64_t bytes = 0;    // as stored
+};
+
 struct ModelFacts {
   std::string format;        // "GGUF v3", "safetensors"
   std::string architecture;  // "llama", "gemma3", ...
@@ -30,10 +39,12 @@ struct ModelFacts {
   std::size_t vocab = 0, hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, feed_forward = 0;
   std::size_t context_length = 0;
   std::size_t sliding_window = 0;  // of the layers that have one, 0 = none
+  std::size_t sliding_layers = 0;  // how many do
   bool has_tied_head = false;
   std::string tokenizer;  // "gpt2 (smollm)", "tokenizer.json", or empty
   bool has_chat_template = false;
-  std::vector<TypeFacts> types;           // by falling bytes
+  std::vector<TypeFacts> types;  // by falling bytes
+  std::vector<LinearFacts> linear;
   std::uint64_t packed_bytes = 0;         // weights as the engine keeps them, on the chosen instruction set
   std::uint64_t kv_bytes_per_token = 0;   // all layers
   std::uint64_t kv_bytes_of_context = 0;  // one sequence of context_length

@@ -36,10 +36,28 @@ TEST(Inspect, FactsOfAGguf) {
   EXPECT_GT(facts->packed_bytes, matrices - 448 * 64);  // the embedding stays in the file
 }
 
-TEST(Inspect, ExactModeDoublesTheCache) {
+TEST(Inspect, LinearLayersByArithmeticAndTheHeadApart) {
+  const auto facts = inspect_model(golden("gguf/llama32-Q8_0.gguf"), {});
+  ASSERT_TRUE(facts);
+  ASSERT_EQ(facts->linear.size(), 2u);
+  for (const LinearFacts& linear : facts->linear) {
+    const std::uint64_t weights = linear.is_head ? 448 * 64 : 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 96);
+    EXPECT_EQ(linear.arithmetic, kernels::Arithmetic::kInt8);
+    EXPECT_EQ(linear.weights, weights);
+    EXPECT_EQ(linear.bytes, weights / 32 * 34);
+  }
+  const auto tied = inspect_model(golden("tiny/gemma3_text"), {});
+  ASSERT_TRUE(tied);
+  ASSERT_EQ(tied->linear.size(), 2u);
+  EXPECT_TRUE(tied->linear[1].is_head);
+  EXPECT_EQ(tied->linear[1].weights, tied->vocab * tied->hidden);
+}
+
+TEST(Inspect, ExactModeDoublesTheCacheAndMultipliesInF32) {
   const auto facts = inspect_model(golden("gguf/llama32-Q8_0.gguf"), {.compute = kernels::Compute::kExact});
   ASSERT_TRUE(facts);
   EXPECT_EQ(facts->kv_bytes_per_token, 512u);
+  for (const LinearFacts& linear : facts->linear) EXPECT_EQ(linear.arithmetic, kernels::Arithmetic::kF32);
 }
 
 TEST(Inspect, FactsOfAFolder) {
@@ -48,6 +66,8 @@ TEST(Inspect, FactsOfAFolder) {
   EXPECT_EQ(facts->format, "safetensors");
   EXPECT_EQ(facts->architecture, "gemma3_text");
   EXPECT_EQ(facts->sliding_window, 9u);
+  EXPECT_GT(facts->sliding_layers, 0u);
+  EXPECT_LE(facts->sliding_layers, facts->layers);
   EXPECT_TRUE(facts->has_tied_head);
   EXPECT_EQ(facts->tokenizer, "tokenizer.json");
   EXPECT_EQ(facts->context_length, 64u);

@@ -24,7 +24,9 @@ struct LoadOptions {
   kernels::Isa isa = kernels::Isa::kScalar;  // callers pass kernels::available_isas().back()
   kernels::Compute compute = kernels::Compute::kFast;
   int threads = 1;
-  std::size_t context_length = 0;                                                 // 0 = the checkpoint's own
+  std::size_t context_length = 0;  // 0 = the checkpoint's own
+  // F32 or F16: linear layers run on the file's values in that type, to compare with. Nothing = as stored.
+  std::optional<kernels::DType> weights_as;
   std::function<void(std::size_t done_bytes, std::size_t total_bytes)> progress;  // packing; may be empty
   telemetry::Stages* stages = nullptr;  // of loading and of every forward(); must outlive the model, may be null
 };

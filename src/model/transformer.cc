@@ -77,8 +77,8 @@ Result<std::unique_ptr<Transformer>> Transformer::make(Checkpoint checkpoint, De
   }
   const TensorNames* const names = description.names;
   std::unique_ptr<Transformer> model(new Transformer(std::move(checkpoint), std::move(description), options));
-  model->weights_ =
-      TRY(pack_weights(model->checkpoint_, Description{model->config_, names}, *model->ops_, options.progress));
+  model->weights_ = TRY(pack_weights(model->checkpoint_, Description{model->config_, names}, *model->ops_,
+                                     {.type = options.weights_as, .progress = options.progress}));
   return model;
 }
 

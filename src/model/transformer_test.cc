@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -173,6 +174,31 @@ TEST(TransformerDeathTest, BlocksThatAreNotThereAreABug) {
   const std::uint32_t blocks[] = {2};
   const SequenceRows sequence{.first_row = 0, .rows = 4, .first_position = 0, .block_table = blocks};
   EXPECT_DEATH(network->forward({.tokens = ids, .sequences = {&sequence, 1}, .logit_rows = {}}), "block 2 of 2");
+}
+
+TEST(Transformer, WeightsInAnotherTypeAreTheSameValues) {
+  const std::vector<TokenId> ids = some_ids(20, 9);
+  for (const char* name : {"gguf/llama32-Q8_0.gguf", "gguf/llama256-Q4_K_M.gguf", "tiny/qwen2"}) {
+    const auto stored = load(name, Compute::kExact);
+    SoloSequence sequence(*stored, kRows, kRows);
+    const std::vector<float> expected = copy(sequence.append(ids, SoloSequence::Want::kLast));
+    const float largest = std::ranges::max(expected, {}, [](float logit) { return std::abs(logit); });
+    // F32 holds every value; F16 moves each by 2^-11 of itself, and the logits of these three layers by little more.
+    for (const auto& [type, tolerance] : {std::pair{kernels::DType::kF32, 1e-4f}, {kernels::DType::kF16, 1e-2f}}) {
+      LoadOptions options{.isa = kernels::available_isas().back(), .compute = Compute::kExact};
+      options.weights_as = type;
+      const auto network = load_network(golden(name), options);
+      ASSERT_TRUE(network) << network.error().message;
+      const auto& transformer = static_cast<const Transformer&>(**network);
+      EXPECT_EQ(transformer.weights().head.weights->stored_type(), type) << name;
+      EXPECT_EQ(transformer.weights().layers[0].down.weights->stored_type(), type) << name;
+      SoloSequence other(**network, kRows, kRows);
+      const std::vector<float> logits = copy(other.append(ids, SoloSequence::Want::kLast));
+      for (std::size_t i = 0; i < logits.size(); ++i) {
+        ASSERT_NEAR(logits[i], expected[i], tolerance * std::abs(largest)) << name << ", " << i;
+      }
+    }
+  }
 }
 
 TEST(Transformer, ProgressEndsAtTheWhole) {

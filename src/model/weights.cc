@@ -8,7 +8,9 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/check.h"
 #include "base/log.h"
+#include "kernels/quantize.h"
 
 namespace autoglm::model {
 namespace {
@@ -197,23 +199,27 @@ std::vector<const StoredTensor*> projections_of(const Plans& plans) {
 // Packs plans one after the other and reports.
 class Packer final {
  public:
-  Packer(const Checkpoint& checkpoint, kernels::Ops& ops, const Progress& progress, std::size_t total_bytes)
-      : checkpoint_(checkpoint), ops_(ops), progress_(progress), total_bytes_(total_bytes) {}
+  Packer(const Checkpoint& checkpoint, kernels::Ops& ops, const PackOptions& options, std::size_t total_bytes)
+      : checkpoint_(checkpoint), ops_(ops), options_(options), total_bytes_(total_bytes) {}
 
   Projection pack(Plan plan) {
     const StoredTensor& stored = *plan.weights;
     Projection projection;
-    if (is_ready(stored)) {
-      projection.weights = ops_.pack(as_tensor(stored, stored.bytes.data()));
-    } else {
-      const kernels::Buffer copy = ready_copy(stored);
-      projection.weights = ops_.pack(as_tensor(stored, copy.data()));
+    kernels::Buffer copy;
+    if (!is_ready(stored)) copy = ready_copy(stored);
+    Tensor matrix = as_tensor(stored, copy.data() != nullptr ? copy.data() : stored.bytes.data());
+    if (options_.type && *options_.type != matrix.type) {
+      kernels::Buffer other = recast(matrix, *options_.type);
+      matrix = {*options_.type, matrix.rows, matrix.columns, kernels::row_bytes(*options_.type, matrix.columns),
+                other.data()};
+      copy = std::move(other);
     }
+    projection.weights = ops_.pack(matrix);
     projection.bias = std::move(plan.bias);
     checkpoint_.let_go(stored);
     packed_bytes_ += projection.weights->bytes();
     done_bytes_ += stored.bytes.size();
-    if (progress_) progress_(done_bytes_, total_bytes_);
+    if (options_.progress) options_.progress(done_bytes_, total_bytes_);
     return projection;
   }
 
@@ -232,9 +238,22 @@ class Packer final {
   std::size_t packed_bytes() const { return packed_bytes_; }
 
  private:
+  // The values of `from` in another type, rounded to it once.
+  kernels::Buffer recast(const Tensor& from, DType type) {
+    kernels::Buffer rows(from.rows * kernels::row_bytes(type, from.columns));
+    std::vector<std::vector<float>> values(static_cast<std::size_t>(ops_.pool().threads()),
+                                           std::vector<float>(from.columns));
+    ops_.pool().run(from.rows, [&](std::size_t row, int worker) {
+      float* const scratch = values[static_cast<std::size_t>(worker)].data();
+      kernels::dequantize(from.type, from.row(row), scratch, from.columns);
+      kernels::quantize(type, scratch, rows.data() + row * kernels::row_bytes(type, from.columns), from.columns);
+    });
+    return rows;
+  }
+
   const Checkpoint& checkpoint_;
   kernels::Ops& ops_;
-  const Progress& progress_;
+  const PackOptions& options_;
   std::size_t total_bytes_;
   std::size_t done_bytes_ = 0;
   std::size_t packed_bytes_ = 0;
@@ -248,11 +267,12 @@ Result<std::vector<const StoredTensor*>> list_projections(const Checkpoint& chec
 }
 
 Result<Weights> pack_weights(const Checkpoint& checkpoint, const Description& description, kernels::Ops& ops,
-                             const Progress& progress) {
+                             const PackOptions& options) {
+  CHECK(!options.type || *options.type == DType::kF32 || *options.type == DType::kF16) << "a type for any width";
   Plans plans = TRY(Planner(checkpoint, description).plan());
   std::size_t total_bytes = 0;
   for (const StoredTensor* stored : projections_of(plans)) total_bytes += stored->bytes.size();
-  Packer packer(checkpoint, ops, progress, total_bytes);
+  Packer packer(checkpoint, ops, options, total_bytes);
   Weights weights;
   for (LayerPlan& plan : plans.layers) {
     LayerWeights layer = std::move(plan.vectors);

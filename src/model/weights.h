@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/result.h"
@@ -47,12 +48,17 @@ struct Weights {
 
 using Progress = std::function<void(std::size_t done_bytes, std::size_t total_bytes)>;
 
+struct PackOptions {
+  std::optional<kernels::DType> type;  // as in LoadOptions::weights_as
+  Progress progress;                   // may be empty
+};
+
 /// Packs every weight that the description asks for and lets the file's pages go one tensor after the other. The
 /// checkpoint must outlive the result (embedding).
 ///   Errors   kCorrupt (a tensor is missing or has the wrong shape), kInvalidArgument (a type that we do not run, or a
 ///            tensor that the family does not have; both named)
 Result<Weights> pack_weights(const Checkpoint& checkpoint, const Description& description, kernels::Ops& ops,
-                             const Progress& progress);
+                             const PackOptions& options);
 
 /// The tensors that pack_weights() would pack as projections, with the shapes that it would ask for. Checks everything
 /// but packs nothing: for inspect. Same errors.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "generation/chat_prompt.h"
 #include "generation/text_sink.h"
 #include "protocol/response_items.h"
 #include "store/response_store.h"

@@ -21,7 +21,7 @@ class DeafExchange final : public net::Exchange {
 
 TEST(ResponseStream, WhatWaitsIsBounded) {
   const base::SystemClock clock;
-  telemetry::Registry metrics;
+  telemetry::Registry metrics(clock);
   const auto reply = std::make_shared<Reply>(std::make_shared<DeafExchange>(),
                                              Asked{"POST", find_route("POST", "/v1/responses").route, "id"},
                                              std::vector<net::HttpField>(), std::make_shared<Measures>(metrics, clock));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The roof loops for AVX2: u8 x s8 products through vpmaddubsw, vpmaddwd and vpaddd, and 32-byte loads.
+// The roof loops for AVX2: u8 x s8 products through vpmaddubsw, vpmaddwd and vpaddd, f32 through vfmadd, and 32-byte
+// loads.
 #include <immintrin.h>
 
 #include "kernels/roof.h"
@@ -9,9 +10,9 @@ namespace {
 
 constexpr int kSums = 10;  // enough chains to hide the latency, few enough for 16 registers
 
-std::int64_t multiply_add(std::size_t rounds) {
+double int8_macs(std::size_t rounds) {
   __m256i sums[kSums];
-  for (int i = 0; i < kSums; ++i) sums[i] = _mm256_set1_epi32(i);
+  for (__m256i& sum : sums) sum = _mm256_setzero_si256();
   __m256i left = _mm256_set1_epi8(3);
   __m256i right = _mm256_set1_epi8(5);
   const __m256i ones = _mm256_set1_epi16(1);
@@ -22,8 +23,34 @@ std::int64_t multiply_add(std::size_t rounds) {
       sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(_mm256_maddubs_epi16(left, right), ones));
     }
   }
-  for (int i = 1; i < kSums; ++i) sums[0] = _mm256_add_epi32(sums[0], sums[i]);
-  return _mm256_extract_epi32(sums[0], 0);
+  double total = 0;
+  for (const __m256i& sum : sums) {
+    alignas(32) std::int32_t lanes[8];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), sum);
+    for (const std::int32_t lane : lanes) total += lane;
+  }
+  return total;
+}
+
+double f32_macs(std::size_t rounds) {
+  __m256 sums[kSums];
+  for (__m256& sum : sums) sum = _mm256_setzero_ps();
+  __m256 left = _mm256_set1_ps(3);
+  __m256 right = _mm256_set1_ps(5);
+  for (std::size_t round = 0; round < rounds; ++round) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < kSums; ++i) {
+      asm volatile("" : "+x"(left), "+x"(right));
+      sums[i] = _mm256_fmadd_ps(left, right, sums[i]);
+    }
+  }
+  double total = 0;
+  for (const __m256& sum : sums) {
+    alignas(32) float lanes[8];
+    _mm256_store_ps(lanes, sum);
+    for (const float lane : lanes) total += static_cast<double>(lane);
+  }
+  return total;
 }
 
 std::uint64_t read(const std::byte* from, std::size_t bytes) {
@@ -48,7 +75,10 @@ std::uint64_t read(const std::byte* from, std::size_t bytes) {
 }  // namespace
 
 const RoofTable& avx2_roof() {
-  static constexpr RoofTable kTable{.macs_per_round = kSums * 32, .multiply_add = multiply_add, .read = read};
+  static constexpr RoofTable kTable{.int8 = {.macs_per_round = kSums * 32, .run = int8_macs},
+                                    .bf16 = {},
+                                    .f32 = {.macs_per_round = kSums * 8, .run = f32_macs},
+                                    .read = read};
   return kTable;
 }
 

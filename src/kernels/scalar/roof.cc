@@ -6,21 +6,39 @@ namespace autoglm::kernels {
 namespace {
 
 constexpr std::size_t kElements = 256;  // both operands stay in the first-level cache
+constexpr std::size_t kSums = 32;       // f32 sums side by side: none waits for another
 
-std::int64_t multiply_add(std::size_t rounds) {
+double int8_macs(std::size_t rounds) {
   alignas(64) std::int8_t left[kElements];
   alignas(64) std::int8_t right[kElements];
   for (std::size_t i = 0; i < kElements; ++i) {
-    left[i] = static_cast<std::int8_t>(i % 13);
-    right[i] = static_cast<std::int8_t>(i % 7);
+    left[i] = 3;
+    right[i] = 5;
   }
-  std::int32_t sum = 0;
+  std::int64_t sum = 0;
   for (std::size_t round = 0; round < rounds; ++round) {
     asm volatile("" : : "r"(left), "r"(right) : "memory");  // the operands may have changed: no round is left out
     std::int32_t dot = 0;
     for (std::size_t i = 0; i < kElements; ++i) dot += left[i] * right[i];
-    sum ^= dot;
+    sum += dot;
   }
+  return static_cast<double>(sum);
+}
+
+double f32_macs(std::size_t rounds) {
+  alignas(64) float left[kSums];
+  alignas(64) float right[kSums];
+  float sums[kSums] = {};
+  for (std::size_t i = 0; i < kSums; ++i) {
+    left[i] = 3;
+    right[i] = 5;
+  }
+  for (std::size_t round = 0; round < rounds; ++round) {
+    asm volatile("" : : "r"(left), "r"(right) : "memory");
+    for (std::size_t i = 0; i < kSums; ++i) sums[i] += left[i] * right[i];
+  }
+  double sum = 0;
+  for (const float lane : sums) sum += static_cast<double>(lane);
   return sum;
 }
 
@@ -37,7 +55,10 @@ std::uint64_t read(const std::byte* from, std::size_t bytes) {
 }  // namespace
 
 const RoofTable& scalar_roof() {
-  static constexpr RoofTable kTable{.macs_per_round = kElements, .multiply_add = multiply_add, .read = read};
+  static constexpr RoofTable kTable{.int8 = {.macs_per_round = kElements, .run = int8_macs},
+                                    .bf16 = {},
+                                    .f32 = {.macs_per_round = kSums, .run = f32_macs},
+                                    .read = read};
   return kTable;
 }
 
