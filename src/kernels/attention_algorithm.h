@@ -15,46 +15,114 @@
 
 namespace autoglm::kernels {
 
+// How outer products multiply. Floats: weights and sums are f32, the matrix f16 or f32.
+template <typename V, typename MatrixElement>
+struct FloatProducts {
+  using Element = MatrixElement;
+  using Weight = float;
+  using Vector = typename V::F;
+  using Sums = typename V::F;
+  static AUTOGLM_KERNEL_INLINE Vector load(const Element* from) { return V::load(from); }
+  static AUTOGLM_KERNEL_INLINE Vector load_part(const Element* from, int count) { return V::load_part(from, count); }
+  static AUTOGLM_KERNEL_INLINE Vector set(const Weight* weight) { return V::set(*weight); }
+  static AUTOGLM_KERNEL_INLINE Sums add(Vector weight, Vector element, Sums sums) {
+    return V::fma(weight, element, sums);
+  }
+  template <bool kAccumulate>
+  static AUTOGLM_KERNEL_INLINE Sums begin(const float* out) {
+    return kAccumulate ? V::load(out) : V::zero();
+  }
+  template <bool kAccumulate>
+  static AUTOGLM_KERNEL_INLINE void end(float* out, Sums sums, const float*) {
+    V::store(out, sums);
+  }
+};
+
+// Pairs of int8 codes with pairs of int16 ones: sums are integers, exact in any order, and meet `out` at the end. No
+// sum overflows: 127 * 32767 * kMaxHeadDim < 2^31.
+template <typename V>
+struct PairProducts {
+  using Element = Int8Pair;
+  using Weight = Int16Pair;
+  using Vector = typename V::P;
+  using Sums = typename V::I;
+  static AUTOGLM_KERNEL_INLINE Vector load(const Element* from) { return V::load_pairs(from); }
+  static AUTOGLM_KERNEL_INLINE Vector load_part(const Element* from, int count) {
+    return V::load_pairs_part(from, count);
+  }
+  static AUTOGLM_KERNEL_INLINE Vector set(const Weight* weight) { return V::set_pair(weight); }
+  static AUTOGLM_KERNEL_INLINE Sums add(Vector weight, Vector element, Sums sums) {
+    return V::add_products(weight, element, sums);
+  }
+  template <bool kAccumulate>
+  static AUTOGLM_KERNEL_INLINE Sums begin(const float*) {
+    return V::no_sums();
+  }
+  template <bool kAccumulate>
+  static AUTOGLM_KERNEL_INLINE void end(float* out, Sums sums, const float* scale) {
+    const typename V::F value = V::to_float(sums);
+    V::store(out, kAccumulate ? V::fma(value, V::set(*scale), V::load(out)) : value);
+  }
+};
+
+// What an outer product reads and writes.
+template <typename Products>
+struct Operands {
+  const typename Products::Weight* weights;  // [queries, depth], a constant stride apart
+  const typename Products::Element* matrix;  // [depth, columns]
+  std::size_t matrix_stride;
+  std::size_t depth;
+  float* out;  // [queries, columns], padded to whole vectors
+  std::size_t out_stride;
+  std::size_t columns;
+  const float* scales;  // [queries], for sums of pairs that are accumulated
+};
+
 // out[q][0 .. columns) (+)= sum over k of weights[q][k] * matrix[k][..], for Q queries, k rising. Two vectors of
 // columns at a time: Q x 2 sums live in registers. Serves scores (matrix = transposed keys) and values alike.
-template <typename V, int Q, bool kAccumulate, std::size_t kWeightStride, typename Element>
-AUTOGLM_KERNEL_INLINE void outer_product(const float* weights, const Element* matrix, std::size_t matrix_stride,
-                                         std::size_t depth, float* out, std::size_t out_stride, std::size_t columns) {
-  using F = typename V::F;
+template <typename V, typename Products, int Q, bool kAccumulate, std::size_t kWeightStride>
+AUTOGLM_KERNEL_INLINE void outer_product(const Operands<Products>& in) {
+  using Sums = typename Products::Sums;
+  using Vector = typename Products::Vector;
   constexpr std::size_t kLanes = V::kLanes;
   std::size_t c = 0;
-  for (; c + 2 * kLanes <= columns; c += 2 * kLanes) {
-    F sums[Q][2];
+  for (; c + 2 * kLanes <= in.columns; c += 2 * kLanes) {
+    Sums sums[Q][2];
     for (int q = 0; q < Q; ++q) {
-      sums[q][0] = kAccumulate ? V::load(out + q * out_stride + c) : V::zero();
-      sums[q][1] = kAccumulate ? V::load(out + q * out_stride + c + kLanes) : V::zero();
+      sums[q][0] = Products::template begin<kAccumulate>(in.out + q * in.out_stride + c);
+      sums[q][1] = Products::template begin<kAccumulate>(in.out + q * in.out_stride + c + kLanes);
     }
-    const Element* row = matrix + c;
-    for (std::size_t k = 0; k < depth; ++k, row += matrix_stride) {
-      const F low = V::load(row);
-      const F high = V::load(row + kLanes);
+    const auto* row = in.matrix + c;
+    for (std::size_t k = 0; k < in.depth; ++k, row += in.matrix_stride) {
+      const Vector low = Products::load(row);
+      const Vector high = Products::load(row + kLanes);
       for (int q = 0; q < Q; ++q) {
-        const F weight = V::set(weights[static_cast<std::size_t>(q) * kWeightStride + k]);
-        sums[q][0] = V::fma(weight, low, sums[q][0]);
-        sums[q][1] = V::fma(weight, high, sums[q][1]);
+        const Vector weight = Products::set(in.weights + static_cast<std::size_t>(q) * kWeightStride + k);
+        sums[q][0] = Products::add(weight, low, sums[q][0]);
+        sums[q][1] = Products::add(weight, high, sums[q][1]);
       }
     }
     for (int q = 0; q < Q; ++q) {
-      V::store(out + q * out_stride + c, sums[q][0]);
-      V::store(out + q * out_stride + c + kLanes, sums[q][1]);
+      float* out = in.out + q * in.out_stride + c;
+      Products::template end<kAccumulate>(out, sums[q][0], in.scales + q);
+      Products::template end<kAccumulate>(out + kLanes, sums[q][1], in.scales + q);
     }
   }
-  for (; c < columns; c += kLanes) {  // a last single vector, perhaps partial; out is padded to whole vectors
-    const int left = columns - c >= kLanes ? V::kLanes : static_cast<int>(columns - c);
-    F sums[Q];
-    for (int q = 0; q < Q; ++q) sums[q] = kAccumulate ? V::load(out + q * out_stride + c) : V::zero();
-    const Element* row = matrix + c;
-    for (std::size_t k = 0; k < depth; ++k, row += matrix_stride) {
-      const F one = V::load_part(row, left);
-      for (int q = 0; q < Q; ++q)
-        sums[q] = V::fma(V::set(weights[static_cast<std::size_t>(q) * kWeightStride + k]), one, sums[q]);
+  for (; c < in.columns; c += kLanes) {  // a last single vector, perhaps partial
+    const int left = in.columns - c >= kLanes ? V::kLanes : static_cast<int>(in.columns - c);
+    Sums sums[Q];
+    for (int q = 0; q < Q; ++q) sums[q] = Products::template begin<kAccumulate>(in.out + q * in.out_stride + c);
+    const auto* row = in.matrix + c;
+    for (std::size_t k = 0; k < in.depth; ++k, row += in.matrix_stride) {
+      const Vector one = Products::load_part(row, left);
+      for (int q = 0; q < Q; ++q) {
+        const Vector weight = Products::set(in.weights + static_cast<std::size_t>(q) * kWeightStride + k);
+        sums[q] = Products::add(weight, one, sums[q]);
+      }
     }
-    for (int q = 0; q < Q; ++q) V::store(out + q * out_stride + c, sums[q]);
+    for (int q = 0; q < Q; ++q) {
+      Products::template end<kAccumulate>(in.out + q * in.out_stride + c, sums[q], in.scales + q);
+    }
   }
 }
 
@@ -68,19 +136,15 @@ AUTOGLM_KERNEL_INLINE int pass_queries(std::size_t queries) {
 }
 
 // The same for any number of queries, at most V::kQueries in a pass.
-template <typename V, bool kAccumulate, std::size_t kWeightStride, typename Element>
-AUTOGLM_KERNEL_INLINE void outer_products(std::size_t queries, const float* weights, const Element* matrix,
-                                          std::size_t matrix_stride, std::size_t depth, float* out,
-                                          std::size_t out_stride, std::size_t columns) {
+template <typename V, typename Products, bool kAccumulate, std::size_t kWeightStride>
+AUTOGLM_KERNEL_INLINE void outer_products(std::size_t queries, Operands<Products> in) {
   while (queries > 0) {
     const int pass = pass_queries<V>(queries);
     const auto taken = static_cast<std::size_t>(pass);
     switch (pass) {
-#define AUTOGLM_OUTER_PRODUCT(count)                                                                              \
-  case count:                                                                                                     \
-    if constexpr (count <= V::kQueries)                                                                           \
-      outer_product<V, count, kAccumulate, kWeightStride>(weights, matrix, matrix_stride, depth, out, out_stride, \
-                                                          columns);                                               \
+#define AUTOGLM_OUTER_PRODUCT(count)                                                                       \
+  case count:                                                                                              \
+    if constexpr (count <= V::kQueries) outer_product<V, Products, count, kAccumulate, kWeightStride>(in); \
     break
       AUTOGLM_OUTER_PRODUCT(1);
       AUTOGLM_OUTER_PRODUCT(2);
@@ -94,16 +158,17 @@ AUTOGLM_KERNEL_INLINE void outer_products(std::size_t queries, const float* weig
         break;
     }
     queries -= taken;
-    weights += taken * kWeightStride;
-    out += taken * out_stride;
+    in.weights += taken * kWeightStride;
+    in.out += taken * in.out_stride;
+    in.scales += taken;
   }
 }
 
 // Turns the scores of one query into exp(score - largest so far) and rescales its state when the largest grew. Tokens
-// outside `visible` (bit t = token t) get weight 0.
-template <typename V>
-AUTOGLM_KERNEL_INLINE void softmax_block(float* scores, std::uint32_t visible, float scale, float cap, float* values,
-                                         std::size_t head_dim, float* largest, float* total) {
+// outside `visible` (bit t = token t) get weight 0. With kScaled a score also takes the factor of its token.
+template <typename V, bool kScaled>
+AUTOGLM_KERNEL_INLINE void softmax_block(float* scores, std::uint32_t visible, float scale, const float* token_scales,
+                                         float cap, float* values, std::size_t head_dim, float* largest, float* total) {
   using F = typename V::F;
   constexpr int kVectors = static_cast<int>(kTileTokens) / V::kLanes;
   const F scales = V::set(scale);
@@ -112,6 +177,7 @@ AUTOGLM_KERNEL_INLINE void softmax_block(float* scores, std::uint32_t visible, f
   F top = minus_infinity;
   for (int i = 0; i < kVectors; ++i) {
     score[i] = V::mul(V::load(scores + i * V::kLanes), scales);
+    if constexpr (kScaled) score[i] = V::mul(score[i], V::load(token_scales + i * V::kLanes));
     if (cap != 0.0f) {
       const F caps = V::set(cap);
       score[i] = V::mul(caps, tanh<V>(V::div(score[i], caps)));
@@ -161,14 +227,33 @@ AUTOGLM_KERNEL_INLINE VisibleTokens visible_tokens(const AttentionTile& tile, st
   return {oldest > begin ? oldest - begin : 0, position + 1 < end ? position + 1 - begin : kTileTokens};
 }
 
-// All rows of the tile against one block. The rows that see any of it follow each other. Scores may touch tokens that a
-// row does not see - every token has a lane of its own, which softmax_block() drops - but values may not.
-template <typename V, typename Element>
-AUTOGLM_KERNEL_INLINE void attend_block(const AttentionTile& tile, std::size_t block) {
+template <typename V>
+AUTOGLM_KERNEL_INLINE std::uint32_t visible_bits(const AttentionTile& tile, std::size_t row, std::size_t block) {
+  const VisibleTokens seen = visible_tokens<V>(tile, row, block);
+  return (seen.to == kTileTokens ? ~0u : (1u << seen.to) - 1u) & ~((1u << seen.from) - 1u);
+}
+
+// The rows [first, end) that see any token of a block; they follow each other.
+struct SeeingRows {
+  std::size_t first;
+  std::size_t end;
+};
+
+template <typename V>
+AUTOGLM_KERNEL_INLINE SeeingRows seeing_rows(const AttentionTile& tile, std::size_t block) {
   std::size_t first = 0;
   while (first < tile.rows && visible_tokens<V>(tile, first, block).to == 0) ++first;
   std::size_t end = first;
   while (end < tile.rows && visible_tokens<V>(tile, end, block).to != 0) ++end;
+  return {first, end};
+}
+
+// All rows of the tile against one block. Scores may touch tokens that a row does not see - every token has a lane of
+// its own, which softmax_block() drops - but values may not.
+template <typename V, typename Element>
+AUTOGLM_KERNEL_INLINE void attend_block(const AttentionTile& tile, std::size_t block) {
+  using Products = FloatProducts<V, Element>;
+  const auto [first, end] = seeing_rows<V>(tile, block);
   if (first == end) return;
 
   const AttentionState& state = tile.state;
@@ -176,16 +261,21 @@ AUTOGLM_KERNEL_INLINE void attend_block(const AttentionTile& tile, std::size_t b
   const std::size_t offset = tile.block_table[block] * tile.block_bytes;
   const auto* keys = reinterpret_cast<const Element*>(tile.keys + offset);
   const auto* values = reinterpret_cast<const Element*>(tile.values + offset);
-  outer_products<V, false, kQueryStride>((end - first) * group, tile.query + first * group * kQueryStride, keys,
-                                         kTileTokens, tile.head_dim, tile.weights + first * group * kTileTokens,
-                                         kTileTokens, kTileTokens);
+  outer_products<V, Products, false, kQueryStride>((end - first) * group,
+                                                   {.weights = tile.query + first * group * kQueryStride,
+                                                    .matrix = keys,
+                                                    .matrix_stride = kTileTokens,
+                                                    .depth = tile.head_dim,
+                                                    .out = tile.weights + first * group * kTileTokens,
+                                                    .out_stride = kTileTokens,
+                                                    .columns = kTileTokens,
+                                                    .scales = tile.weight_scales});
   for (std::size_t row = first; row < end; ++row) {
-    const VisibleTokens seen = visible_tokens<V>(tile, row, block);
-    const std::uint32_t bits = (seen.to == kTileTokens ? ~0u : (1u << seen.to) - 1u) & ~((1u << seen.from) - 1u);
+    const std::uint32_t bits = visible_bits<V>(tile, row, block);
     for (std::size_t q = row * group; q < (row + 1) * group; ++q) {
-      softmax_block<V>(tile.weights + q * kTileTokens, bits, tile.scale, tile.softcap,
-                       state.values + q * state.value_stride, tile.head_dim, state.largest + q,
-                       state.total + q * kMaxLanes);
+      softmax_block<V, false>(tile.weights + q * kTileTokens, bits, tile.scale, nullptr, tile.softcap,
+                              state.values + q * state.value_stride, tile.head_dim, state.largest + q,
+                              state.total + q * kMaxLanes);
     }
   }
   for (std::size_t row = first; row < end;) {
@@ -195,10 +285,15 @@ AUTOGLM_KERNEL_INLINE void attend_block(const AttentionTile& tile, std::size_t b
     while (whole && last < end && visible_tokens<V>(tile, last, block).to == kTileTokens &&
            visible_tokens<V>(tile, last, block).from == 0)
       ++last;
-    outer_products<V, true, kTileTokens>((last - row) * group, tile.weights + row * group * kTileTokens + seen.from,
-                                         values + seen.from * tile.head_dim, tile.head_dim, seen.to - seen.from,
-                                         state.values + row * group * state.value_stride, state.value_stride,
-                                         tile.head_dim);
+    outer_products<V, Products, true, kTileTokens>((last - row) * group,
+                                                   {.weights = tile.weights + row * group * kTileTokens + seen.from,
+                                                    .matrix = values + seen.from * tile.head_dim,
+                                                    .matrix_stride = tile.head_dim,
+                                                    .depth = seen.to - seen.from,
+                                                    .out = state.values + row * group * state.value_stride,
+                                                    .out_stride = state.value_stride,
+                                                    .columns = tile.head_dim,
+                                                    .scales = tile.weight_scales});
     row = last;
   }
 }
@@ -207,6 +302,83 @@ template <typename V, typename Element>
 void attend(const AttentionTile& tile) {
   clear<V>(tile.state, tile.rows * tile.group);
   for (std::size_t block = tile.first_block; block < tile.end_block; ++block) attend_block<V, Element>(tile, block);
+}
+
+// weights * scales of their tokens as int16 codes; returns what a code is worth. Tokens outside `visible` get code 0,
+// whatever their scale. A scale that is NaN makes the total NaN, and with it the row.
+template <typename V>
+AUTOGLM_KERNEL_INLINE float quantize_weights(const float* weights, const float* token_scales, std::uint32_t visible,
+                                             float* total, Int16Pair* codes) {
+  using F = typename V::F;
+  constexpr int kVectors = static_cast<int>(kTileTokens) / V::kLanes;
+  constexpr float kLargestCode = 32767;
+  F product[kVectors];
+  F tops = V::zero();
+  F sum = V::load(total);
+  for (int i = 0; i < kVectors; ++i) {
+    const F scaled = V::mul(V::load(weights + i * V::kLanes), V::load(token_scales + i * V::kLanes));
+    product[i] = V::keep(scaled, visible >> (i * V::kLanes), V::zero());
+    tops = V::max(product[i], tops);
+    sum = V::fma(product[i], V::zero(), sum);
+  }
+  V::store(total, sum);
+  const float top = V::largest(tops);
+  const bool zero = top < 0x1.0p-100f;
+  const F inverse = V::set(zero ? 0.0f : kLargestCode / top);
+  auto* to = reinterpret_cast<std::int16_t*>(codes);
+  for (int i = 0; i < kVectors; ++i) V::store_codes_part(to + i * V::kLanes, V::mul(product[i], inverse), V::kLanes);
+  return zero ? 0.0f : top / kLargestCode;
+}
+
+// The same as attend_block() in int8: a token that a row does not see has code 0 among its weights, so that all rows
+// share one pass over the values.
+template <typename V>
+AUTOGLM_KERNEL_INLINE void attend_int8_block(const AttentionTile& tile, std::size_t block) {
+  using Products = PairProducts<V>;
+  const auto [first, end] = seeing_rows<V>(tile, block);
+  if (first == end) return;
+
+  const AttentionState& state = tile.state;
+  const std::size_t group = tile.group;
+  const std::size_t queries = (end - first) * group;
+  const std::byte* keys = tile.keys + tile.block_table[block] * tile.block_bytes;
+  const std::byte* values = tile.values + tile.block_table[block] * tile.block_bytes;
+  const auto* key_scales = reinterpret_cast<const float*>(keys + tile.scale_offset);
+  const auto* value_scales = reinterpret_cast<const float*>(values + tile.scale_offset);
+  outer_products<V, Products, false, kQueryStride>(queries, {.weights = tile.query_codes + first * group * kQueryStride,
+                                                             .matrix = reinterpret_cast<const Int8Pair*>(keys),
+                                                             .matrix_stride = kTileTokens,
+                                                             .depth = (tile.head_dim + 1) / 2,
+                                                             .out = tile.weights + first * group * kTileTokens,
+                                                             .out_stride = kTileTokens,
+                                                             .columns = kTileTokens,
+                                                             .scales = tile.weight_scales});
+  for (std::size_t row = first; row < end; ++row) {
+    const std::uint32_t bits = visible_bits<V>(tile, row, block);
+    for (std::size_t q = row * group; q < (row + 1) * group; ++q) {
+      float* weights = tile.weights + q * kTileTokens;
+      float* total = state.total + q * kMaxLanes;
+      softmax_block<V, true>(weights, bits, tile.scale * tile.query_scales[q], key_scales, tile.softcap,
+                             state.values + q * state.value_stride, tile.head_dim, state.largest + q, total);
+      tile.weight_scales[q] =
+          quantize_weights<V>(weights, value_scales, bits, total, tile.weight_codes + q * kTileTokens / 2);
+    }
+  }
+  outer_products<V, Products, true, kTileTokens / 2>(queries,
+                                                     {.weights = tile.weight_codes + first * group * kTileTokens / 2,
+                                                      .matrix = reinterpret_cast<const Int8Pair*>(values),
+                                                      .matrix_stride = tile.head_dim,
+                                                      .depth = kTileTokens / 2,
+                                                      .out = state.values + first * group * state.value_stride,
+                                                      .out_stride = state.value_stride,
+                                                      .columns = tile.head_dim,
+                                                      .scales = tile.weight_scales + first * group});
+}
+
+template <typename V>
+void attend_int8(const AttentionTile& tile) {
+  clear<V>(tile.state, tile.rows * tile.group);
+  for (std::size_t block = tile.first_block; block < tile.end_block; ++block) attend_int8_block<V>(tile, block);
 }
 
 // Joins two states of the same queries: sums scaled to the larger of the two maxima. A query that saw nothing in

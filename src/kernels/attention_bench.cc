@@ -15,7 +15,7 @@ void run_attention(benchmark::State& state) {
   const std::size_t context = argument(3);
   const std::size_t rows = argument(4);
   RowFixture fixture(available_isas().back(), static_cast<int>(argument(5)));
-  KvLayer kv{.type = DType::kF16, .kv_heads = argument(1), .head_dim = argument(2)};
+  KvLayer kv{.type = KvType::kF16, .kv_heads = argument(1), .head_dim = argument(2)};
   const std::size_t blocks = context / KvLayer::kBlockTokens + 1;
   std::vector<std::byte> keys(blocks * kv.kv_heads * kv.head_bytes());  // zeros: time does not depend on values
   std::vector<std::byte> values = keys;

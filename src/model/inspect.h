@@ -33,9 +33,10 @@ struct ModelFacts {
   bool has_tied_head = false;
   std::string tokenizer;  // "gpt2 (smollm)", "tokenizer.json", or empty
   bool has_chat_template = false;
-  std::vector<TypeFacts> types;           // by falling bytes
-  std::uint64_t packed_bytes = 0;         // weights as the engine keeps them, on the chosen instruction set
-  std::uint64_t kv_bytes_per_token = 0;   // all layers
+  std::vector<TypeFacts> types;          // by falling bytes
+  std::uint64_t packed_bytes = 0;        // weights as the engine keeps them, on the chosen instruction set
+  std::uint64_t kv_bytes_per_token = 0;  // all layers
+  std::uint64_t int8_kv_bytes_per_token = 0;
   std::uint64_t kv_bytes_of_context = 0;  // one sequence of context_length
 };
 

@@ -58,6 +58,7 @@ std::size_t longest_context(const ModelConfig& config) {
 Transformer::Transformer(Checkpoint checkpoint, Description description, const LoadOptions& options)
     : checkpoint_(std::move(checkpoint)),
       config_(std::move(description.config)),
+      kv_type_(kv_type_of(options)),
       pool_(options.threads),
       arena_(kUnreservedArenaBytes),
       ops_(kernels::make_ops(options.isa, options.compute, pool_, arena_)),
@@ -79,7 +80,25 @@ Result<std::unique_ptr<Transformer>> Transformer::make(Checkpoint checkpoint, De
   std::unique_ptr<Transformer> model(new Transformer(std::move(checkpoint), std::move(description), options));
   model->weights_ =
       TRY(pack_weights(model->checkpoint_, Description{model->config_, names}, *model->ops_, options.progress));
+  model->make_key_shifts();
   return model;
+}
+
+// The bias of keys makes a few of their channels tens of times larger than the others, in pairs that turn slowly: an
+// int8 cache holds keys without what it amounts to on average. (docs/decisions/0012-int8-kv.md)
+void Transformer::make_key_shifts() {
+  constexpr std::size_t kPositions = 8192;  // of the average: whatever the context, so that bits do not depend on it
+  key_shifts_.resize(config_.layers.size());
+  if (kv_type_ != kernels::KvType::kInt8 || config_.attention_softcap > 0) return;
+  for (std::size_t i = 0; i < config_.layers.size(); ++i) {
+    const LayerWeights& layer = weights_.layers[i];
+    if (layer.key.bias.empty() || !layer.key_norm.empty()) continue;
+    key_shifts_[i] = layer.key.bias;
+    for (std::size_t head = 0; head < config_.kv_heads; ++head) {
+      kernels::mean_rotation(config_.ropes[config_.layers[i].rope], kPositions,
+                             std::span(key_shifts_[i]).subspan(head * config_.head_dim, config_.head_dim));
+    }
+  }
 }
 
 void Transformer::reserve(std::size_t blocks, std::size_t max_rows, std::size_t max_logit_rows) {
@@ -87,7 +106,7 @@ void Transformer::reserve(std::size_t blocks, std::size_t max_rows, std::size_t 
   CHECK(blocks > 0 && max_rows > 0 && max_logit_rows > 0);
   max_rows_ = max_rows;
   max_logit_rows_ = max_logit_rows;
-  kv_ = KvCache(config_, ops_->compute(), blocks);
+  kv_ = KvCache(config_, kv_type_, blocks);
   arena_ = kernels::Arena(arena_bytes(max_rows, max_logit_rows));
   // No sequence can be longer than the blocks that are there.
   const std::size_t positions = std::min(config_.context_length, blocks * KvLayer::kBlockTokens);
@@ -175,6 +194,7 @@ void Transformer::attend(std::size_t index, const Tensor& hidden, std::span<cons
                       .key_norm = or_null(layer.key_norm),
                       .norm_eps = eps,
                       .rope = &ropes_[config_.layers[index].rope].table(),
+                      .key_shift = or_null(key_shifts_[index]),
                       .kv = kv_.layer(index),
                       .sequences = sequences});
   const Tensor mixed = arena_.take_f32(rows, config_.query_width());
