@@ -41,9 +41,9 @@ double limit_tokens_per_second(const BenchReport& report, const BenchResult& res
 
 std::string format_table(const BenchReport& report, bool with_colour) {
   const Palette& palette = palette_of(with_colour);
-  std::string text =
-      fmt::format("{}{}{}  {}, {}, {}, {} thread{}\n", palette.bold, report.model, palette.plain, report.architecture,
-                  report.compute, report.isa, report.threads, report.threads == 1 ? "" : "s");
+  std::string text = fmt::format("{}{}{}  {}, {}, KV in {}, {}, {} thread{}\n", palette.bold, report.model,
+                                 palette.plain, report.architecture, report.compute, report.kv_type, report.isa,
+                                 report.threads, report.threads == 1 ? "" : "s");
   text += fmt::format("{}{}; roof: {:.0f} int8 GMAC/s, {:.1f} GB/s read; loaded in {:.1f} s{}\n\n", palette.dim,
                       report.processor, report.roof.int8_macs_per_second * 1e-9,
                       report.roof.read_bytes_per_second * 1e-9, report.load_seconds, palette.plain);
@@ -77,6 +77,7 @@ json::Object to_json(const BenchReport& report) {
           {"architecture", report.architecture},
           {"version", report.version},
           {"compute", report.compute},
+          {"kv_type", report.kv_type},
           {"depth", report.depth},
           {"load_seconds", report.load_seconds},
           {"machine", json::Object{{"processor", report.processor}, {"isa", report.isa}, {"threads", report.threads}}},

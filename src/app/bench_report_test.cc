@@ -23,6 +23,7 @@ BenchReport report() {
   report.architecture = "llama";
   report.isa = "avx2";
   report.compute = "fast";
+  report.kv_type = "int8";
   report.threads = 2;
   report.roof = {.int8_macs_per_second = 9e9, .read_bytes_per_second = 1e9};
   report.cost = token_cost(facts(true));
