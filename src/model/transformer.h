@@ -50,11 +50,17 @@ class Transformer final : public LanguageModel {
   void make_key_shifts();
   void check_batch(const Batch& batch) const;
   void run_layer(std::size_t index, const kernels::Tensor& hidden, std::span<const kernels::SequenceRows> sequences);
-  void attend(std::size_t index, const kernels::Tensor& hidden, std::span<const kernels::SequenceRows> sequences);
+  kernels::Tensor run_last_layer(const kernels::Tensor& hidden, const Batch& batch);
+  kernels::Tensor pick(const kernels::Tensor& from, std::span<const std::uint32_t> rows);
+  std::span<const kernels::SequenceRows> logit_sequences(const Batch& batch);
+  kernels::Tensor store_keys(std::size_t index, const kernels::Tensor& hidden,
+                             std::span<const kernels::SequenceRows> sequences);
+  void attend(std::size_t index, const kernels::Tensor& query, const kernels::Tensor& hidden,
+              std::span<const kernels::SequenceRows> sequences);
   void feed_forward(std::size_t index, const kernels::Tensor& hidden);
   void add_projected(const kernels::Tensor& hidden, const kernels::Activations& in, const Projection& projection,
                      const std::vector<float>& post_norm, telemetry::StageTimer& time);
-  Logits head(const kernels::Tensor& hidden, std::span<const std::uint32_t> logit_rows);
+  Logits head(const kernels::Tensor& wanted);
   std::size_t arena_bytes(std::size_t rows, std::size_t logit_rows) const;
 
   Checkpoint checkpoint_;
@@ -69,6 +75,7 @@ class Transformer final : public LanguageModel {
   KvCache kv_;
   std::size_t max_rows_ = 0;
   std::size_t max_logit_rows_ = 0;
+  std::vector<kernels::SequenceRows> logit_sequences_;  // as many as max_logit_rows_ fit without allocating
   Watch watch_;
   telemetry::Stages* const stages_;  // may be null
 };

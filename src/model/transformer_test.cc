@@ -165,6 +165,33 @@ TEST(Transformer, CompanyAndPlacesOfBlocksDoNotChangeABit) {
   }
 }
 
+// After the last layer's keys and values only rows with logits are computed.
+TEST(Transformer, RowsWithoutLogitsDoNotChangeABit) {
+  for (const std::string name : kModels) {
+    for (const KvType kv_type : kKvTypes) {
+      const auto network = load(name, kv_type, 2);
+      network->reserve(5, kRows, kRows);
+      const std::vector<TokenId> ids = some_ids(kRows, 7);
+      const std::uint32_t first_blocks[] = {4, 0};
+      const std::uint32_t second_blocks[] = {1, 3};
+      const SequenceRows sequences[] = {
+          {.first_row = 0, .rows = 37, .first_position = 0, .block_table = first_blocks},
+          {.first_row = 37, .rows = 33, .first_position = 0, .block_table = second_blocks}};
+      std::vector<std::uint32_t> every(kRows);
+      std::iota(every.begin(), every.end(), 0u);
+      const std::vector<float> whole =
+          copy(network->forward({.tokens = ids, .sequences = sequences, .logit_rows = every}));
+      // A run across the end of a sequence, lonely rows, and the last one.
+      const std::vector<std::uint32_t> wanted = {0, 5, 6, 7, 35, 36, 37, 38, 50, 69};
+      const Logits some = network->forward({.tokens = ids, .sequences = sequences, .logit_rows = wanted});
+      for (std::size_t i = 0; i < wanted.size(); ++i) {
+        const float* const expected = whole.data() + wanted[i] * some.vocab;
+        EXPECT_EQ(std::memcmp(some.row(i).data(), expected, some.vocab * sizeof(float)), 0) << name << wanted[i];
+      }
+    }
+  }
+}
+
 TEST(Transformer, NoLogitsAskedForGivesNone) {
   const auto network = load("tiny/qwen2", KvType::kF16);
   SoloSequence sequence(*network, 8, 8);
