@@ -22,6 +22,7 @@ struct FloatProducts {
   using Weight = float;
   using Vector = typename V::F;
   using Sums = typename V::F;
+  static constexpr int kFewQueries = 3;  // a sum must wait four cycles for its last addend
   static AUTOGLM_KERNEL_INLINE Vector load(const Element* from) { return V::load(from); }
   static AUTOGLM_KERNEL_INLINE Vector load_part(const Element* from, int count) { return V::load_part(from, count); }
   static AUTOGLM_KERNEL_INLINE Vector set(const Weight* weight) { return V::set(*weight); }
@@ -46,6 +47,7 @@ struct PairProducts {
   using Weight = Int16Pair;
   using Vector = typename V::P;
   using Sums = typename V::I;
+  static constexpr int kFewQueries = 1;
   static AUTOGLM_KERNEL_INLINE Vector load(const Element* from) { return V::load_pairs(from); }
   static AUTOGLM_KERNEL_INLINE Vector load_part(const Element* from, int count) {
     return V::load_pairs_part(from, count);
@@ -76,41 +78,59 @@ struct Operands {
   std::size_t out_stride;
   std::size_t columns;
   const float* scales;  // [queries], for sums of pairs that are accumulated
+  // What is read where `matrix` is now, a block later: asked for on the way, as keys and values of a long context come
+  // from memory and change pages too often for the processor to guess. `matrix` itself where nothing follows.
+  const typename Products::Element* next;
 };
 
-// out[q][0 .. columns) (+)= sum over k of weights[q][k] * matrix[k][..], for Q queries, k rising. Two vectors of
-// columns at a time: Q x 2 sums live in registers. Serves scores (matrix = transposed keys) and values alike.
-template <typename V, typename Products, int Q, bool kAccumulate, std::size_t kWeightStride>
-AUTOGLM_KERNEL_INLINE void outer_product(const Operands<Products>& in) {
-  using Sums = typename Products::Sums;
+// Columns [c, c + kVectors * V::kLanes) of an outer product: Q x kVectors sums live in registers.
+template <typename V, typename Products, int Q, int kVectors, bool kAccumulate, std::size_t kWeightStride>
+AUTOGLM_KERNEL_INLINE void outer_columns(const Operands<Products>& in, std::size_t c) {
   using Vector = typename Products::Vector;
   constexpr std::size_t kLanes = V::kLanes;
+  typename Products::Sums sums[Q][kVectors];
+  for (int q = 0; q < Q; ++q) {
+    for (int v = 0; v < kVectors; ++v) {
+      sums[q][v] = Products::template begin<kAccumulate>(in.out + q * in.out_stride + c + v * kLanes);
+    }
+  }
+  const auto* row = in.matrix + c;
+  const auto* next = in.next + c;
+  for (std::size_t k = 0; k < in.depth; ++k, row += in.matrix_stride, next += in.matrix_stride) {
+    __builtin_prefetch(next);
+    Vector element[kVectors];
+    for (int v = 0; v < kVectors; ++v) element[v] = Products::load(row + v * kLanes);
+    for (int q = 0; q < Q; ++q) {
+      const Vector weight = Products::set(in.weights + static_cast<std::size_t>(q) * kWeightStride + k);
+      for (int v = 0; v < kVectors; ++v) sums[q][v] = Products::add(weight, element[v], sums[q][v]);
+    }
+  }
+  for (int q = 0; q < Q; ++q) {
+    for (int v = 0; v < kVectors; ++v) {
+      Products::template end<kAccumulate>(in.out + q * in.out_stride + c + v * kLanes, sums[q][v], in.scales + q);
+    }
+  }
+}
+
+// out[q][0 .. columns) (+)= sum over k of weights[q][k] * matrix[k][..], for Q queries, k rising. Serves scores (matrix
+// = transposed keys) and values alike. Two vectors of columns at a time; of few queries four, so that no sum waits for
+// itself.
+template <typename V, typename Products, int Q, bool kAccumulate, std::size_t kWeightStride>
+AUTOGLM_KERNEL_INLINE void outer_product(const Operands<Products>& in) {
+  using Vector = typename Products::Vector;
+  constexpr std::size_t kLanes = V::kLanes;
+  constexpr int kWide = Q <= Products::kFewQueries ? 4 : 2;
   std::size_t c = 0;
-  for (; c + 2 * kLanes <= in.columns; c += 2 * kLanes) {
-    Sums sums[Q][2];
-    for (int q = 0; q < Q; ++q) {
-      sums[q][0] = Products::template begin<kAccumulate>(in.out + q * in.out_stride + c);
-      sums[q][1] = Products::template begin<kAccumulate>(in.out + q * in.out_stride + c + kLanes);
-    }
-    const auto* row = in.matrix + c;
-    for (std::size_t k = 0; k < in.depth; ++k, row += in.matrix_stride) {
-      const Vector low = Products::load(row);
-      const Vector high = Products::load(row + kLanes);
-      for (int q = 0; q < Q; ++q) {
-        const Vector weight = Products::set(in.weights + static_cast<std::size_t>(q) * kWeightStride + k);
-        sums[q][0] = Products::add(weight, low, sums[q][0]);
-        sums[q][1] = Products::add(weight, high, sums[q][1]);
-      }
-    }
-    for (int q = 0; q < Q; ++q) {
-      float* out = in.out + q * in.out_stride + c;
-      Products::template end<kAccumulate>(out, sums[q][0], in.scales + q);
-      Products::template end<kAccumulate>(out + kLanes, sums[q][1], in.scales + q);
-    }
+  for (; c + kWide * kLanes <= in.columns; c += kWide * kLanes) {
+    outer_columns<V, Products, Q, kWide, kAccumulate, kWeightStride>(in, c);
+  }
+  if (kWide > 2 && c + 2 * kLanes <= in.columns) {
+    outer_columns<V, Products, Q, 2, kAccumulate, kWeightStride>(in, c);
+    c += 2 * kLanes;
   }
   for (; c < in.columns; c += kLanes) {  // a last single vector, perhaps partial
     const int left = in.columns - c >= kLanes ? V::kLanes : static_cast<int>(in.columns - c);
-    Sums sums[Q];
+    typename Products::Sums sums[Q];
     for (int q = 0; q < Q; ++q) sums[q] = Products::template begin<kAccumulate>(in.out + q * in.out_stride + c);
     const auto* row = in.matrix + c;
     for (std::size_t k = 0; k < in.depth; ++k, row += in.matrix_stride) {
@@ -132,7 +152,7 @@ AUTOGLM_KERNEL_INLINE int pass_queries(std::size_t queries) {
   const int left = queries < static_cast<std::size_t>(V::kQueries) ? static_cast<int>(queries) : V::kQueries;
   if (left >= 12) return 12;
   if (left >= 8) return 8;
-  return left == 7 ? 6 : left == 5 ? 4 : left;
+  return left == 7 ? 4 : left == 5 ? 3 : left;  // a pass with one query costs almost as much as one with two
 }
 
 // The same for any number of queries, at most V::kQueries in a pass.
@@ -158,6 +178,7 @@ AUTOGLM_KERNEL_INLINE void outer_products(std::size_t queries, Operands<Products
         break;
     }
     queries -= taken;
+    in.next = in.matrix;
     in.weights += taken * kWeightStride;
     in.out += taken * in.out_stride;
     in.scales += taken;
@@ -248,6 +269,12 @@ AUTOGLM_KERNEL_INLINE SeeingRows seeing_rows(const AttentionTile& tile, std::siz
   return {first, end};
 }
 
+// The block that comes after `block`, or itself.
+template <typename V>
+AUTOGLM_KERNEL_INLINE std::size_t following(const AttentionTile& tile, std::size_t block) {
+  return block + 1 < tile.end_block ? block + 1 : block;
+}
+
 // All rows of the tile against one block. Scores may touch tokens that a row does not see - every token has a lane of
 // its own, which softmax_block() drops - but values may not.
 template <typename V, typename Element>
@@ -261,6 +288,8 @@ AUTOGLM_KERNEL_INLINE void attend_block(const AttentionTile& tile, std::size_t b
   const std::size_t offset = tile.block_table[block] * tile.block_bytes;
   const auto* keys = reinterpret_cast<const Element*>(tile.keys + offset);
   const auto* values = reinterpret_cast<const Element*>(tile.values + offset);
+  const std::size_t next_offset = tile.block_table[following<V>(tile, block)] * tile.block_bytes;
+  const auto* next_values = reinterpret_cast<const Element*>(tile.values + next_offset);
   outer_products<V, Products, false, kQueryStride>((end - first) * group,
                                                    {.weights = tile.query + first * group * kQueryStride,
                                                     .matrix = keys,
@@ -269,7 +298,8 @@ AUTOGLM_KERNEL_INLINE void attend_block(const AttentionTile& tile, std::size_t b
                                                     .out = tile.weights + first * group * kTileTokens,
                                                     .out_stride = kTileTokens,
                                                     .columns = kTileTokens,
-                                                    .scales = tile.weight_scales});
+                                                    .scales = tile.weight_scales,
+                                                    .next = reinterpret_cast<const Element*>(tile.keys + next_offset)});
   for (std::size_t row = first; row < end; ++row) {
     const std::uint32_t bits = visible_bits<V>(tile, row, block);
     for (std::size_t q = row * group; q < (row + 1) * group; ++q) {
@@ -293,7 +323,8 @@ AUTOGLM_KERNEL_INLINE void attend_block(const AttentionTile& tile, std::size_t b
                                                     .out = state.values + row * group * state.value_stride,
                                                     .out_stride = state.value_stride,
                                                     .columns = tile.head_dim,
-                                                    .scales = tile.weight_scales});
+                                                    .scales = tile.weight_scales,
+                                                    .next = next_values + seen.from * tile.head_dim});
     row = last;
   }
 }
@@ -343,16 +374,19 @@ AUTOGLM_KERNEL_INLINE void attend_int8_block(const AttentionTile& tile, std::siz
   const std::size_t queries = (end - first) * group;
   const std::byte* keys = tile.keys + tile.block_table[block] * tile.block_bytes;
   const std::byte* values = tile.values + tile.block_table[block] * tile.block_bytes;
+  const std::size_t next_offset = tile.block_table[following<V>(tile, block)] * tile.block_bytes;
   const auto* key_scales = reinterpret_cast<const float*>(keys + tile.scale_offset);
   const auto* value_scales = reinterpret_cast<const float*>(values + tile.scale_offset);
-  outer_products<V, Products, false, kQueryStride>(queries, {.weights = tile.query_codes + first * group * kQueryStride,
-                                                             .matrix = reinterpret_cast<const Int8Pair*>(keys),
-                                                             .matrix_stride = kTileTokens,
-                                                             .depth = (tile.head_dim + 1) / 2,
-                                                             .out = tile.weights + first * group * kTileTokens,
-                                                             .out_stride = kTileTokens,
-                                                             .columns = kTileTokens,
-                                                             .scales = tile.weight_scales});
+  outer_products<V, Products, false, kQueryStride>(
+      queries, {.weights = tile.query_codes + first * group * kQueryStride,
+                .matrix = reinterpret_cast<const Int8Pair*>(keys),
+                .matrix_stride = kTileTokens,
+                .depth = (tile.head_dim + 1) / 2,
+                .out = tile.weights + first * group * kTileTokens,
+                .out_stride = kTileTokens,
+                .columns = kTileTokens,
+                .scales = tile.weight_scales,
+                .next = reinterpret_cast<const Int8Pair*>(tile.keys + next_offset)});
   for (std::size_t row = first; row < end; ++row) {
     const std::uint32_t bits = visible_bits<V>(tile, row, block);
     for (std::size_t q = row * group; q < (row + 1) * group; ++q) {
@@ -364,15 +398,16 @@ AUTOGLM_KERNEL_INLINE void attend_int8_block(const AttentionTile& tile, std::siz
           quantize_weights<V>(weights, value_scales, bits, total, tile.weight_codes + q * kTileTokens / 2);
     }
   }
-  outer_products<V, Products, true, kTileTokens / 2>(queries,
-                                                     {.weights = tile.weight_codes + first * group * kTileTokens / 2,
-                                                      .matrix = reinterpret_cast<const Int8Pair*>(values),
-                                                      .matrix_stride = tile.head_dim,
-                                                      .depth = kTileTokens / 2,
-                                                      .out = state.values + first * group * state.value_stride,
-                                                      .out_stride = state.value_stride,
-                                                      .columns = tile.head_dim,
-                                                      .scales = tile.weight_scales + first * group});
+  outer_products<V, Products, true, kTileTokens / 2>(
+      queries, {.weights = tile.weight_codes + first * group * kTileTokens / 2,
+                .matrix = reinterpret_cast<const Int8Pair*>(values),
+                .matrix_stride = tile.head_dim,
+                .depth = kTileTokens / 2,
+                .out = state.values + first * group * state.value_stride,
+                .out_stride = state.value_stride,
+                .columns = tile.head_dim,
+                .scales = tile.weight_scales + first * group,
+                .next = reinterpret_cast<const Int8Pair*>(tile.values + next_offset)});
 }
 
 template <typename V>
