@@ -35,6 +35,7 @@ constexpr std::size_t kMostRoofBytes = std::size_t{1} << 30;
 struct BenchOptions {
   std::string model;
   std::string compute = "fast";
+  std::string kv_type = "f16";
   std::string isa;
   int threads = 0;
   bool as_json = false;
@@ -45,7 +46,7 @@ struct BenchOptions {
 Result<model::LoadOptions> load_options(const BenchOptions& options) {
   model::LoadOptions load;
   load.isa = TRY(chosen_isa(options.isa));
-  load.compute = options.compute == "exact" ? kernels::Compute::kExact : kernels::Compute::kFast;
+  TRY(choose_precision(options.compute, options.kv_type, load));
   load.threads = chosen_threads(options.threads);
   return load;
 }
@@ -67,6 +68,7 @@ Status run_bench(const BenchOptions& options) {
                      .processor = kernels::cpu_features().model_name,
                      .isa = std::string(kernels::isa_name(load.isa)),
                      .compute = options.compute,
+                     .kv_type = options.compute == "exact" ? "f32" : options.kv_type,
                      .version = std::string(kVersion) + " (" + kCommit + ")",
                      .threads = load.threads,
                      .depth = options.plan.depth,
@@ -137,6 +139,7 @@ void add_bench(CLI::App& app) {
   verb->add_option("--compute", options->compute, "fast or exact")
       ->check(CLI::IsMember({"fast", "exact"}))
       ->capture_default_str();
+  add_kv_type(*verb, options->kv_type);
   verb->add_option("--isa", options->isa, "Force an instruction set: scalar, avx2 or avx512");
   verb->add_option("--rounds", options->plan.rounds, "Measured rounds; the median counts")
       ->check(CLI::Range(1, 1000))

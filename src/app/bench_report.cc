@@ -73,9 +73,9 @@ double limit_tokens_per_second(const BenchReport& report, const BenchResult& res
 
 std::string format_table(const BenchReport& report, bool with_colour) {
   const Palette& colours = palette(with_colour);
-  std::string text =
-      fmt::format("{}{}{}  {}, {}, {}, {}\n", colours.bold, report.model, colours.plain, report.architecture,
-                  report.compute, report.isa, count_of(static_cast<std::size_t>(report.threads), "thread"));
+  std::string text = fmt::format("{}{}{}  {}, {}, KV in {}, {}, {}\n", colours.bold, report.model, colours.plain,
+                                 report.architecture, report.compute, report.kv_type, report.isa,
+                                 count_of(static_cast<std::size_t>(report.threads), "thread"));
   text +=
       fmt::format("{}{}; roof: {}{:.1f} GB/s read; loaded in {:.1f} s{}\n\n", colours.dim, report.processor,
                   format_macs(report), report.roof.read_bytes_per_second * 1e-9, report.load_seconds, colours.plain);
@@ -109,6 +109,7 @@ json::Object to_json(const BenchReport& report) {
           {"architecture", report.architecture},
           {"version", report.version},
           {"compute", report.compute},
+          {"kv_type", report.kv_type},
           {"depth", report.depth},
           {"load_seconds", report.load_seconds},
           {"machine", json::Object{{"processor", report.processor}, {"isa", report.isa}, {"threads", report.threads}}},

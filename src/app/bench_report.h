@@ -36,6 +36,7 @@ struct BenchReport {
   std::string processor;
   std::string isa;
   std::string compute;
+  std::string kv_type;
   std::string version;
   int threads = 1;
   std::size_t depth = 0;

@@ -22,6 +22,7 @@ BenchReport report() {
   report.architecture = "llama";
   report.isa = "avx2";
   report.compute = "fast";
+  report.kv_type = "int8";
   report.threads = 2;
   report.roof = {.int8_macs_per_second = 9e9,
                  .bf16_macs_per_second = 4e9,

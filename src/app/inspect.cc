@@ -29,6 +29,7 @@ struct InspectFlags {
   std::string model;
   bool may_pull = false;
   std::string compute = "fast";
+  std::string kv_type = "f16";
   std::string isa;
   int threads = 0;
   bool as_jsonl = false;
@@ -49,7 +50,7 @@ Result<std::filesystem::path> checkpoint_path(const InspectFlags& flags) {
 Result<model::LoadOptions> load_options(const InspectFlags& flags) {
   model::LoadOptions options;
   options.isa = TRY(chosen_isa(flags.isa));
-  options.compute = flags.compute == "exact" ? kernels::Compute::kExact : kernels::Compute::kFast;
+  TRY(choose_precision(flags.compute, flags.kv_type, options));
   options.threads = chosen_threads(flags.threads);
   return options;
 }
@@ -165,6 +166,7 @@ void add_computing(CLI::App& verb, InspectFlags& flags) {
   verb.add_option("--compute", flags.compute, "fast or exact")
       ->check(CLI::IsMember({"fast", "exact"}))
       ->capture_default_str();
+  add_kv_type(verb, flags.kv_type);
   verb.add_option("--isa", flags.isa, "Force an instruction set: scalar, avx2 or avx512");
   verb.add_option("--threads", flags.threads, "0 = the physical cores left to this process")
       ->check(CLI::Range(0, 1024))

@@ -24,6 +24,7 @@ struct PerplexityFlags {
   bool may_pull = false;
   std::string file;
   std::string compute = "fast";
+  std::string kv_type = "f16";
   std::string isa;
   int threads = 0;
   std::size_t window = 0;
@@ -38,10 +39,12 @@ Result<std::vector<model::TokenId>> read_tokens(const std::filesystem::path& pat
 }
 
 Result<model::Perplexity> measure(const std::filesystem::path& path, const std::vector<model::TokenId>& tokens,
-                                  const PerplexityFlags& flags, kernels::Compute compute) {
+                                  const PerplexityFlags& flags, const std::string& compute) {
   model::LoadOptions options;
   options.isa = TRY(chosen_isa(flags.isa));
-  options.compute = compute;
+  // Of both, exact is what the other is compared with.
+  const bool is_reference = flags.compute == "both" && compute == "exact";
+  TRY(choose_precision(compute, is_reference ? "f16" : flags.kv_type, options));
   options.threads = chosen_threads(flags.threads);
   const auto network = TRY(model::load_network(path, options));
   model::PerplexityOptions measuring{.window = flags.window, .stride = flags.stride, .progress = {}};
@@ -80,8 +83,7 @@ Status run_perplexity(const PerplexityFlags& flags) {
   for (const char* compute : {"fast", "exact"}) {
     const bool is_exact = compute[0] == 'e';
     if (flags.compute != "both" && flags.compute != compute) continue;
-    const auto result =
-        TRY(measure(choice.path, tokens, flags, is_exact ? kernels::Compute::kExact : kernels::Compute::kFast));
+    const auto result = TRY(measure(choice.path, tokens, flags, compute));
     means[is_exact ? 1 : 0] = result.mean_nll;
     print_result(compute, result, flags.as_json);
   }
@@ -102,6 +104,7 @@ void add_perplexity(CLI::App& app) {
   verb->add_option("--compute", flags->compute, "fast, exact or both")
       ->check(CLI::IsMember({"fast", "exact", "both"}))
       ->capture_default_str();
+  add_kv_type(*verb, flags->kv_type);
   verb->add_option("--window", flags->window, "Tokens seen at once; 0 = the smaller of 2048 and the context length")
       ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str();

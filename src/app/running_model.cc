@@ -36,7 +36,7 @@ Result<Opened> open_script(const ModelChoice& choice) {
 Result<Opened> open_checkpoint(const ModelChoice& choice, const EngineFlags& flags, telemetry::Stages& stages) {
   model::LoadOptions options;
   options.isa = TRY(chosen_isa(flags.isa));
-  options.compute = flags.compute == "exact" ? kernels::Compute::kExact : kernels::Compute::kFast;
+  TRY(choose_precision(flags.compute, flags.kv_type, options));
   options.threads = chosen_threads(flags.threads);
   options.context_length = flags.context_length;
   options.stages = &stages;
@@ -68,12 +68,12 @@ std::string describe(const Opened& opened, const EngineFlags& flags, const gener
   return fmt::format(
       "model     {}\n"
       "weights   {}\n"
-      "KV memory {} for {} tokens\n"
+      "KV memory {} for {} tokens in {}\n"
       "context   {} tokens\n"
       "computing {}, {} thread{}, {}\n",
-      card.name, opened.weights, format_bytes(card.kv_bytes), card.kv_tokens, card.context_length, flags.compute,
-      threads, threads == 1 ? "" : "s",
-      flags.isa.empty() ? kernels::isa_name(kernels::available_isas().back()) : flags.isa);
+      card.name, opened.weights, format_bytes(card.kv_bytes), card.kv_tokens,
+      flags.compute == "exact" ? "f32" : flags.kv_type, card.context_length, flags.compute, threads,
+      threads == 1 ? "" : "s", flags.isa.empty() ? kernels::isa_name(kernels::available_isas().back()) : flags.isa);
 }
 
 }  // namespace
@@ -83,6 +83,24 @@ Result<kernels::Isa> chosen_isa(const std::string& name) {
   auto isa = kernels::isa_from_name(name);
   if (!isa) return fail(isa.error().code, isa.error().message, "--isa");
   return isa;
+}
+
+void add_kv_type(CLI::App& verb, std::string& kv_type) {
+  verb.add_option("--kv-type", kv_type, "What --compute fast keeps keys and values in: f16, or int8 in half the memory")
+      ->check(CLI::IsMember({"f16", "int8"}))
+      ->capture_default_str();
+}
+
+Status choose_precision(const std::string& compute, const std::string& kv_type, model::LoadOptions& options) {
+  const bool is_exact = compute == "exact";
+  const bool is_int8 = kv_type == "int8";
+  if (is_exact && is_int8) {
+    return fail(Code::kInvalidArgument, "--compute exact keeps keys and values in f32: int8 goes with --compute fast",
+                "--kv-type");
+  }
+  options.compute = is_exact ? kernels::Compute::kExact : kernels::Compute::kFast;
+  options.kv_type = is_int8 ? kernels::KvType::kInt8 : kernels::KvType::kF16;
+  return {};
 }
 
 int chosen_threads(int threads) { return threads > 0 ? threads : base::usable_cores(); }
@@ -96,9 +114,10 @@ void add_engine_flags(CLI::App& verb, EngineFlags& flags, EngineUse use) {
   verb.add_option("--threads", flags.threads, "Kernel threads; 0 = the physical cores left to this process")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  verb.add_option("--compute", flags.compute, "fast (16-bit KV, may round activations) or exact (f32 throughout)")
+  verb.add_option("--compute", flags.compute, "fast (may round activations and KV) or exact (f32 throughout)")
       ->check(CLI::IsMember({"fast", "exact"}))
       ->capture_default_str();
+  add_kv_type(verb, flags.kv_type);
   verb.add_option("--isa", flags.isa, "Force an instruction set: scalar, avx2 or avx512");
   verb.add_option("--context-length", flags.context_length, "Longest sequence in tokens; 0 = the model's own")
       ->check(CLI::Range(std::size_t{0}, std::size_t{1} << 24))

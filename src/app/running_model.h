@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "generation/generator.h"
 #include "kernels/cpu.h"
+#include "model/load.h"
 #include "telemetry/metrics.h"
 
 namespace autoglm::app {
@@ -21,6 +22,7 @@ struct EngineFlags {
   bool may_pull = false;
   int threads = 0;
   std::string compute = "fast";
+  std::string kv_type = "f16";
   std::string isa;
   std::size_t context_length = 0;
   std::string kv_memory;
@@ -53,6 +55,12 @@ Status read_settings(CLI::App& verb, EngineFlags& flags);
 
 /// Chooses (and pulls) the model, loads it and starts its engine.
 Result<RunningModel> start_model(const EngineFlags& flags);
+
+/// Adds --kv-type.
+void add_kv_type(CLI::App& verb, std::string& kv_type);
+
+/// Gives `options` what --compute and --kv-type say. Errors: kInvalidArgument (int8 beside exact).
+Status choose_precision(const std::string& compute, const std::string& kv_type, model::LoadOptions& options);
 
 /// Instruction set and thread count that the flags ask for.
 ///   Errors   kInvalidArgument, kUnavailable (this processor lacks it)

@@ -27,7 +27,32 @@ constexpr std::size_t state_floats(std::size_t queries, std::size_t stride) {
   return queries * (stride + kMaxLanes) + round_up(queries, kMaxLanes);
 }
 constexpr std::size_t kMaxStateFloats = state_floats(kTileQueries, KvLayer::kMaxHeadDim);
-constexpr std::size_t kWorkerFloats = kTileQueries * (kQueryStride + kTileTokens) + 2 * kMaxStateFloats;
+// Of queries and weights: as they are, and as codes with a scale each.
+constexpr std::size_t kTileFloats = kTileQueries * (kQueryStride + kTileTokens + kTileTokens / 2 + 2);
+constexpr std::size_t kWorkerFloats = round_up(kTileFloats, kMaxLanes) + 2 * kMaxStateFloats;
+static_assert(sizeof(Int16Pair) == sizeof(float));
+
+// Scratch of one tile: queries, and a block's weights, of which int8 reads the codes.
+struct TileMemory {
+  float* query;
+  Int16Pair* query_codes;
+  float* query_scales;
+  float* weights;
+  Int16Pair* weight_codes;
+  float* weight_scales;
+};
+
+TileMemory tile_memory(float* memory) {
+  float* weights = memory + kTileQueries * kQueryStride;
+  float* weight_codes = weights + kTileQueries * kTileTokens;
+  float* scales = weight_codes + kTileQueries * kTileTokens / 2;
+  return {.query = memory,
+          .query_codes = reinterpret_cast<Int16Pair*>(memory),
+          .query_scales = scales,
+          .weights = weights,
+          .weight_codes = reinterpret_cast<Int16Pair*>(weight_codes),
+          .weight_scales = scales + kTileQueries};
+}
 
 AttentionState state_at(float* memory, std::size_t queries, std::size_t stride) {
   float* total = memory + queries * stride;
@@ -40,6 +65,10 @@ AttentionState from_query(const AttentionState& state, std::size_t query) {
           .largest = state.largest + query,
           .total = state.total + query * kMaxLanes};
 }
+
+// Sums of int8 codes times these must not overflow.
+constexpr float kLargestQueryCode = 32767;
+static_assert(127.0 * 32767 * KvLayer::kMaxHeadDim < 0x1p31);
 
 // One piece of work: rows of a sequence x heads of a KV head.
 struct Unit {
@@ -131,17 +160,20 @@ class Runner {
   void run(const Unit& unit, float* memory) const {
     const AttentionState total = state(memory + kWorkerFloats - kMaxStateFloats, unit);
     const AttentionState part = state(memory + kWorkerFloats - 2 * kMaxStateFloats, unit);
-    const float* query = gather(unit, memory);
-    attend(unit, unit.first_segment, query, memory, total);
+    const TileMemory tile = tile_memory(memory);
+    gather(unit, tile);
+    attend(unit, unit.first_segment, tile, total);
     for (std::size_t segment = unit.first_segment + 1; segment < unit.end_segment; ++segment) {
-      attend(unit, segment, query, memory, part);
+      attend(unit, segment, tile, part);
       table_.merge(total, part, unit.rows * unit.heads);
     }
     finish(unit, total);
   }
 
   void run_segment(const Unit& unit, std::size_t segment, float* memory, const AttentionState& part) const {
-    attend(unit, segment, gather(unit, memory), memory, part);
+    const TileMemory tile = tile_memory(memory);
+    gather(unit, tile);
+    attend(unit, segment, tile, part);
   }
 
   // Merges the states that run_segment() left one after the other from `parts` on.
@@ -155,25 +187,31 @@ class Runner {
   }
 
  private:
-  // The unit's queries, kQueryStride apart.
-  const float* gather(const Unit& unit, float* memory) const {
+  // The unit's queries, kQueryStride apart, as the cache's type wants them.
+  void gather(const Unit& unit, const TileMemory& memory) const {
     const std::size_t dim = job_.kv.head_dim;
-    float* to = memory;
+    std::size_t query = 0;
     for (std::size_t row = unit.row; row < unit.row + unit.rows; ++row) {
       const float* from = job_.query.f32(row) + unit.first_head * dim;
-      for (std::size_t head = 0; head < unit.heads; ++head, from += dim, to += kQueryStride) {
-        std::memcpy(to, from, dim * sizeof(float));
+      for (std::size_t head = 0; head < unit.heads; ++head, from += dim, ++query) {
+        if (job_.kv.type != KvType::kInt8) {
+          std::memcpy(memory.query + query * kQueryStride, from, dim * sizeof(float));
+          continue;
+        }
+        auto* codes = reinterpret_cast<std::int16_t*>(memory.query_codes + query * kQueryStride);
+        memory.query_scales[query] = table_.quantize_head(from, dim, kLargestQueryCode, codes);
+        if (dim % 2 != 0) codes[dim] = 0;
       }
     }
-    return memory;
   }
 
-  void attend(const Unit& unit, std::size_t segment, const float* query, float* memory,
-              const AttentionState& part) const {
+  void attend(const Unit& unit, std::size_t segment, const TileMemory& memory, const AttentionState& part) const {
     const KvLayer& kv = job_.kv;
     const std::size_t last = unit.first_position + unit.rows - 1;
     const AttentionTile tile = {
-        .query = query,
+        .query = memory.query,
+        .query_codes = memory.query_codes,
+        .query_scales = memory.query_scales,
         .rows = unit.rows,
         .group = unit.heads,
         .head_dim = kv.head_dim,
@@ -185,12 +223,22 @@ class Runner {
         .keys = kv.keys + unit.kv_head * kv.head_bytes(),
         .values = kv.values + unit.kv_head * kv.head_bytes(),
         .block_bytes = kv.kv_heads * kv.head_bytes(),
+        .scale_offset = kv.scale_offset(),
         .scale = job_.scale,
         .softcap = job_.softcap,
-        .weights = memory + kTileQueries * kQueryStride,
+        .weights = memory.weights,
+        .weight_codes = memory.weight_codes,
+        .weight_scales = memory.weight_scales,
         .state = part,
     };
-    (kv.type == DType::kF16 ? table_.attend_f16 : table_.attend_f32)(tile);
+    switch (kv.type) {
+      case KvType::kF32:
+        return table_.attend_f32(tile);
+      case KvType::kF16:
+        return table_.attend_f16(tile);
+      case KvType::kInt8:
+        return table_.attend_int8(tile);
+    }
   }
 
   void finish(const Unit& unit, const AttentionState& total) const {
@@ -208,7 +256,6 @@ class Runner {
 
 void check_job(const AttentionJob& job) {
   const KvLayer& kv = job.kv;
-  CHECK(kv.type == DType::kF16 || kv.type == DType::kF32) << "keys and values in " << traits(kv.type).name;
   CHECK(kv.head_dim >= 1 && kv.head_dim <= KvLayer::kMaxHeadDim) << "head_dim " << kv.head_dim;
   CHECK(kv.kv_heads >= 1 && job.heads >= kv.kv_heads && job.heads % kv.kv_heads == 0)
       << job.heads << " heads on " << kv.kv_heads << " KV heads";

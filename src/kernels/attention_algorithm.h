@@ -4,106 +4,24 @@
 //
 // What makes a row's bits independent of its neighbours: a score is summed over dimensions 0, 1, ..; a value over
 // tokens in rising position; blocks and segments are cut at absolute positions; tokens that a row may not see are never
-// multiplied into values (their memory may hold anything), so a row that sees part of a block sums it alone.
+// multiplied into values (their memory may hold anything), so a row that sees part of a block sums it alone. In int8 sums
+// are integers and such tokens have weight 0.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/outer_product.h"
 #include "kernels/row_table.h"
 #include "kernels/vector_math.h"
 
 namespace autoglm::kernels {
 
-// out[q][0 .. columns) (+)= sum over k of weights[q][k] * matrix[k][..], for Q queries, k rising. Two vectors of
-// columns at a time: Q x 2 sums live in registers. Serves scores (matrix = transposed keys) and values alike.
-template <typename V, int Q, bool kAccumulate, std::size_t kWeightStride, typename Element>
-AUTOGLM_KERNEL_INLINE void outer_product(const float* weights, const Element* matrix, std::size_t matrix_stride,
-                                         std::size_t depth, float* out, std::size_t out_stride, std::size_t columns) {
-  using F = typename V::F;
-  constexpr std::size_t kLanes = V::kLanes;
-  std::size_t c = 0;
-  for (; c + 2 * kLanes <= columns; c += 2 * kLanes) {
-    F sums[Q][2];
-    for (int q = 0; q < Q; ++q) {
-      sums[q][0] = kAccumulate ? V::load(out + q * out_stride + c) : V::zero();
-      sums[q][1] = kAccumulate ? V::load(out + q * out_stride + c + kLanes) : V::zero();
-    }
-    const Element* row = matrix + c;
-    for (std::size_t k = 0; k < depth; ++k, row += matrix_stride) {
-      const F low = V::load(row);
-      const F high = V::load(row + kLanes);
-      for (int q = 0; q < Q; ++q) {
-        const F weight = V::set(weights[static_cast<std::size_t>(q) * kWeightStride + k]);
-        sums[q][0] = V::fma(weight, low, sums[q][0]);
-        sums[q][1] = V::fma(weight, high, sums[q][1]);
-      }
-    }
-    for (int q = 0; q < Q; ++q) {
-      V::store(out + q * out_stride + c, sums[q][0]);
-      V::store(out + q * out_stride + c + kLanes, sums[q][1]);
-    }
-  }
-  for (; c < columns; c += kLanes) {  // a last single vector, perhaps partial; out is padded to whole vectors
-    const int left = columns - c >= kLanes ? V::kLanes : static_cast<int>(columns - c);
-    F sums[Q];
-    for (int q = 0; q < Q; ++q) sums[q] = kAccumulate ? V::load(out + q * out_stride + c) : V::zero();
-    const Element* row = matrix + c;
-    for (std::size_t k = 0; k < depth; ++k, row += matrix_stride) {
-      const F one = V::load_part(row, left);
-      for (int q = 0; q < Q; ++q)
-        sums[q] = V::fma(V::set(weights[static_cast<std::size_t>(q) * kWeightStride + k]), one, sums[q]);
-    }
-    for (int q = 0; q < Q; ++q) V::store(out + q * out_stride + c, sums[q]);
-  }
-}
-
-// How many of `queries` the next pass takes: the most that a pass is compiled for.
-template <typename V>
-AUTOGLM_KERNEL_INLINE int pass_queries(std::size_t queries) {
-  const int left = queries < static_cast<std::size_t>(V::kQueries) ? static_cast<int>(queries) : V::kQueries;
-  if (left >= 12) return 12;
-  if (left >= 8) return 8;
-  return left == 7 ? 6 : left == 5 ? 4 : left;
-}
-
-// The same for any number of queries, at most V::kQueries in a pass.
-template <typename V, bool kAccumulate, std::size_t kWeightStride, typename Element>
-AUTOGLM_KERNEL_INLINE void outer_products(std::size_t queries, const float* weights, const Element* matrix,
-                                          std::size_t matrix_stride, std::size_t depth, float* out,
-                                          std::size_t out_stride, std::size_t columns) {
-  while (queries > 0) {
-    const int pass = pass_queries<V>(queries);
-    const auto taken = static_cast<std::size_t>(pass);
-    switch (pass) {
-#define AUTOGLM_OUTER_PRODUCT(count)                                                                              \
-  case count:                                                                                                     \
-    if constexpr (count <= V::kQueries)                                                                           \
-      outer_product<V, count, kAccumulate, kWeightStride>(weights, matrix, matrix_stride, depth, out, out_stride, \
-                                                          columns);                                               \
-    break
-      AUTOGLM_OUTER_PRODUCT(1);
-      AUTOGLM_OUTER_PRODUCT(2);
-      AUTOGLM_OUTER_PRODUCT(3);
-      AUTOGLM_OUTER_PRODUCT(4);
-      AUTOGLM_OUTER_PRODUCT(6);
-      AUTOGLM_OUTER_PRODUCT(8);
-      AUTOGLM_OUTER_PRODUCT(12);
-#undef AUTOGLM_OUTER_PRODUCT
-      default:
-        break;
-    }
-    queries -= taken;
-    weights += taken * kWeightStride;
-    out += taken * out_stride;
-  }
-}
-
 // Turns the scores of one query into exp(score - largest so far) and rescales its state when the largest grew. Tokens
-// outside `visible` (bit t = token t) get weight 0.
-template <typename V>
-AUTOGLM_KERNEL_INLINE void softmax_block(float* scores, std::uint32_t visible, float scale, float cap, float* values,
-                                         std::size_t head_dim, float* largest, float* total) {
+// outside `visible` (bit t = token t) get weight 0. With kScaled a score also takes the factor of its token.
+template <typename V, bool kScaled>
+AUTOGLM_KERNEL_INLINE void softmax_block(float* scores, std::uint32_t visible, float scale, const float* token_scales,
+                                         float cap, float* values, std::size_t head_dim, float* largest, float* total) {
   using F = typename V::F;
   constexpr int kVectors = static_cast<int>(kTileTokens) / V::kLanes;
   const F scales = V::set(scale);
@@ -112,6 +30,7 @@ AUTOGLM_KERNEL_INLINE void softmax_block(float* scores, std::uint32_t visible, f
   F top = minus_infinity;
   for (int i = 0; i < kVectors; ++i) {
     score[i] = V::mul(V::load(scores + i * V::kLanes), scales);
+    if constexpr (kScaled) score[i] = V::mul(score[i], V::load(token_scales + i * V::kLanes));
     if (cap != 0.0f) {
       const F caps = V::set(cap);
       score[i] = V::mul(caps, tanh<V>(V::div(score[i], caps)));
@@ -161,14 +80,39 @@ AUTOGLM_KERNEL_INLINE VisibleTokens visible_tokens(const AttentionTile& tile, st
   return {oldest > begin ? oldest - begin : 0, position + 1 < end ? position + 1 - begin : kTileTokens};
 }
 
-// All rows of the tile against one block. The rows that see any of it follow each other. Scores may touch tokens that a
-// row does not see - every token has a lane of its own, which softmax_block() drops - but values may not.
-template <typename V, typename Element>
-AUTOGLM_KERNEL_INLINE void attend_block(const AttentionTile& tile, std::size_t block) {
+template <typename V>
+AUTOGLM_KERNEL_INLINE std::uint32_t visible_bits(const AttentionTile& tile, std::size_t row, std::size_t block) {
+  const VisibleTokens seen = visible_tokens<V>(tile, row, block);
+  return (seen.to == kTileTokens ? ~0u : (1u << seen.to) - 1u) & ~((1u << seen.from) - 1u);
+}
+
+// The rows [first, end) that see any token of a block; they follow each other.
+struct SeeingRows {
+  std::size_t first;
+  std::size_t end;
+};
+
+template <typename V>
+AUTOGLM_KERNEL_INLINE SeeingRows seeing_rows(const AttentionTile& tile, std::size_t block) {
   std::size_t first = 0;
   while (first < tile.rows && visible_tokens<V>(tile, first, block).to == 0) ++first;
   std::size_t end = first;
   while (end < tile.rows && visible_tokens<V>(tile, end, block).to != 0) ++end;
+  return {first, end};
+}
+
+// The block that comes after `block`, or itself.
+template <typename V>
+AUTOGLM_KERNEL_INLINE std::size_t following(const AttentionTile& tile, std::size_t block) {
+  return block + 1 < tile.end_block ? block + 1 : block;
+}
+
+// All rows of the tile against one block. Scores may touch tokens that a row does not see - every token has a lane of
+// its own, which softmax_block() drops - but values may not.
+template <typename V, typename Element>
+AUTOGLM_KERNEL_INLINE void attend_block(const AttentionTile& tile, std::size_t block) {
+  using Products = FloatProducts<V, Element>;
+  const auto [first, end] = seeing_rows<V>(tile, block);
   if (first == end) return;
 
   const AttentionState& state = tile.state;
@@ -176,16 +120,24 @@ AUTOGLM_KERNEL_INLINE void attend_block(const AttentionTile& tile, std::size_t b
   const std::size_t offset = tile.block_table[block] * tile.block_bytes;
   const auto* keys = reinterpret_cast<const Element*>(tile.keys + offset);
   const auto* values = reinterpret_cast<const Element*>(tile.values + offset);
-  outer_products<V, false, kQueryStride>((end - first) * group, tile.query + first * group * kQueryStride, keys,
-                                         kTileTokens, tile.head_dim, tile.weights + first * group * kTileTokens,
-                                         kTileTokens, kTileTokens);
+  const std::size_t next_offset = tile.block_table[following<V>(tile, block)] * tile.block_bytes;
+  const auto* next_values = reinterpret_cast<const Element*>(tile.values + next_offset);
+  outer_products<V, Products, false, kQueryStride>((end - first) * group,
+                                                   {.weights = tile.query + first * group * kQueryStride,
+                                                    .matrix = keys,
+                                                    .matrix_stride = kTileTokens,
+                                                    .depth = tile.head_dim,
+                                                    .out = tile.weights + first * group * kTileTokens,
+                                                    .out_stride = kTileTokens,
+                                                    .columns = kTileTokens,
+                                                    .scales = tile.weight_scales,
+                                                    .next = reinterpret_cast<const Element*>(tile.keys + next_offset)});
   for (std::size_t row = first; row < end; ++row) {
-    const VisibleTokens seen = visible_tokens<V>(tile, row, block);
-    const std::uint32_t bits = (seen.to == kTileTokens ? ~0u : (1u << seen.to) - 1u) & ~((1u << seen.from) - 1u);
+    const std::uint32_t bits = visible_bits<V>(tile, row, block);
     for (std::size_t q = row * group; q < (row + 1) * group; ++q) {
-      softmax_block<V>(tile.weights + q * kTileTokens, bits, tile.scale, tile.softcap,
-                       state.values + q * state.value_stride, tile.head_dim, state.largest + q,
-                       state.total + q * kMaxLanes);
+      softmax_block<V, false>(tile.weights + q * kTileTokens, bits, tile.scale, nullptr, tile.softcap,
+                              state.values + q * state.value_stride, tile.head_dim, state.largest + q,
+                              state.total + q * kMaxLanes);
     }
   }
   for (std::size_t row = first; row < end;) {
@@ -195,10 +147,16 @@ AUTOGLM_KERNEL_INLINE void attend_block(const AttentionTile& tile, std::size_t b
     while (whole && last < end && visible_tokens<V>(tile, last, block).to == kTileTokens &&
            visible_tokens<V>(tile, last, block).from == 0)
       ++last;
-    outer_products<V, true, kTileTokens>((last - row) * group, tile.weights + row * group * kTileTokens + seen.from,
-                                         values + seen.from * tile.head_dim, tile.head_dim, seen.to - seen.from,
-                                         state.values + row * group * state.value_stride, state.value_stride,
-                                         tile.head_dim);
+    outer_products<V, Products, true, kTileTokens>((last - row) * group,
+                                                   {.weights = tile.weights + row * group * kTileTokens + seen.from,
+                                                    .matrix = values + seen.from * tile.head_dim,
+                                                    .matrix_stride = tile.head_dim,
+                                                    .depth = seen.to - seen.from,
+                                                    .out = state.values + row * group * state.value_stride,
+                                                    .out_stride = state.value_stride,
+                                                    .columns = tile.head_dim,
+                                                    .scales = tile.weight_scales,
+                                                    .next = next_values + seen.from * tile.head_dim});
     row = last;
   }
 }
@@ -207,6 +165,87 @@ template <typename V, typename Element>
 void attend(const AttentionTile& tile) {
   clear<V>(tile.state, tile.rows * tile.group);
   for (std::size_t block = tile.first_block; block < tile.end_block; ++block) attend_block<V, Element>(tile, block);
+}
+
+// weights * scales of their tokens as int16 codes; returns what a code is worth. Tokens outside `visible` get code 0,
+// whatever their scale. A scale that is NaN makes the total NaN, and with it the row.
+template <typename V>
+AUTOGLM_KERNEL_INLINE float quantize_weights(const float* weights, const float* token_scales, std::uint32_t visible,
+                                             float* total, Int16Pair* codes) {
+  using F = typename V::F;
+  constexpr int kVectors = static_cast<int>(kTileTokens) / V::kLanes;
+  constexpr float kLargestCode = 32767;
+  F product[kVectors];
+  F tops = V::zero();
+  F sum = V::load(total);
+  for (int i = 0; i < kVectors; ++i) {
+    const F scaled = V::mul(V::load(weights + i * V::kLanes), V::load(token_scales + i * V::kLanes));
+    product[i] = V::keep(scaled, visible >> (i * V::kLanes), V::zero());
+    tops = V::max(product[i], tops);
+    sum = V::fma(product[i], V::zero(), sum);
+  }
+  V::store(total, sum);
+  const float top = V::largest(tops);
+  const bool zero = top < 0x1.0p-100f;
+  const F inverse = V::set(zero ? 0.0f : kLargestCode / top);
+  auto* to = reinterpret_cast<std::int16_t*>(codes);
+  for (int i = 0; i < kVectors; ++i) V::store_codes_part(to + i * V::kLanes, V::mul(product[i], inverse), V::kLanes);
+  return zero ? 0.0f : top / kLargestCode;
+}
+
+// The same as attend_block() in int8: a token that a row does not see has code 0 among its weights, so that all rows
+// share one pass over the values.
+template <typename V>
+AUTOGLM_KERNEL_INLINE void attend_int8_block(const AttentionTile& tile, std::size_t block) {
+  using Products = PairProducts<V>;
+  const auto [first, end] = seeing_rows<V>(tile, block);
+  if (first == end) return;
+
+  const AttentionState& state = tile.state;
+  const std::size_t group = tile.group;
+  const std::size_t queries = (end - first) * group;
+  const std::byte* keys = tile.keys + tile.block_table[block] * tile.block_bytes;
+  const std::byte* values = tile.values + tile.block_table[block] * tile.block_bytes;
+  const std::size_t next_offset = tile.block_table[following<V>(tile, block)] * tile.block_bytes;
+  const auto* key_scales = reinterpret_cast<const float*>(keys + tile.scale_offset);
+  const auto* value_scales = reinterpret_cast<const float*>(values + tile.scale_offset);
+  outer_products<V, Products, false, kQueryStride>(
+      queries, {.weights = tile.query_codes + first * group * kQueryStride,
+                .matrix = reinterpret_cast<const Int8Pair*>(keys),
+                .matrix_stride = kTileTokens,
+                .depth = (tile.head_dim + 1) / 2,
+                .out = tile.weights + first * group * kTileTokens,
+                .out_stride = kTileTokens,
+                .columns = kTileTokens,
+                .scales = tile.weight_scales,
+                .next = reinterpret_cast<const Int8Pair*>(tile.keys + next_offset)});
+  for (std::size_t row = first; row < end; ++row) {
+    const std::uint32_t bits = visible_bits<V>(tile, row, block);
+    for (std::size_t q = row * group; q < (row + 1) * group; ++q) {
+      float* weights = tile.weights + q * kTileTokens;
+      float* total = state.total + q * kMaxLanes;
+      softmax_block<V, true>(weights, bits, tile.scale * tile.query_scales[q], key_scales, tile.softcap,
+                             state.values + q * state.value_stride, tile.head_dim, state.largest + q, total);
+      tile.weight_scales[q] =
+          quantize_weights<V>(weights, value_scales, bits, total, tile.weight_codes + q * kTileTokens / 2);
+    }
+  }
+  outer_products<V, Products, true, kTileTokens / 2>(
+      queries, {.weights = tile.weight_codes + first * group * kTileTokens / 2,
+                .matrix = reinterpret_cast<const Int8Pair*>(values),
+                .matrix_stride = tile.head_dim,
+                .depth = kTileTokens / 2,
+                .out = state.values + first * group * state.value_stride,
+                .out_stride = state.value_stride,
+                .columns = tile.head_dim,
+                .scales = tile.weight_scales + first * group,
+                .next = reinterpret_cast<const Int8Pair*>(tile.values + next_offset)});
+}
+
+template <typename V>
+void attend_int8(const AttentionTile& tile) {
+  clear<V>(tile.state, tile.rows * tile.group);
+  for (std::size_t block = tile.first_block; block < tile.end_block; ++block) attend_int8_block<V>(tile, block);
 }
 
 // Joins two states of the same queries: sums scaled to the larger of the two maxima. A query that saw nothing in

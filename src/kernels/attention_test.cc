@@ -3,6 +3,7 @@
 // count, with NaN in every slot that a row must not read.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <limits>
 
 #include "kernels/half.h"
@@ -20,7 +21,7 @@ struct Shape {
   std::size_t context = 1;
   std::size_t window = 0;
   float softcap = 0;
-  DType type = DType::kF16;
+  KvType type = KvType::kF16;
 };
 
 // One sequence: queries, keys and values of `context` tokens, and a cache with scattered blocks.
@@ -31,7 +32,11 @@ class Sequence {
     query_ = random_floats(random, shape.context * shape.heads * shape.dim, 2);
     keys_ = random_floats(random, shape.context * shape.kv_heads * shape.dim, 2);
     values_ = random_floats(random, shape.context * shape.kv_heads * shape.dim, 1);
-    if (shape.type == DType::kF16) {
+    if (shape.type == KvType::kInt8) {
+      key_scales_ = round_to_codes(keys_);
+      value_scales_ = round_to_codes(values_);
+    }
+    if (shape.type == KvType::kF16) {
       for (float& value : keys_) value = f32_from_f16(f16_from_f32(value));
       for (float& value : values_) value = f32_from_f16(f16_from_f32(value));
     }
@@ -42,7 +47,7 @@ class Sequence {
     for (std::uint32_t& block : table_) block += 2;
     kv_ = {.type = shape.type, .kv_heads = shape.kv_heads, .head_dim = shape.dim};
     const std::size_t bytes = held * shape.kv_heads * kv_.head_bytes();
-    key_memory_.assign(bytes, std::byte{0xff});  // NaN in f16 and in f32
+    key_memory_.assign(bytes, std::byte{0xff});  // NaN in f16 and in f32, also in the scales of int8
     value_memory_.assign(bytes, std::byte{0xff});
     kv_.keys = key_memory_.data();
     kv_.values = value_memory_.data();
@@ -52,12 +57,7 @@ class Sequence {
   void store(std::size_t first, std::size_t count) {
     for (std::size_t token = first; token < first + count; ++token) {
       for (std::size_t head = 0; head < shape_.kv_heads; ++head) {
-        const std::size_t at = (table_[token / kBlock] * shape_.kv_heads + head) * kv_.head_bytes();
-        for (std::size_t d = 0; d < shape_.dim; ++d) {
-          const std::size_t from = (token * shape_.kv_heads + head) * shape_.dim + d;
-          put(kv_.keys + at, d * kBlock + token % kBlock, keys_[from]);
-          put(kv_.values + at, token % kBlock * shape_.dim + d, values_[from]);
-        }
+        store_token(token, head);
       }
     }
   }
@@ -97,14 +97,58 @@ class Sequence {
     }
   }
 
+  void spoil_value(std::size_t token) {
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    std::byte* head = kv_.values + table_[token / kBlock] * shape_.kv_heads * kv_.head_bytes();
+    std::memcpy(head + kv_.scale_offset() + token % kBlock * 4, &nan, 4);
+  }
+
   std::vector<float>& query() { return query_; }
   const KvLayer& kv() const { return kv_; }
 
  private:
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape_.dim)); }
 
+  // Rounds each head of each token to 127 steps either side of zero, and returns the steps.
+  std::vector<float> round_to_codes(std::vector<float>& values) const {
+    std::vector<float> scales;
+    for (std::size_t first = 0; first < values.size(); first += shape_.dim) {
+      float top = 0;
+      for (std::size_t d = 0; d < shape_.dim; ++d) top = std::max(top, std::fabs(values[first + d]));
+      scales.push_back(top / 127);
+      for (std::size_t d = 0; d < shape_.dim; ++d) {
+        values[first + d] = std::nearbyint(values[first + d] / scales.back()) * scales.back();
+      }
+    }
+    return scales;
+  }
+
+  void store_token(std::size_t token, std::size_t head) {
+    const std::size_t at = (table_[token / kBlock] * shape_.kv_heads + head) * kv_.head_bytes();
+    const std::size_t slot = token % kBlock;
+    const std::size_t number = token * shape_.kv_heads + head;
+    for (std::size_t d = 0; d < shape_.dim; ++d) {
+      const float key = keys_[number * shape_.dim + d];
+      const float value = values_[number * shape_.dim + d];
+      if (shape_.type == KvType::kInt8) {
+        put_code(kv_.keys + at, (d / 2 * kBlock + slot) * 2 + d % 2, key / key_scales_[number]);
+        put_code(kv_.values + at, (slot / 2 * shape_.dim + d) * 2 + slot % 2, value / value_scales_[number]);
+      } else {
+        put(kv_.keys + at, d * kBlock + slot, key);
+        put(kv_.values + at, slot * shape_.dim + d, value);
+      }
+    }
+    if (shape_.type != KvType::kInt8) return;
+    std::memcpy(kv_.keys + at + kv_.scale_offset() + slot * 4, &key_scales_[number], 4);
+    std::memcpy(kv_.values + at + kv_.scale_offset() + slot * 4, &value_scales_[number], 4);
+  }
+
+  static void put_code(std::byte* block, std::size_t index, float code) {
+    block[index] = static_cast<std::byte>(static_cast<std::int8_t>(std::lround(code)));
+  }
+
   void put(std::byte* block, std::size_t index, float value) const {
-    if (shape_.type == DType::kF32) {
+    if (shape_.type == KvType::kF32) {
       std::memcpy(block + index * 4, &value, 4);
     } else {
       const std::uint16_t half = f16_from_f32(value);
@@ -118,18 +162,24 @@ class Sequence {
     const float* q = query_.data() + (token * shape_.heads + head) * shape_.dim;
     std::vector<double> weights;
     double magnitude = 0;  // of the terms that a score sums
+    double reach = 0;      // of a change of one in every q
+    double top = 0;        // of q
+    for (std::size_t d = 0; d < shape_.dim; ++d) top = std::max(top, std::fabs(static_cast<double>(q[d])));
     double largest = -1e300;
     for (std::size_t t = oldest; t <= token; ++t) {
       const float* k = keys_.data() + (t * shape_.kv_heads + kv_head) * shape_.dim;
       double score = 0;
       double terms = 0;
+      double sum = 0;
       for (std::size_t d = 0; d < shape_.dim; ++d) {
         score += static_cast<double>(q[d]) * k[d];
         terms += std::fabs(static_cast<double>(q[d]) * k[d]);
+        sum += std::fabs(static_cast<double>(k[d]));
       }
       score *= scale();
       if (shape_.softcap != 0) score = shape_.softcap * std::tanh(score / shape_.softcap);
       magnitude = std::max(magnitude, terms * scale());
+      reach = std::max(reach, sum * scale());
       largest = std::max(largest, score);
       weights.push_back(score);
     }
@@ -137,9 +187,13 @@ class Sequence {
     for (double& weight : weights) total += weight = std::exp(weight - largest);
     // A score is off by dim roundings of its terms, a few more in scaling, cap and exponent; a weight by as much,
     // relatively; sums over the context add one rounding a token. |v| <= 1, numerator and denominator: twice.
-    const double tolerance = 2 * 0x1p-24 *
-                             (static_cast<double>(shape_.dim + 8) * magnitude + 8 * shape_.softcap +
-                              static_cast<double>(weights.size()) + 32);
+    double tolerance = 2 * 0x1p-24 *
+                       (static_cast<double>(shape_.dim + 8) * magnitude + 8 * shape_.softcap +
+                        static_cast<double>(weights.size()) + 32);
+    // With int8, q is rounded to 32767 steps up to its largest, and the weights of a block, times what their tokens'
+    // codes are worth, to as many: half a step each, for 32 tokens whose codes reach 127. A block's largest weight is
+    // at most its share of the total.
+    if (shape_.type == KvType::kInt8) tolerance += (2 * 0.5 * top * reach + 0.5 * 32) / 32767;
     for (std::size_t d = 0; d < shape_.dim; ++d) {
       double expected = 0;
       for (std::size_t t = oldest; t <= token; ++t) {
@@ -154,6 +208,8 @@ class Sequence {
   std::vector<float> query_;
   std::vector<float> keys_;
   std::vector<float> values_;
+  std::vector<float> key_scales_;  // of int8, [context, kv_heads]
+  std::vector<float> value_scales_;
   std::vector<std::uint32_t> table_;
   std::vector<std::byte> key_memory_;
   std::vector<std::byte> value_memory_;
@@ -166,7 +222,7 @@ INSTANTIATE_TEST_SUITE_P(Isa, Attention, testing::ValuesIn(available_isas()),
 
 TEST_P(Attention, EqualsPlainSoftmaxForEveryContext) {
   RowFixture fixture(GetParam());
-  for (DType type : {DType::kF16, DType::kF32}) {
+  for (KvType type : {KvType::kF16, KvType::kF32, KvType::kInt8}) {
     Sequence sequence({.heads = 3, .kv_heads = 1, .dim = 16, .context = 200, .type = type}, 11);
     sequence.expect_exact(sequence.run(fixture.rows, 200));
   }
@@ -185,7 +241,8 @@ TEST_P(Attention, ServesEveryShape) {
     shape.context = 1 + random.below(90);
     shape.window = random.below(2) == 0 ? 0 : 1 + random.below(70);
     shape.softcap = random.below(3) == 0 ? 5.0f : 0.0f;
-    shape.type = random.below(2) == 0 ? DType::kF16 : DType::kF32;
+    shape.type = std::array{KvType::kF16, KvType::kF32, KvType::kInt8}[random.below(3)];
+    if (shape.type == KvType::kInt8 && random.below(2) == 0) --shape.dim;  // half a pair at the end
     Sequence sequence(shape, seed);
     sequence.expect_exact(sequence.run(fixture.rows, 1 + random.below(shape.context)));
   }
@@ -199,7 +256,10 @@ TEST_P(Attention, IsBitEqualForEveryChunkingAndThreadCount) {
        {Shape{.heads = 9, .kv_heads = 3, .dim = 64, .context = 330},
         Shape{.heads = 4, .kv_heads = 1, .dim = 20, .context = 600, .window = 45},
         Shape{.heads = 6, .kv_heads = 2, .dim = 64, .context = 300, .window = 64},
-        Shape{.heads = 5, .kv_heads = 5, .dim = 32, .context = 280, .softcap = 8, .type = DType::kF32}}) {
+        Shape{.heads = 5, .kv_heads = 5, .dim = 32, .context = 280, .softcap = 8, .type = KvType::kF32},
+        Shape{.heads = 9, .kv_heads = 3, .dim = 64, .context = 330, .type = KvType::kInt8},
+        Shape{.heads = 4, .kv_heads = 1, .dim = 21, .context = 600, .window = 45, .type = KvType::kInt8},
+        Shape{.heads = 5, .kv_heads = 5, .dim = 32, .context = 280, .softcap = 8, .type = KvType::kInt8}}) {
     const std::vector<float> whole = Sequence(shape, 3).run(one.rows, shape.context);
     for (std::size_t chunk : {1, 7, 64, 513}) {
       for (RowFixture* fixture : {&one, &two, &three}) {
@@ -213,45 +273,69 @@ TEST_P(Attention, IsBitEqualForEveryChunkingAndThreadCount) {
 }
 
 TEST_P(Attention, SplitsALongContextOverThreadsWithoutChangingABit) {
-  const Shape shape{.heads = 2, .kv_heads = 1, .dim = 64, .context = 2100};
-  std::vector<std::vector<float>> outs;
-  for (int threads : {1, 2, 3, 8}) {
-    RowFixture fixture(GetParam(), threads);
-    Sequence sequence(shape, 5);
-    sequence.store(0, shape.context);
-    const SequenceRows last = sequence.rows(0, shape.context - 1, 1);
-    const std::size_t width = shape.heads * shape.dim;
-    std::vector<float> out(width);
-    float* query = sequence.query().data() + (shape.context - 1) * width;
-    fixture.rows.attention(sequence.job(f32_tensor(query, 1, width), f32_tensor(out.data(), 1, width), {&last, 1}));
-    outs.push_back(out);
+  for (KvType type : {KvType::kF16, KvType::kInt8}) {
+    const Shape shape{.heads = 2, .kv_heads = 1, .dim = 64, .context = 2100, .type = type};
+    std::vector<std::vector<float>> outs;
+    for (int threads : {1, 2, 3, 8}) {
+      RowFixture fixture(GetParam(), threads);
+      Sequence sequence(shape, 5);
+      sequence.store(0, shape.context);
+      const SequenceRows last = sequence.rows(0, shape.context - 1, 1);
+      const std::size_t width = shape.heads * shape.dim;
+      std::vector<float> out(width);
+      float* query = sequence.query().data() + (shape.context - 1) * width;
+      fixture.rows.attention(sequence.job(f32_tensor(query, 1, width), f32_tensor(out.data(), 1, width), {&last, 1}));
+      outs.push_back(out);
+    }
+    for (const auto& out : outs) EXPECT_TRUE(same_bits(out.data(), outs[0].data(), out.size()));
   }
-  for (const auto& out : outs) EXPECT_TRUE(same_bits(out.data(), outs[0].data(), out.size()));
 }
 
 // Two sequences in one batch, one at a prompt and one at its 70th token, give the rows that each gives alone.
 TEST_P(Attention, RowsDoNotSeeTheirNeighbours) {
-  const Shape long_shape{.heads = 6, .kv_heads = 2, .dim = 48, .context = 70};
-  RowFixture fixture(GetParam(), 2);
-  Sequence alone(long_shape, 9);
-  const std::vector<float> expected = alone.run(fixture.rows, 70);
+  for (KvType type : {KvType::kF16, KvType::kInt8}) {
+    const Shape long_shape{.heads = 6, .kv_heads = 2, .dim = 48, .context = 70, .type = type};
+    RowFixture fixture(GetParam(), 2);
+    Sequence alone(long_shape, 9);
+    const std::vector<float> expected = alone.run(fixture.rows, 70);
 
-  Sequence together(long_shape, 9);
-  together.store(0, 70);
-  const std::size_t width = long_shape.heads * long_shape.dim;
-  // Rows 0..49 are tokens 10..59, row 50 is token 69, and rows 51..53 tokens 0..2.
-  const std::vector<SequenceRows> rows = {together.rows(0, 10, 50), together.rows(50, 69, 1), together.rows(51, 0, 3)};
-  std::vector<float> query;
-  std::vector<float> order;
-  for (const SequenceRows& r : rows) {
-    const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(r.first_position * width);
-    const std::ptrdiff_t end = first + static_cast<std::ptrdiff_t>(r.rows * width);
-    query.insert(query.end(), together.query().begin() + first, together.query().begin() + end);
-    order.insert(order.end(), expected.begin() + first, expected.begin() + end);
+    Sequence together(long_shape, 9);
+    together.store(0, 70);
+    const std::size_t width = long_shape.heads * long_shape.dim;
+    // Rows 0..49 are tokens 10..59, row 50 is token 69, and rows 51..53 tokens 0..2.
+    const std::vector<SequenceRows> rows = {together.rows(0, 10, 50), together.rows(50, 69, 1),
+                                            together.rows(51, 0, 3)};
+    std::vector<float> query;
+    std::vector<float> order;
+    for (const SequenceRows& r : rows) {
+      const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(r.first_position * width);
+      const std::ptrdiff_t end = first + static_cast<std::ptrdiff_t>(r.rows * width);
+      query.insert(query.end(), together.query().begin() + first, together.query().begin() + end);
+      order.insert(order.end(), expected.begin() + first, expected.begin() + end);
+    }
+    std::vector<float> out(query.size());
+    fixture.rows.attention(together.job(view(query, 54), view(out, 54), rows));
+    EXPECT_TRUE(same_bits(out.data(), order.data(), out.size()));
   }
-  std::vector<float> out(query.size());
-  fixture.rows.attention(together.job(view(query, 54), view(out, 54), rows));
-  EXPECT_TRUE(same_bits(out.data(), order.data(), out.size()));
+}
+
+// What is not a number in a value that a row sees reaches its output, and in a query too; int8 codes cannot say it,
+// their scales do.
+TEST_P(Attention, ANaNIsSeen) {
+  RowFixture fixture(GetParam());
+  const Shape shape{.heads = 2, .kv_heads = 1, .dim = 16, .context = 40, .type = KvType::kInt8};
+  const std::size_t width = shape.heads * shape.dim;
+  Sequence sequence(shape, 21);
+  sequence.store(0, shape.context);
+  sequence.spoil_value(35);
+  sequence.query()[5 * width] = std::numeric_limits<float>::quiet_NaN();
+  const SequenceRows all = sequence.rows(0, 0, shape.context);
+  std::vector<float> out(sequence.query().size());
+  fixture.rows.attention(sequence.job(view(sequence.query(), shape.context), view(out, shape.context), {&all, 1}));
+  for (std::size_t token = 0; token < shape.context; ++token) {
+    EXPECT_EQ(std::isnan(out[token * width]), token >= 35 || token == 5) << token;
+    EXPECT_EQ(std::isnan(out[token * width + shape.dim]), token >= 35) << token;  // the other head
+  }
 }
 
 }  // namespace

@@ -78,19 +78,29 @@ struct RopeTable {
   const float* sin = nullptr;
 };
 
-// Paged KV of one layer. Storage of one block, per KV head:
+// What a cache holds keys and values in: f32 goes with exact, the others with fast.
+enum class KvType : std::uint8_t { kF32, kF16, kInt8 };
+
+// Paged KV of one layer. Storage of one block, per KV head, in f32 and f16:
 //   keys    [head_dim][kBlockTokens]    transposed: scores of 16 tokens are one vector
 //   values  [kBlockTokens][head_dim]
-// in f16 (fast) or f32 (exact).
+// In int8 pairs of codes lie together, which one instruction multiplies and adds, and a token's scale (value = code *
+// scale) follows the codes of its block. Keys have gone through the transform of rotate_store(), queries too.
+//   keys    [(head_dim + 1) / 2][kBlockTokens][2], then f32 [kBlockTokens]
+//   values  [kBlockTokens / 2][head_dim][2], then f32 [kBlockTokens] (after as many bytes as in keys)
 struct KvLayer {
   static constexpr std::size_t kBlockTokens = 32;
   static constexpr std::size_t kMaxHeadDim = 512;  // scratch is sized by it; a loader refuses more
-  DType type = DType::kF16;                        // kF16 or kF32
+  KvType type = KvType::kF16;
   std::size_t kv_heads = 0;
   std::size_t head_dim = 0;
   std::byte* keys = nullptr;  // block b, head h at keys + (b * kv_heads + h) * head_bytes()
   std::byte* values = nullptr;
-  std::size_t head_bytes() const { return head_dim * kBlockTokens * (type == DType::kF32 ? 4 : 2); }
+  std::size_t scale_offset() const { return (head_dim + 1) / 2 * 2 * kBlockTokens; }  // of int8
+  std::size_t head_bytes() const {
+    if (type == KvType::kInt8) return scale_offset() + kBlockTokens * sizeof(float);
+    return head_dim * kBlockTokens * (type == KvType::kF32 ? 4 : 2);
+  }
 };
 
 // The rows of one sequence within a batch: `rows` new tokens at positions first_position.. , whose KV blocks are
@@ -111,6 +121,9 @@ struct RotateStore {
   const float* key_norm = nullptr;
   float norm_eps = 0;
   const RopeTable* rope = nullptr;
+  // [kv_heads * head_dim] or null, for an int8 cache without soft cap: taken off every rotated key. That moves all
+  // scores of a query by the same amount, which softmax does not see.
+  const float* key_shift = nullptr;
   KvLayer kv;
   std::span<const SequenceRows> sequences;
 };
@@ -164,7 +177,10 @@ class Ops {
   /// out[t] = table[ids[t]] * scale, dequantised from the stored rows.
   virtual void embed(const Tensor& table, std::span<const std::int32_t> ids, float scale, const Tensor& out) = 0;
 
-  /// Norms and rotates q and k, rounds k and v to the cache type and writes them to their blocks.
+  /// Norms and rotates q and k, rounds k and v to the cache type and writes them to their blocks. For an int8 cache q
+  /// and k then go through a Walsh-Hadamard transform per head, over runs of the largest power of two that divides
+  /// head_dim: q.k stays what it was, and no channel of k is so much larger than the others that these lose their
+  /// digits. (docs/decisions/0012-int8-kv.md)
   virtual void rotate_store(const RotateStore& job) = 0;
 
   /// Causal attention of every row over the paged keys and values of its sequence, rounded as the cache holds them.

@@ -52,6 +52,26 @@ std::vector<double> rope_frequencies(const RopeDescription& rope) {
   return frequencies;
 }
 
+void mean_rotation(const RopeDescription& rope, std::size_t positions, std::span<float> head) {
+  CHECK(positions > 0 && head.size() >= rope.rotary_dim) << head.size() << " of " << rope.rotary_dim;
+  const std::vector<double> frequencies = rope_frequencies(rope);
+  const auto count = static_cast<double>(positions);
+  const std::size_t half = frequencies.size();
+  for (std::size_t j = 0; j < half; ++j) {
+    // The sum of e^(i t f) over t is a geometric series: e^(i (n - 1) f / 2) sin(n f / 2) / sin(f / 2).
+    const double f = frequencies[j];
+    const double unit = std::sin(f / 2);
+    const double length = unit == 0 ? 1 : std::sin(count * f / 2) / (count * unit);
+    const double x = std::cos((count - 1) * f / 2) * length * rope.attention_factor;
+    const double y = std::sin((count - 1) * f / 2) * length * rope.attention_factor;
+    float& a = rope.style == RopeStyle::kHalves ? head[j] : head[2 * j];
+    float& b = rope.style == RopeStyle::kHalves ? head[j + half] : head[2 * j + 1];
+    const double turned = a * x - b * y;
+    b = static_cast<float>(b * x + a * y);
+    a = static_cast<float>(turned);
+  }
+}
+
 std::size_t rope_bytes(std::size_t positions, std::size_t rotary_dim) { return positions * rotary_dim * sizeof(float); }
 
 Rope::Rope(const RopeDescription& description) : memory_(rope_bytes(description.positions, description.rotary_dim)) {

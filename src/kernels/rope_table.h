@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "kernels/ops.h"
@@ -37,6 +38,10 @@ struct RopeDescription {
 ///   of
 ///            the published Llama 3.1 configurations
 std::vector<double> rope_frequencies(const RopeDescription& rope);
+
+/// What a head that is the same at every position becomes on average over positions 0 .. positions - 1, in place. What
+/// turns slowly stays, what turns often is gone. `head` has at least rotary_dim elements; the others stay.
+void mean_rotation(const RopeDescription& rope, std::size_t positions, std::span<float> head);
 
 /// Bytes that a Rope of this shape holds: what a loader should check before it makes one from untrusted figures.
 std::size_t rope_bytes(std::size_t positions, std::size_t rotary_dim);

@@ -79,6 +79,30 @@ TEST(Rope, FrequencyDivisorsStandForAScaling) {
   for (std::size_t j = 0; j < 8; ++j) EXPECT_DOUBLE_EQ(divided[j], plain[j] / rope.frequency_divisors[j]);
 }
 
+TEST(Rope, MeanRotationIsTheMeanOfAllPositions) {
+  for (const RopeStyle style : {RopeStyle::kHalves, RopeStyle::kInterleaved}) {
+    const RopeDescription rope{
+        .positions = 700, .rotary_dim = 12, .style = style, .theta = 1e6, .attention_factor = 1.2};
+    std::vector<float> head(15);
+    for (std::size_t d = 0; d < head.size(); ++d) head[d] = static_cast<float>(d) - 5.5f;
+    const std::vector<double> frequencies = rope_frequencies(rope);
+    std::vector<double> expected(head.begin(), head.end());
+    for (std::size_t j = 0; j < 6; ++j) {
+      const std::size_t a = style == RopeStyle::kHalves ? j : 2 * j;
+      const std::size_t b = style == RopeStyle::kHalves ? j + 6 : 2 * j + 1;
+      double x = 0, y = 0;
+      for (std::size_t t = 0; t < rope.positions; ++t) {
+        x += 1.2 / 700 * std::cos(static_cast<double>(t) * frequencies[j]);
+        y += 1.2 / 700 * std::sin(static_cast<double>(t) * frequencies[j]);
+      }
+      expected[a] = head[a] * x - head[b] * y;
+      expected[b] = head[b] * x + head[a] * y;
+    }
+    mean_rotation(rope, rope.positions, head);
+    for (std::size_t d = 0; d < head.size(); ++d) EXPECT_NEAR(head[d], expected[d], 1e-5) << d;
+  }
+}
+
 TEST(Rope, NoPositionsOrNoRotationIsAnEmptyTable) {
   EXPECT_EQ(Rope({.positions = 0, .rotary_dim = 64}).table().positions, 0u);
   EXPECT_EQ(Rope({.positions = 10, .rotary_dim = 0}).table().rotary_dim, 0u);

@@ -14,6 +14,9 @@ namespace {
 constexpr std::size_t kBlock = KvLayer::kBlockTokens;
 constexpr std::size_t kRun = 8;  // tokens of one block that one piece of work writes
 
+// Twice the transform of spread() multiplies by the size of its runs; queries take that back.
+float unspread(std::size_t head_dim) { return 1.0f / static_cast<float>(head_dim & (~head_dim + 1)); }
+
 // Norms (when asked) and rotates one head in place.
 void rotate_head(const RowTable& table, const RotateStore& job, float* head, const float* norm, std::size_t position) {
   const RopeTable& rope = *job.rope;
@@ -32,6 +35,34 @@ void store_columns(const Element* from, std::size_t tokens, std::size_t head_dim
   }
 }
 
+// The same for an int8 block, and the scales behind its codes. `keys` becomes scratch.
+void store_int8(const RowTable& table, const RotateStore& job, std::size_t row, float* keys, std::size_t tokens,
+                std::size_t head, std::size_t offset, std::size_t slot) {
+  constexpr float kLargestCode = 127;
+  const KvLayer& kv = job.kv;
+  const std::size_t dim = kv.head_dim;
+  auto* key_codes = reinterpret_cast<std::int8_t*>(kv.keys + offset);
+  auto* value_codes = reinterpret_cast<std::int8_t*>(kv.values + offset);
+  auto* key_scales = reinterpret_cast<float*>(kv.keys + offset + kv.scale_offset());
+  auto* value_scales = reinterpret_cast<float*>(kv.values + offset + kv.scale_offset());
+  std::int16_t codes[KvLayer::kMaxHeadDim];
+  for (std::size_t t = 0; t < tokens; ++t) {
+    const std::size_t token = slot + t;
+    if (job.key_shift != nullptr) {
+      for (std::size_t d = 0; d < dim; ++d) keys[t * dim + d] -= job.key_shift[head * dim + d];
+    }
+    table.spread(keys + t * dim, dim, 1.0f);
+    key_scales[token] = table.quantize_head(keys + t * dim, dim, kLargestCode, codes);
+    for (std::size_t d = 0; d < dim; ++d) {
+      key_codes[d / 2 * 2 * kBlock + 2 * token + d % 2] = static_cast<std::int8_t>(codes[d]);
+    }
+    value_scales[token] = table.quantize_head(job.value.f32(row + t) + head * dim, dim, kLargestCode, codes);
+    for (std::size_t d = 0; d < dim; ++d) {
+      value_codes[token / 2 * 2 * dim + 2 * d + token % 2] = static_cast<std::int8_t>(codes[d]);
+    }
+  }
+}
+
 // Keys and values of KV head `head` of `tokens` rows that lie in one block.
 void store_head(const RowTable& table, const RotateStore& job, std::size_t row, std::size_t position,
                 std::size_t tokens, std::uint32_t block, std::size_t head) {
@@ -44,7 +75,8 @@ void store_head(const RowTable& table, const RotateStore& job, std::size_t row, 
     std::memcpy(keys + t * dim, job.key.f32(row + t) + head * dim, dim * sizeof(float));
     rotate_head(table, job, keys + t * dim, job.key_norm, position + t);
   }
-  if (kv.type == DType::kF32) {
+  if (kv.type == KvType::kInt8) return store_int8(table, job, row, keys, tokens, head, offset, slot);
+  if (kv.type == KvType::kF32) {
     store_columns(keys, tokens, dim, reinterpret_cast<float*>(kv.keys + offset), slot);
     for (std::size_t t = 0; t < tokens; ++t) {
       std::memcpy(kv.values + offset + (slot + t) * dim * sizeof(float), job.value.f32(row + t) + head * dim,
@@ -69,7 +101,9 @@ void rotate_run(const RowTable& table, const RotateStore& job, const SequenceRow
   const std::size_t row = sequence.first_row + begin - sequence.first_position;
   for (std::size_t r = row; r < row + end - begin; ++r) {
     for (std::size_t head = 0; head < job.heads; ++head) {
-      rotate_head(table, job, job.query.f32(r) + head * job.kv.head_dim, job.query_norm, begin + r - row);
+      float* query = job.query.f32(r) + head * job.kv.head_dim;
+      rotate_head(table, job, query, job.query_norm, begin + r - row);
+      if (job.kv.type == KvType::kInt8) table.spread(query, job.kv.head_dim, unspread(job.kv.head_dim));
     }
   }
   for (std::size_t head = 0; head < job.kv.kv_heads; ++head) {
@@ -84,7 +118,6 @@ std::size_t runs_of(const SequenceRows& sequence) {
 
 void check_job(const RotateStore& job) {
   const KvLayer& kv = job.kv;
-  CHECK(kv.type == DType::kF16 || kv.type == DType::kF32) << "keys and values in " << traits(kv.type).name;
   CHECK(kv.head_dim >= 1 && kv.head_dim <= KvLayer::kMaxHeadDim) << "head_dim " << kv.head_dim;
   CHECK(job.rope->rotary_dim % 2 == 0 && job.rope->rotary_dim <= kv.head_dim)
       << "rotary_dim " << job.rope->rotary_dim << " of head_dim " << kv.head_dim;

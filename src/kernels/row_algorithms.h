@@ -127,6 +127,82 @@ void round_bf16(const float* x, std::size_t columns, std::uint16_t* out) {
   if (left > 0) V::store_bf16_part(out + i, V::load_part(x + i, left), left);
 }
 
+template <typename V>
+float quantize_head(const float* x, std::size_t columns, float largest_code, std::int16_t* codes) {
+  using F = typename V::F;
+  constexpr std::size_t kLanes = V::kLanes;
+  F tops = V::zero();
+  F nothing = V::zero();  // NaN once an x is not finite
+  for (std::size_t i = 0; i < columns; i += kLanes) {
+    const int left = columns - i >= kLanes ? V::kLanes : static_cast<int>(columns - i);
+    const F a = V::load_part(x + i, left);
+    tops = V::max(V::abs(a), tops);
+    nothing = V::fma(a, V::zero(), nothing);
+  }
+  const float top = V::largest(tops);
+  const bool finite = V::sum(nothing) == 0.0f;
+  const bool zero = !finite || top < 0x1.0p-100f;
+  const F inverse = V::set(zero ? 0.0f : largest_code / top);
+  for (std::size_t i = 0; i < columns; i += kLanes) {
+    const int left = columns - i >= kLanes ? V::kLanes : static_cast<int>(columns - i);
+    V::store_codes_part(codes + i, V::mul(V::load_part(x + i, left), inverse), left);
+  }
+  return finite ? (zero ? 0.0f : top / largest_code) : __builtin_nanf("");
+}
+
+// The butterflies of lanes kDistance apart, then those of the half: (a, b) -> (a + b, a - b).
+template <typename V, int kDistance>
+AUTOGLM_KERNEL_INLINE typename V::F butterflies(typename V::F a) {
+  if constexpr (kDistance == 0) {
+    return a;
+  } else {
+    std::uint32_t upper = 0;  // the second of each pair
+    for (int i = 0; i < V::kLanes; ++i) upper |= (i & kDistance) != 0 ? 1u << i : 0u;
+    const typename V::F signed_a = V::keep(V::sub(V::zero(), a), upper, a);
+    return butterflies<V, kDistance / 2>(V::add(V::template swap<kDistance>(a), signed_a));
+  }
+}
+
+// One run whose size is a power of two.
+template <typename V>
+AUTOGLM_KERNEL_INLINE void spread_run(float* x, std::size_t size, float factor) {
+  using F = typename V::F;
+  constexpr std::size_t kLanes = V::kLanes;
+  for (std::size_t distance = size / 2; distance >= kLanes; distance /= 2) {
+    for (std::size_t first = 0; first < size; first += 2 * distance) {
+      for (std::size_t i = first; i < first + distance; i += kLanes) {
+        const F a = V::load(x + i);
+        const F b = V::load(x + i + distance);
+        V::store(x + i, V::add(a, b));
+        V::store(x + i + distance, V::sub(a, b));
+      }
+    }
+  }
+  if (size >= kLanes) {
+    const F factors = V::set(factor);
+    for (std::size_t i = 0; i < size; i += kLanes) {
+      V::store(x + i, V::mul(butterflies<V, V::kLanes / 2>(V::load(x + i)), factors));
+    }
+    return;
+  }
+  for (std::size_t distance = size / 2; distance > 0; distance /= 2) {  // shorter than a vector
+    for (std::size_t i = 0; i < size; ++i) {
+      if ((i & distance) != 0) continue;
+      const float a = x[i];
+      const float b = x[i + distance];
+      x[i] = a + b;
+      x[i + distance] = a - b;
+    }
+  }
+  for (std::size_t i = 0; i < size; ++i) x[i] *= factor;
+}
+
+template <typename V>
+void spread(float* x, std::size_t columns, float factor) {
+  const std::size_t size = columns & (~columns + 1);
+  for (std::size_t first = 0; first < columns; first += size) spread_run<V>(x + first, size, factor);
+}
+
 // Rotary positions: (a, b) -> (a cos - b sin, b cos + a sin). Source: Su et al. 2021, arXiv:2104.09864.
 // Pairs (j, j + half):
 template <typename V>

@@ -58,7 +58,7 @@ void rotate(benchmark::State& state) {
   std::vector<float> query = random_floats(random, rows * 576, 1);
   std::vector<float> key = random_floats(random, rows * 192, 1);
   std::vector<float> value = key;
-  KvLayer kv{.type = DType::kF16, .kv_heads = 3, .head_dim = 64};
+  KvLayer kv{.type = KvType::kF16, .kv_heads = 3, .head_dim = 64};
   std::vector<std::byte> keys(32 * 3 * kv.head_bytes());
   std::vector<std::byte> values = keys;
   kv.keys = keys.data();

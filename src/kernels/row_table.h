@@ -31,10 +31,22 @@ struct AttentionState {
   float* total;    // [queries, kMaxLanes], one partial sum per lane
 };
 
+// Codes of an int8 cache and what they are multiplied by, in pairs that one instruction multiplies and adds.
+struct Int8Pair {
+  std::int8_t first;
+  std::int8_t second;
+};
+struct Int16Pair {
+  std::int16_t first;
+  std::int16_t second;
+};
+
 // The queries of `rows` successive tokens for `group` heads of one KV head, against blocks [first_block, end_block) of
 // one segment.
 struct AttentionTile {
-  const float* query;  // [rows * group, head_dim], kQueryStride apart
+  const float* query;            // [rows * group, head_dim], kQueryStride apart; not for int8
+  const Int16Pair* query_codes;  // int8: [rows * group, (head_dim + 1) / 2], kQueryStride apart; query = code * scale
+  const float* query_scales;     // int8: [rows * group]
   std::size_t rows;
   std::size_t group;
   std::size_t head_dim;
@@ -43,13 +55,16 @@ struct AttentionTile {
   std::size_t first_block;
   std::size_t end_block;
   const std::uint32_t* block_table;
-  const std::byte* keys;    // of this KV head in block 0: [head_dim, kTileTokens]
-  const std::byte* values;  // the same: [kTileTokens, head_dim]
-  std::size_t block_bytes;  // from one block to the next
+  const std::byte* keys;     // of this KV head in block 0, as KvLayer says
+  const std::byte* values;   // the same
+  std::size_t block_bytes;   // from one block to the next
+  std::size_t scale_offset;  // int8: from a block's codes to its scales
   float scale;
-  float softcap;         // 0 = none
-  float* weights;        // scratch [kTileQueries, kTileTokens]
-  AttentionState state;  // overwritten
+  float softcap;            // 0 = none
+  float* weights;           // scratch [kTileQueries, kTileTokens]
+  Int16Pair* weight_codes;  // int8: scratch [kTileQueries, kTileTokens / 2]
+  float* weight_scales;     // int8: scratch [kTileQueries]
+  AttentionState state;     // overwritten
 };
 
 struct RowTable {
@@ -70,6 +85,13 @@ struct RowTable {
   void (*rotate_pairs)(float* x, const float* cos, const float* sin, std::size_t half);
   void (*attend_f16)(const AttentionTile& tile);
   void (*attend_f32)(const AttentionTile& tile);
+  void (*attend_int8)(const AttentionTile& tile);
+  // codes = round_to_even(x / scale) with scale = max|x| / largest_code, returned; largest_code <= 32767. Below 2^-100
+  // in magnitude all is zero. With a NaN or an infinity among x the scale is NaN.
+  float (*quantize_head)(const float* x, std::size_t columns, float largest_code, std::int16_t* codes);
+  // Walsh-Hadamard transform in place of successive runs of the largest power of two that divides `columns`, times
+  // `factor`. Source: Fino and Algazi 1976, IEEE Trans. Computers C-25 (the fast form).
+  void (*spread)(float* x, std::size_t columns, float factor);
   // Clears `queries` states; joins `later` into `earlier`; writes values / total to out [queries, head_dim].
   void (*clear)(const AttentionState& state, std::size_t queries);
   void (*merge)(const AttentionState& earlier, const AttentionState& later, std::size_t queries);

@@ -144,7 +144,9 @@ Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOp
   kernels::Arena arena(4096);
   const auto ops = kernels::make_ops(options.isa, options.compute, pool, arena);
   measure_projections(*projections, *ops, facts);
-  facts.kv_bytes_per_token = KvCache::bytes_per_block(config, options.compute) / kernels::KvLayer::kBlockTokens;
+  facts.kv_bytes_per_token = KvCache::bytes_per_block(config, kv_type_of(options)) / kernels::KvLayer::kBlockTokens;
+  facts.int8_kv_bytes_per_token =
+      KvCache::bytes_per_block(config, kernels::KvType::kInt8) / kernels::KvLayer::kBlockTokens;
   facts.kv_bytes_of_context = facts.kv_bytes_per_token * facts.context_length;
   return facts;
 }
@@ -171,7 +173,9 @@ std::string format_facts(const ModelFacts& facts) {
   }
   text += "\nmemory\n";
   line("  weights", mebibytes(facts.packed_bytes) + " as packed for this processor");
-  line("  KV per token", fmt::format("{:.1f} KiB", static_cast<double>(facts.kv_bytes_per_token) / 1024.0));
+  line("  KV per token",
+       fmt::format("{:.1f} KiB; {:.1f} KiB with --kv-type int8", static_cast<double>(facts.kv_bytes_per_token) / 1024.0,
+                   static_cast<double>(facts.int8_kv_bytes_per_token) / 1024.0));
   line("  KV of context",
        fmt::format("{} for one sequence of {} tokens", mebibytes(facts.kv_bytes_of_context), facts.context_length));
   return text;

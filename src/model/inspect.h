@@ -45,8 +45,9 @@ struct ModelFacts {
   bool has_chat_template = false;
   std::vector<TypeFacts> types;  // by falling bytes
   std::vector<LinearFacts> linear;
-  std::uint64_t packed_bytes = 0;         // weights as the engine keeps them, on the chosen instruction set
-  std::uint64_t kv_bytes_per_token = 0;   // all layers
+  std::uint64_t packed_bytes = 0;        // weights as the engine keeps them, on the chosen instruction set
+  std::uint64_t kv_bytes_per_token = 0;  // all layers
+  std::uint64_t int8_kv_bytes_per_token = 0;
   std::uint64_t kv_bytes_of_context = 0;  // one sequence of context_length
 };
 

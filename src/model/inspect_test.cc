@@ -60,6 +60,13 @@ TEST(Inspect, ExactModeDoublesTheCacheAndMultipliesInF32) {
   for (const LinearFacts& linear : facts->linear) EXPECT_EQ(linear.arithmetic, kernels::Arithmetic::kF32);
 }
 
+TEST(Inspect, Int8CacheHoldsACodeAnElementAndAScaleAHead) {
+  const auto facts = inspect_model(golden("gguf/llama32-Q8_0.gguf"), {.kv_type = kernels::KvType::kInt8});
+  ASSERT_TRUE(facts);
+  EXPECT_EQ(facts->kv_bytes_per_token, 2 * facts->layers * facts->kv_heads * (facts->head_dim + sizeof(float)));
+  EXPECT_EQ(facts->kv_bytes_per_token, facts->int8_kv_bytes_per_token);
+}
+
 TEST(Inspect, FactsOfAFolder) {
   const auto facts = inspect_model(golden("tiny/gemma3_text"), {.context_length = 64});
   ASSERT_TRUE(facts) << facts.error().message;

@@ -8,9 +8,9 @@
 namespace autoglm::model {
 namespace {
 
-kernels::KvLayer shape_of(const ModelConfig& config, kernels::Compute compute) {
+kernels::KvLayer shape_of(const ModelConfig& config, kernels::KvType type) {
   kernels::KvLayer layer;
-  layer.type = compute == kernels::Compute::kExact ? kernels::DType::kF32 : kernels::DType::kF16;
+  layer.type = type;
   layer.kv_heads = config.kv_heads;
   layer.head_dim = config.head_dim;
   return layer;
@@ -18,15 +18,15 @@ kernels::KvLayer shape_of(const ModelConfig& config, kernels::Compute compute) {
 
 }  // namespace
 
-std::size_t KvCache::bytes_per_block(const ModelConfig& config, kernels::Compute compute) {
-  return 2 * config.layers.size() * config.kv_heads * shape_of(config, compute).head_bytes();
+std::size_t KvCache::bytes_per_block(const ModelConfig& config, kernels::KvType type) {
+  return 2 * config.layers.size() * config.kv_heads * shape_of(config, type).head_bytes();
 }
 
-KvCache::KvCache(const ModelConfig& config, kernels::Compute compute, std::size_t blocks)
-    : memory_(bytes_per_block(config, compute) * blocks), blocks_(blocks) {
+KvCache::KvCache(const ModelConfig& config, kernels::KvType type, std::size_t blocks)
+    : memory_(bytes_per_block(config, type) * blocks), blocks_(blocks) {
   const std::size_t part_bytes = memory_.size() / (2 * config.layers.size());
   for (std::size_t i = 0; i < config.layers.size(); ++i) {
-    kernels::KvLayer layer = shape_of(config, compute);
+    kernels::KvLayer layer = shape_of(config, type);
     layer.keys = memory_.data() + 2 * i * part_bytes;
     layer.values = layer.keys + part_bytes;
     layers_.push_back(layer);

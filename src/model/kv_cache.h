@@ -14,8 +14,8 @@ namespace autoglm::model {
 class KvCache final {
  public:
   KvCache() = default;
-  /// Reserves `blocks` blocks for every layer, in f16 (fast) or f32 (exact).
-  KvCache(const ModelConfig& config, kernels::Compute compute, std::size_t blocks);
+  /// Reserves `blocks` blocks for every layer.
+  KvCache(const ModelConfig& config, kernels::KvType type, std::size_t blocks);
 
   const kernels::KvLayer& layer(std::size_t index) const { return layers_[index]; }
   std::size_t blocks() const { return blocks_; }
@@ -23,7 +23,7 @@ class KvCache final {
   void copy_block(std::size_t from, std::size_t to);
 
   /// Keys and values of one block over all layers.
-  static std::size_t bytes_per_block(const ModelConfig& config, kernels::Compute compute);
+  static std::size_t bytes_per_block(const ModelConfig& config, kernels::KvType type);
 
  private:
   kernels::Buffer memory_;

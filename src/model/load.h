@@ -23,6 +23,7 @@ namespace autoglm::model {
 struct LoadOptions {
   kernels::Isa isa = kernels::Isa::kScalar;  // callers pass kernels::available_isas().back()
   kernels::Compute compute = kernels::Compute::kFast;
+  kernels::KvType kv_type = kernels::KvType::kF16;  // of fast; exact has f32, whatever this says
   int threads = 1;
   std::size_t context_length = 0;  // 0 = the checkpoint's own
   // F32 or F16: linear layers run on the file's values in that type, to compare with. Nothing = as stored.
@@ -30,6 +31,10 @@ struct LoadOptions {
   std::function<void(std::size_t done_bytes, std::size_t total_bytes)> progress;  // packing; may be empty
   telemetry::Stages* stages = nullptr;  // of loading and of every forward(); must outlive the model, may be null
 };
+
+inline kernels::KvType kv_type_of(const LoadOptions& options) {
+  return options.compute == kernels::Compute::kExact ? kernels::KvType::kF32 : options.kv_type;
+}
 
 struct LoadedModel {
   std::unique_ptr<LanguageModel> network;

@@ -30,7 +30,7 @@ class Transformer final : public LanguageModel {
 
   std::size_t vocab() const override { return config_.vocab; }
   std::size_t context_length() const override { return config_.context_length; }
-  std::size_t kv_bytes_per_block() const override { return KvCache::bytes_per_block(config_, ops_->compute()); }
+  std::size_t kv_bytes_per_block() const override { return KvCache::bytes_per_block(config_, kv_type_); }
   void reserve(std::size_t blocks, std::size_t max_rows, std::size_t max_logit_rows) override;
   void copy_block(std::uint32_t from, std::uint32_t to) override { kv_.copy_block(from, to); }
   Logits forward(const Batch& batch) override;
@@ -47,25 +47,35 @@ class Transformer final : public LanguageModel {
  private:
   Transformer(Checkpoint checkpoint, Description description, const LoadOptions& options);
 
+  void make_key_shifts();
   void check_batch(const Batch& batch) const;
   void run_layer(std::size_t index, const kernels::Tensor& hidden, std::span<const kernels::SequenceRows> sequences);
-  void attend(std::size_t index, const kernels::Tensor& hidden, std::span<const kernels::SequenceRows> sequences);
+  kernels::Tensor run_last_layer(const kernels::Tensor& hidden, const Batch& batch);
+  kernels::Tensor pick(const kernels::Tensor& from, std::span<const std::uint32_t> rows);
+  std::span<const kernels::SequenceRows> logit_sequences(const Batch& batch);
+  kernels::Tensor store_keys(std::size_t index, const kernels::Tensor& hidden,
+                             std::span<const kernels::SequenceRows> sequences);
+  void attend(std::size_t index, const kernels::Tensor& query, const kernels::Tensor& hidden,
+              std::span<const kernels::SequenceRows> sequences);
   void feed_forward(std::size_t index, const kernels::Tensor& hidden);
   void add_projected(const kernels::Tensor& hidden, const kernels::Activations& in, const Projection& projection,
                      const std::vector<float>& post_norm, telemetry::StageTimer& time);
-  Logits head(const kernels::Tensor& hidden, std::span<const std::uint32_t> logit_rows);
+  Logits head(const kernels::Tensor& wanted);
   std::size_t arena_bytes(std::size_t rows, std::size_t logit_rows) const;
 
   Checkpoint checkpoint_;
   ModelConfig config_;
+  kernels::KvType kv_type_;
   base::ThreadPool pool_;
   kernels::Arena arena_;
   std::unique_ptr<kernels::Ops> ops_;
   Weights weights_;
   std::vector<kernels::Rope> ropes_;
+  std::vector<std::vector<float>> key_shifts_;  // of each layer, see RotateStore; empty = none
   KvCache kv_;
   std::size_t max_rows_ = 0;
   std::size_t max_logit_rows_ = 0;
+  std::vector<kernels::SequenceRows> logit_sequences_;  // as many as max_logit_rows_ fit without allocating
   Watch watch_;
   telemetry::Stages* const stages_;  // may be null
 };

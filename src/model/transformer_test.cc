@@ -70,6 +70,7 @@ namespace autoglm::model {
 namespace {
 
 using kernels::Compute;
+using kernels::KvType;
 using kernels::SequenceRows;
 
 constexpr std::size_t kRows = 70;
@@ -77,9 +78,13 @@ constexpr TokenId kSmallestVocab = 256;  // of the models below
 
 std::filesystem::path golden(const std::string& name) { return std::filesystem::path(TESTDATA_DIR) / "golden" / name; }
 
-std::unique_ptr<LanguageModel> load(const std::string& name, Compute compute, int threads = 1) {
-  auto network =
-      load_network(golden(name), {.isa = kernels::available_isas().back(), .compute = compute, .threads = threads});
+constexpr KvType kKvTypes[] = {KvType::kF16, KvType::kInt8, KvType::kF32};  // the last in exact
+
+std::unique_ptr<LanguageModel> load(const std::string& name, KvType kv_type, int threads = 1) {
+  auto network = load_network(golden(name), {.isa = kernels::available_isas().back(),
+                                             .compute = kv_type == KvType::kF32 ? Compute::kExact : Compute::kFast,
+                                             .kv_type = kv_type,
+                                             .threads = threads});
   EXPECT_TRUE(network) << network.error().message;
   return std::move(*network);
 }
@@ -98,8 +103,8 @@ const char* const kModels[] = {"tiny/qwen3", "tiny/gemma3_text", "gguf/llama256-
 #if !__has_feature(thread_sanitizer)
 TEST(Transformer, ForwardNeverAllocates) {
   for (const std::string name : kModels) {
-    for (const Compute compute : {Compute::kFast, Compute::kExact}) {
-      const auto network = load(name, compute, 2);
+    for (const KvType kv_type : kKvTypes) {
+      const auto network = load(name, kv_type, 2);
       const std::uint32_t blocks[] = {0, 1, 2};
       const std::uint32_t logit_rows[] = {0, 1, 2, 3, 4, 5, 6, 7};
       network->reserve(3, kRows, 8);
@@ -117,8 +122,8 @@ TEST(Transformer, ForwardNeverAllocates) {
 
 TEST(Transformer, ChunksDoNotChangeABit) {
   for (const std::string name : kModels) {
-    for (const Compute compute : {Compute::kFast, Compute::kExact}) {
-      const auto network = load(name, compute, 2);
+    for (const KvType kv_type : kKvTypes) {
+      const auto network = load(name, kv_type, 2);
       SoloSequence sequence(*network, kRows, kRows);
       const std::vector<TokenId> ids = some_ids(kRows, 11);
       const std::vector<float> whole = copy(sequence.append(ids, SoloSequence::Want::kAll));
@@ -138,7 +143,7 @@ TEST(Transformer, ChunksDoNotChangeABit) {
 
 TEST(Transformer, CompanyAndPlacesOfBlocksDoNotChangeABit) {
   for (const std::string name : kModels) {
-    const auto alone = load(name, Compute::kFast);
+    const auto alone = load(name, KvType::kF16);
     SoloSequence sequence(*alone, kRows, kRows);
     const std::vector<TokenId> first = some_ids(40, 3);
     const std::vector<TokenId> second = some_ids(30, 100);
@@ -146,7 +151,7 @@ TEST(Transformer, CompanyAndPlacesOfBlocksDoNotChangeABit) {
     sequence.restart();
     const std::vector<float> second_logits = copy(sequence.append(second, SoloSequence::Want::kLast));
 
-    const auto together = load(name, Compute::kFast);
+    const auto together = load(name, KvType::kF16);
     together->reserve(8, kRows, 2);
     std::vector<TokenId> ids = second;
     ids.insert(ids.end(), first.begin(), first.end());
@@ -161,14 +166,41 @@ TEST(Transformer, CompanyAndPlacesOfBlocksDoNotChangeABit) {
   }
 }
 
+// After the last layer's keys and values only rows with logits are computed.
+TEST(Transformer, RowsWithoutLogitsDoNotChangeABit) {
+  for (const std::string name : kModels) {
+    for (const KvType kv_type : kKvTypes) {
+      const auto network = load(name, kv_type, 2);
+      network->reserve(5, kRows, kRows);
+      const std::vector<TokenId> ids = some_ids(kRows, 7);
+      const std::uint32_t first_blocks[] = {4, 0};
+      const std::uint32_t second_blocks[] = {1, 3};
+      const SequenceRows sequences[] = {
+          {.first_row = 0, .rows = 37, .first_position = 0, .block_table = first_blocks},
+          {.first_row = 37, .rows = 33, .first_position = 0, .block_table = second_blocks}};
+      std::vector<std::uint32_t> every(kRows);
+      std::iota(every.begin(), every.end(), 0u);
+      const std::vector<float> whole =
+          copy(network->forward({.tokens = ids, .sequences = sequences, .logit_rows = every}));
+      // A run across the end of a sequence, lonely rows, and the last one.
+      const std::vector<std::uint32_t> wanted = {0, 5, 6, 7, 35, 36, 37, 38, 50, 69};
+      const Logits some = network->forward({.tokens = ids, .sequences = sequences, .logit_rows = wanted});
+      for (std::size_t i = 0; i < wanted.size(); ++i) {
+        const float* const expected = whole.data() + wanted[i] * some.vocab;
+        EXPECT_EQ(std::memcmp(some.row(i).data(), expected, some.vocab * sizeof(float)), 0) << name << wanted[i];
+      }
+    }
+  }
+}
+
 TEST(Transformer, NoLogitsAskedForGivesNone) {
-  const auto network = load("tiny/qwen2", Compute::kFast);
+  const auto network = load("tiny/qwen2", KvType::kF16);
   SoloSequence sequence(*network, 8, 8);
   EXPECT_EQ(sequence.append(some_ids(4, 1), SoloSequence::Want::kNone).rows, 0u);
 }
 
 TEST(TransformerDeathTest, BlocksThatAreNotThereAreABug) {
-  const auto network = load("tiny/qwen2", Compute::kFast);
+  const auto network = load("tiny/qwen2", KvType::kF16);
   network->reserve(2, 4, 1);
   const std::vector<TokenId> ids = some_ids(4, 1);
   const std::uint32_t blocks[] = {2};

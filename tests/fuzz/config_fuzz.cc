@@ -25,8 +25,8 @@ void check_accepted(const model::Description& description) {
   const model::ModelConfig& config = description.config;
   CHECK(model::check_config(config));
   CHECK(description.names != nullptr && !config.architecture.empty() && !config.ropes.empty());
-  for (const auto compute : {kernels::Compute::kFast, kernels::Compute::kExact}) {
-    const std::size_t block_bytes = model::KvCache::bytes_per_block(config, compute);
+  for (const auto type : {kernels::KvType::kF32, kernels::KvType::kF16, kernels::KvType::kInt8}) {
+    const std::size_t block_bytes = model::KvCache::bytes_per_block(config, type);
     CHECK(block_bytes > 0 && block_bytes <= std::numeric_limits<std::size_t>::max() / kMostBlocks) << block_bytes;
   }
   CHECK(kernels::rope_bytes(config.context_length, config.head_dim) / config.head_dim / sizeof(float) ==

@@ -144,18 +144,23 @@ struct Load {
   Workload together;
 };
 
-/// One checkpoint on one instruction set: every request alone on one thread first, then all variants on one thread and
-/// on two.
-Outcome compare(const std::filesystem::path& path, kernels::Isa isa, kernels::Compute compute, const Load& load,
+constexpr std::string_view name_of(kernels::KvType kv_type) {
+  if (kv_type == kernels::KvType::kF32) return "exact";
+  return kv_type == kernels::KvType::kF16 ? "fast" : "fast with keys and values in int8";
+}
+
+/// One checkpoint on one instruction set, in exact where keys and values are f32 and else in fast: every request alone
+/// on one thread first, then all variants on one thread and on two.
+Outcome compare(const std::filesystem::path& path, kernels::Isa isa, kernels::KvType kv_type, const Load& load,
                 std::span<const Variant> variants) {
-  SCOPED_TRACE(fmt::format("{} {} {}", path.string(), kernels::isa_name(isa),
-                           compute == kernels::Compute::kFast ? "fast" : "exact"));
+  SCOPED_TRACE(fmt::format("{} {} {}", path.string(), kernels::isa_name(isa), name_of(kv_type)));
   Outcome outcome;
   Witness witness;
   for (const int threads : {1, 2}) {
     model::LoadOptions options;
     options.isa = isa;
-    options.compute = compute;
+    options.compute = kv_type == kernels::KvType::kF32 ? kernels::Compute::kExact : kernels::Compute::kFast;
+    options.kv_type = kv_type;
     options.threads = threads;
     auto network = model::load_network(path, options);
     if (!network) {
@@ -220,8 +225,9 @@ TEST_F(BitExact, RandomModelsOfEveryFamilyInEveryVariant) {
     for (const kernels::Isa isa : kernels::available_isas()) {
       const Workload work{.count = kIsSanitized ? 12u : 32u, .scarce_blocks = kIsSanitized ? 5u : 12u};
       const std::span<const Variant> few(kFewVariants);
-      all += compare(path, isa, kernels::Compute::kFast, {work, work}, kIsSanitized ? few : every);
-      all += compare(path, isa, kernels::Compute::kExact, {work, work}, few);
+      all += compare(path, isa, kernels::KvType::kF16, {work, work}, kIsSanitized ? few : every);
+      all += compare(path, isa, kernels::KvType::kInt8, {work, work}, few);
+      all += compare(path, isa, kernels::KvType::kF32, {work, work}, few);
     }
   }
   report("families", all);
@@ -232,10 +238,10 @@ TEST_F(BitExact, EveryWeightType) {
   Outcome all;
   for (const auto& path : golden_models("gguf", true)) {
     for (const kernels::Isa isa : kernels::available_isas()) {
-      for (const auto compute : {kernels::Compute::kFast, kernels::Compute::kExact}) {
-        if (kIsSanitized && compute == kernels::Compute::kExact) continue;
+      for (const auto kv_type : {kernels::KvType::kF16, kernels::KvType::kF32}) {
+        if (kIsSanitized && kv_type == kernels::KvType::kF32) continue;
         const Workload work{.count = 8, .short_prompt = 16, .long_prompt = 72, .answer = 4, .scarce_blocks = 4};
-        all += compare(path, isa, compute, {work, work},
+        all += compare(path, isa, kv_type, {work, work},
                        std::span<const Variant>(kFewVariants).first(kIsSanitized ? 1 : std::size(kFewVariants)));
       }
     }
@@ -257,8 +263,8 @@ TEST_F(BitExactRealModel, QwenInFastMode) {
     together.scarce_blocks = 7;
     const Workload tiny{.count = 2, .crossing_prompt = 3, .long_prompt = 9, .answer = 2};
     const Variant scalar_variants[] = {{1, 1, false}, {32, 7, false}};
-    all += is_scalar ? compare(path, isa, kernels::Compute::kFast, {tiny, tiny}, scalar_variants)
-                     : compare(path, isa, kernels::Compute::kFast, {alone, together}, all_variants());
+    all += is_scalar ? compare(path, isa, kernels::KvType::kF16, {tiny, tiny}, scalar_variants)
+                     : compare(path, isa, kernels::KvType::kF16, {alone, together}, all_variants());
   }
   report("qwen2.5-coder-0.5b, fast", all);
   fmt::print("(scalar: 2 requests in 2 variants; all of them run on the random models)\n");

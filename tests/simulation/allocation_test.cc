@@ -211,8 +211,9 @@ TEST_F(Allocation, TheTransformerAllocatesNothing) {
   options.threads = 2;
   options.stages = &stages;
   const std::filesystem::path path = std::filesystem::path(TESTDATA_DIR) / "golden" / "tiny" / "qwen2";
-  for (const auto compute : {kernels::Compute::kFast, kernels::Compute::kExact}) {
-    options.compute = compute;
+  for (const auto kv_type : {kernels::KvType::kF16, kernels::KvType::kInt8, kernels::KvType::kF32}) {
+    options.compute = kv_type == kernels::KvType::kF32 ? kernels::Compute::kExact : kernels::Compute::kFast;
+    options.kv_type = kv_type;
     model::LoadedModel loaded = model::load_model(path, options).value();
     engine::EngineModel real;
     real.network = std::move(loaded.network);

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "kernels/row_table.h"
 #include "kernels/vector_math.h"
 
 namespace autoglm::kernels {
@@ -100,6 +101,37 @@ struct Avx2 {
 
   static AUTOGLM_KERNEL_INLINE bool any_above(F a, F b) {
     return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)) != 0;
+  }
+
+  template <int kDistance>
+  static AUTOGLM_KERNEL_INLINE F swap(F a) {
+    if constexpr (kDistance == 1) return _mm256_permute_ps(a, 0xb1);
+    if constexpr (kDistance == 2) return _mm256_permute_ps(a, 0x4e);
+    if constexpr (kDistance == 4) return _mm256_permute2f128_ps(a, a, 1);
+  }
+
+  using P = __m256i;
+  using I = __m256i;
+  static AUTOGLM_KERNEL_INLINE I no_sums() { return _mm256_setzero_si256(); }
+  static AUTOGLM_KERNEL_INLINE P load_pairs(const Int8Pair* from) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  }
+  static AUTOGLM_KERNEL_INLINE P load_pairs_part(const Int8Pair* from, int count) {
+    alignas(16) Int8Pair whole[kLanes] = {};
+    for (int i = 0; i < count; ++i) whole[i] = from[i];
+    return load_pairs(whole);
+  }
+  static AUTOGLM_KERNEL_INLINE P set_pair(const Int16Pair* from) {
+    return _mm256_set1_epi32(__builtin_bit_cast(int, *from));
+  }
+  static AUTOGLM_KERNEL_INLINE I add_products(P a, P b, I sums) {
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(a, b));
+  }
+  static AUTOGLM_KERNEL_INLINE F to_float(I sums) { return _mm256_cvtepi32_ps(sums); }
+  static AUTOGLM_KERNEL_INLINE void store_codes_part(std::int16_t* to, F a, int count) {
+    const __m256i codes = _mm256_cvtps_epi32(a);
+    const __m128i packed = _mm_packs_epi32(_mm256_castsi256_si128(codes), _mm256_extracti128_si256(codes, 1));
+    store_16_part(reinterpret_cast<std::uint16_t*>(to), packed, count);
   }
 
   static AUTOGLM_KERNEL_INLINE F swap_pairs(F a) { return _mm256_permute_ps(a, 0xb1); }

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "kernels/row_table.h"
 #include "kernels/vector_math.h"
 
 namespace autoglm::kernels {
@@ -83,6 +84,34 @@ struct Avx512 {
   }
 
   static AUTOGLM_KERNEL_INLINE bool any_above(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0; }
+
+  template <int kDistance>
+  static AUTOGLM_KERNEL_INLINE F swap(F a) {
+    if constexpr (kDistance == 1) return _mm512_permute_ps(a, 0xb1);
+    if constexpr (kDistance == 2) return _mm512_permute_ps(a, 0x4e);
+    if constexpr (kDistance == 4) return _mm512_shuffle_f32x4(a, a, 0xb1);
+    if constexpr (kDistance == 8) return _mm512_shuffle_f32x4(a, a, 0x4e);
+  }
+
+  using P = __m512i;
+  using I = __m512i;
+  static AUTOGLM_KERNEL_INLINE I no_sums() { return _mm512_setzero_si512(); }
+  static AUTOGLM_KERNEL_INLINE P load_pairs(const Int8Pair* from) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  }
+  static AUTOGLM_KERNEL_INLINE P load_pairs_part(const Int8Pair* from, int count) {
+    return _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi16(first_lanes(count), from));
+  }
+  static AUTOGLM_KERNEL_INLINE P set_pair(const Int16Pair* from) {
+    return _mm512_set1_epi32(__builtin_bit_cast(int, *from));
+  }
+  static AUTOGLM_KERNEL_INLINE I add_products(P a, P b, I sums) {
+    return _mm512_add_epi32(sums, _mm512_madd_epi16(a, b));
+  }
+  static AUTOGLM_KERNEL_INLINE F to_float(I sums) { return _mm512_cvtepi32_ps(sums); }
+  static AUTOGLM_KERNEL_INLINE void store_codes_part(std::int16_t* to, F a, int count) {
+    _mm256_mask_storeu_epi16(to, first_lanes(count), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(a)));
+  }
 
   static AUTOGLM_KERNEL_INLINE F swap_pairs(F a) { return _mm512_permute_ps(a, 0xb1); }
   static AUTOGLM_KERNEL_INLINE F load_twice(const float* from, int count) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels/half.h"
+#include "kernels/row_table.h"
 #include "kernels/vector_math.h"
 
 namespace autoglm::kernels {
@@ -107,6 +108,55 @@ struct Scalar4 {
     bool above = false;
     for (int i = 0; i < kLanes; ++i) above = above || a.lane[i] > b.lane[i];
     return above;
+  }
+
+  // Lane i from lane i ^ kDistance.
+  template <int kDistance>
+  static F swap(F a) {
+    return each([&](int i) { return a.lane[i ^ kDistance]; });
+  }
+
+  // kLanes pairs of int16, and the int32 sums of their products, which wrap around.
+  struct P {
+    std::int16_t code[2 * kLanes];
+  };
+  struct I {
+    std::uint32_t lane[kLanes];
+  };
+  static I no_sums() { return {}; }
+  static P load_pairs_part(const Int8Pair* from, int count) {
+    P out = {};
+    for (int i = 0; i < count; ++i) {
+      out.code[2 * i] = from[i].first;
+      out.code[2 * i + 1] = from[i].second;
+    }
+    return out;
+  }
+  static P load_pairs(const Int8Pair* from) { return load_pairs_part(from, kLanes); }
+  static P set_pair(const Int16Pair* from) {
+    P out;
+    for (int i = 0; i < kLanes; ++i) {
+      out.code[2 * i] = from->first;
+      out.code[2 * i + 1] = from->second;
+    }
+    return out;
+  }
+  static I add_products(P a, P b, I sums) {
+    for (int i = 0; i < kLanes; ++i) {
+      sums.lane[i] += static_cast<std::uint32_t>(a.code[2 * i] * b.code[2 * i]);
+      sums.lane[i] += static_cast<std::uint32_t>(a.code[2 * i + 1] * b.code[2 * i + 1]);
+    }
+    return sums;
+  }
+  static F to_float(I sums) {
+    return each([&](int i) { return static_cast<float>(static_cast<std::int32_t>(sums.lane[i])); });
+  }
+  // Rounded to even; a NaN becomes the least code.
+  static void store_codes_part(std::int16_t* to, F a, int count) {
+    for (int i = 0; i < count; ++i) {
+      const bool fits = a.lane[i] > -32768.0f && a.lane[i] < 32767.5f;
+      to[i] = fits ? static_cast<std::int16_t>(std::nearbyint(a.lane[i])) : std::int16_t{-32768};
+    }
   }
 
   // Pairs (a0, a1), (a2, a3): each pair swapped; each of the first kLanes / 2 (or `count`) floats twice.
