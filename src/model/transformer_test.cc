@@ -211,7 +211,7 @@ TEST(TransformerDeathTest, BlocksThatAreNotThereAreABug) {
 TEST(Transformer, WeightsInAnotherTypeAreTheSameValues) {
   const std::vector<TokenId> ids = some_ids(20, 9);
   for (const char* name : {"gguf/llama32-Q8_0.gguf", "gguf/llama256-Q4_K_M.gguf", "tiny/qwen2"}) {
-    const auto stored = load(name, Compute::kExact);
+    const auto stored = load(name, KvType::kF32);
     SoloSequence sequence(*stored, kRows, kRows);
     const std::vector<float> expected = copy(sequence.append(ids, SoloSequence::Want::kLast));
     const float largest = std::ranges::max(expected, {}, [](float logit) { return std::abs(logit); });
