@@ -40,12 +40,14 @@ for streams in given["-npl"].split(","): print(json.dumps({"pl": int(streams), "
 """
 VLLM = """
 import time
+now = [0.0]
+time.monotonic = lambda: now[0]  # so that the figures do not depend on the machine
 class SamplingParams:
     def __init__(self, max_tokens, ignore_eos, temperature): self.max_tokens = max_tokens
 class LLM:
     def __init__(self, model, **settings): assert settings["dtype"] == "bfloat16" and model.endswith("bf16"), (model, settings)
     def generate(self, prompts, sampling, use_tqdm):
-        time.sleep(sum(len(prompt["prompt_token_ids"]) for prompt in prompts) * 1e-5 + sampling.max_tokens * 1e-3)
+        now[0] += sum(len(prompt["prompt_token_ids"]) for prompt in prompts) * 1e-5 + sampling.max_tokens * 1e-3
 __version__ = "9.9"
 """
 SERVER = """#!/usr/bin/env python3
@@ -144,9 +146,9 @@ class Compare(unittest.TestCase):
         self.assertIn("version 9.9, in process", done.stdout)
         rates = {line.split("|")[2].strip(): float(line.split("|")[4]) for line in done.stdout.splitlines() if "| tiny.gguf |" in line}
         # A token of a prompt takes 10 us here, and one of the answer a millisecond.
-        self.assertAlmostEqual(rates["decode 128, tokens/s"], 1000, delta=300)
-        self.assertAlmostEqual(rates["decode 64, 32 streams of 128, tokens/s"], 32_000, delta=10_000)
-        self.assertGreater(rates["prefill 4096, tokens/s"], 60_000)
+        self.assertAlmostEqual(rates["decode 128, tokens/s"], 1000, delta=0.1)
+        self.assertAlmostEqual(rates["decode 64, 32 streams of 128, tokens/s"], 32_000, delta=0.1)
+        self.assertAlmostEqual(rates["prefill 4096, tokens/s"], 4096 / 0.04196, delta=0.1)
 
     def server(self, seconds, short=0):
         return SERVER.replace("SECONDS", str(seconds)).replace("SHORT", str(short))
@@ -163,7 +165,7 @@ class Compare(unittest.TestCase):
         self.assertGreater(float(rows["longest answer"][4]), float(rows["longest answer"][3]))
         for kind in ("start to first token", "memory at rest"):  # the same program on both sides
             self.assertGreater(float(rows[kind][3]), 0)
-            self.assertGreater(float(rows[kind][5].strip(" *")), 0.2)
+            self.assertGreater(float(rows[kind][5].strip(" *")), 0)
 
     def test_a_server_that_answers_too_little_is_no_result(self):
         self.program("llama-server", self.server(0, short=1))
