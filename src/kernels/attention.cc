@@ -222,7 +222,7 @@ class Runner {
         .block_table = unit.sequence->block_table,
         .keys = kv.keys + unit.kv_head * kv.head_bytes(),
         .values = kv.values + unit.kv_head * kv.head_bytes(),
-        .block_bytes = kv.kv_heads * kv.head_bytes(),
+        .block_bytes = kv.block_stride(),
         .scale_offset = kv.scale_offset(),
         .scale = job_.scale,
         .softcap = job_.softcap,

@@ -94,8 +94,10 @@ struct KvLayer {
   KvType type = KvType::kF16;
   std::size_t kv_heads = 0;
   std::size_t head_dim = 0;
-  std::byte* keys = nullptr;  // block b, head h at keys + (b * kv_heads + h) * head_bytes()
+  std::byte* keys = nullptr;  // block b, head h at keys + b * block_stride() + h * head_bytes()
   std::byte* values = nullptr;
+  std::size_t block_bytes = 0;  // from a block to the next; 0 = this layer's follow one another
+  std::size_t block_stride() const { return block_bytes != 0 ? block_bytes : kv_heads * head_bytes(); }
   std::size_t scale_offset() const { return (head_dim + 1) / 2 * 2 * kBlockTokens; }  // of int8
   std::size_t head_bytes() const {
     if (type == KvType::kInt8) return scale_offset() + kBlockTokens * sizeof(float);

@@ -69,7 +69,7 @@ void store_head(const RowTable& table, const RotateStore& job, std::size_t row, 
   const KvLayer& kv = job.kv;
   const std::size_t dim = kv.head_dim;
   const std::size_t slot = position % kBlock;
-  const std::size_t offset = (block * kv.kv_heads + head) * kv.head_bytes();
+  const std::size_t offset = block * kv.block_stride() + head * kv.head_bytes();
   float keys[kRun * KvLayer::kMaxHeadDim];
   for (std::size_t t = 0; t < tokens; ++t) {
     std::memcpy(keys + t * dim, job.key.f32(row + t) + head * dim, dim * sizeof(float));

@@ -24,9 +24,10 @@ std::size_t KvCache::bytes_per_block(const ModelConfig& config, kernels::KvType 
 
 KvCache::KvCache(const ModelConfig& config, kernels::KvType type, std::size_t blocks)
     : memory_(bytes_per_block(config, type) * blocks), blocks_(blocks) {
-  const std::size_t part_bytes = memory_.size() / (2 * config.layers.size());
+  kernels::KvLayer layer = shape_of(config, type);
+  const std::size_t part_bytes = layer.kv_heads * layer.head_bytes();
+  layer.block_bytes = bytes_per_block(config, type);
   for (std::size_t i = 0; i < config.layers.size(); ++i) {
-    kernels::KvLayer layer = shape_of(config, type);
     layer.keys = memory_.data() + 2 * i * part_bytes;
     layer.values = layer.keys + part_bytes;
     layers_.push_back(layer);
@@ -35,11 +36,8 @@ KvCache::KvCache(const ModelConfig& config, kernels::KvType type, std::size_t bl
 
 void KvCache::copy_block(std::size_t from, std::size_t to) {
   CHECK(from < blocks_ && to < blocks_) << "block " << from << " to " << to << " of " << blocks_;
-  for (const kernels::KvLayer& layer : layers_) {
-    const std::size_t bytes = layer.kv_heads * layer.head_bytes();
-    std::memmove(layer.keys + to * bytes, layer.keys + from * bytes, bytes);
-    std::memmove(layer.values + to * bytes, layer.values + from * bytes, bytes);
-  }
+  const std::size_t bytes = memory_.size() / blocks_;
+  std::memmove(memory_.data() + to * bytes, memory_.data() + from * bytes, bytes);
 }
 
 }  // namespace autoglm::model

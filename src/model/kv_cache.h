@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The memory of paged keys and values: blocks of kernels::KvLayer::kBlockTokens tokens, counted by the engine, laid out
-// here one layer after the other. Engine thread only.
+// The memory of paged keys and values: blocks of kernels::KvLayer::kBlockTokens tokens, counted by the engine. The
+// layers of a block lie side by side: the system gives memory in large pages when it is first written, and a short
+// sequence then has few of them and not one for each layer. Engine thread only.
 #pragma once
 
 #include <cstddef>
