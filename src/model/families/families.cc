@@ -8,13 +8,15 @@
 namespace autoglm::model {
 namespace {
 
-constexpr const Family* kFamilies[] = {&kLlama, &kQwen2, &kQwen3, &kGemma3};
+constexpr const Family* kFamilies[] = {&kLlama, &kQwen2, &kQwen3, &kGemma3, &kMistral};
 
 std::unexpected<Error> unknown_family(std::string_view what, std::string_view name) {
   std::string known;
   for (const Family* family : kFamilies) {
+    const std::string_view one = what == "model_type" ? family->model_type : family->architecture;
+    if (one.empty()) continue;
     known += known.empty() ? "" : ", ";
-    known += what == "model_type" ? family->model_type : family->architecture;
+    known += one;
   }
   return fail(Code::kInvalidArgument, "the checkpoint has the " + std::string(what) + " \"" + base::printable(name) +
                                           "\", which is not supported; supported are " + known);
@@ -30,7 +32,8 @@ Result<Description> checked(Description description) {
 Result<Description> describe(const GgufFile& file) {
   const std::string_view architecture = TRY(file.get_string("general.architecture"));
   for (const Family* family : kFamilies) {
-    if (family->architecture == architecture) return checked(Description{TRY(family->from_gguf(file)), &gguf_names()});
+    if (family->from_gguf == nullptr || family->architecture != architecture) continue;
+    return checked(Description{TRY(family->from_gguf(file)), &gguf_names()});
   }
   return unknown_family("architecture", architecture);
 }
@@ -40,9 +43,8 @@ Result<Description> describe(const json::Object& config) {
   if (type == nullptr || !type->is_string()) return fail(Code::kCorrupt, "config.json names no model_type");
   const std::string_view name(type->get_string().data(), type->get_string().size());
   for (const Family* family : kFamilies) {
-    if (family->model_type == name) {
-      return checked(Description{TRY(family->from_json(config)), &family->json_names()});
-    }
+    if (family->from_json == nullptr || family->model_type != name) continue;
+    return checked(Description{TRY(family->from_json(config)), &family->json_names()});
   }
   return unknown_family("model_type", name);
 }

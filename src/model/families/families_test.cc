@@ -105,7 +105,7 @@ TEST_F(Families, LlamaRopeScalingOldAndNewSpelling) {
   EXPECT_EQ(linear->config.ropes[0].linear_factor, 2);
 }
 
-// What a key means that is not there: transformers 5, configuration_llama.py, _qwen2.py, _qwen3.py and _gemma3.py.
+// What a key means that is not there: transformers 5, configuration_llama.py, _qwen2.py and so on.
 TEST_F(Families, AbsentKeysMeanTheFamilysOwnDefaults) {
   struct Expected {
     const char* family;
@@ -119,6 +119,7 @@ TEST_F(Families, AbsentKeysMeanTheFamilysOwnDefaults) {
       {"qwen2", 32, 32, 2, 32'768, false, 10'000, kernels::Activation::kSilu},
       {"qwen3", 32, 32, 128, 32'768, false, 10'000, kernels::Activation::kSilu},
       {"gemma3_text", 4, 4, 256, 131'072, true, 1'000'000, kernels::Activation::kGeluTanh},
+      {"mistral", 8, 8, 8, 131'072, false, 10'000, kernels::Activation::kSilu},
   };
   for (const Expected& expected : all) {
     SCOPED_TRACE(expected.family);
@@ -137,9 +138,10 @@ TEST_F(Families, AbsentKeysMeanTheFamilysOwnDefaults) {
     EXPECT_EQ(config.ropes[0].theta, expected.theta);
     EXPECT_EQ(config.ropes[0].rotary_dim, expected.head_dim);
     EXPECT_DOUBLE_EQ(config.attention_scale, 1 / std::sqrt(static_cast<double>(expected.head_dim)));
-    const bool slides = std::string_view(expected.family) == "gemma3_text";
+    const bool all_slide = std::string_view(expected.family) == "mistral";
+    const bool some_slide = std::string_view(expected.family) == "gemma3_text";
     for (std::size_t i = 0; i < config.layers.size(); ++i) {
-      EXPECT_EQ(config.layers[i].window, slides && i % 6 != 5 ? 4'096u : 0u) << i;
+      EXPECT_EQ(config.layers[i].window, all_slide || (some_slide && i % 6 != 5) ? 4'096u : 0u) << i;
     }
     EXPECT_EQ(config.ropes.back().theta, 10'000);  // the only one, or that of the layers that slide
     EXPECT_EQ(config.has_qkv_bias, std::string_view(expected.family) == "qwen2");
@@ -179,6 +181,15 @@ TEST_F(Families, QwenBiasesNormsAndWindows) {
   ASSERT_TRUE(qwen3);
   EXPECT_TRUE(qwen3->config.has_qk_norm);
   EXPECT_EQ(qwen3->config.query_width(), 112u);
+}
+
+TEST_F(Families, EveryLayerOfMistralSlidesUnlessTheWindowIsNull) {
+  const auto slides = describe_config(llama_config(R"("model_type":"mistral","sliding_window":12)"));
+  ASSERT_TRUE(slides) << slides.error().message;
+  for (const LayerConfig& layer : slides->config.layers) EXPECT_EQ(layer.window, 12u);
+  EXPECT_FALSE(slides->config.has_qkv_bias);
+  const auto sees_all = describe_config(llama_config(R"("model_type":"mistral","sliding_window":null)"));
+  for (const LayerConfig& layer : sees_all->config.layers) EXPECT_EQ(layer.window, 0u);
 }
 
 TEST_F(Families, GemmaOfConfig) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A family: how the metadata of one kind of checkpoint becomes a ModelConfig, and what its tensors are called. One file
-// a family, one row each in the table of families.cc. Any thread.
+// a family, one row each in the table of families.cc (docs/guides/new-family.md). Any thread.
 #pragma once
 
 #include <string_view>
@@ -15,17 +15,19 @@
 namespace autoglm::model {
 
 struct Family {
-  std::string_view architecture;  // general.architecture of a GGUF
-  std::string_view model_type;    // model_type of a config.json
-  Result<ModelConfig> (*from_gguf)(const GgufFile& file);
-  Result<ModelConfig> (*from_json)(const json::Object& config);
-  const TensorNames& (*json_names)();  // of the safetensors; a GGUF has gguf_names()
+  // One of the two may be missing: name and reader.
+  std::string_view architecture = {};  // general.architecture of a GGUF
+  std::string_view model_type = {};    // model_type of a config.json
+  Result<ModelConfig> (*from_gguf)(const GgufFile& file) = nullptr;
+  Result<ModelConfig> (*from_json)(const json::Object& config) = nullptr;
+  const TensorNames& (*json_names)() = nullptr;  // of the safetensors; a GGUF has gguf_names()
 };
 
 extern const Family kLlama;
 extern const Family kQwen2;
 extern const Family kQwen3;
 extern const Family kGemma3;
+extern const Family kMistral;
 
 // What the loader needs to know of a checkpoint before it reads a weight.
 struct Description {

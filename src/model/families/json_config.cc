@@ -133,6 +133,13 @@ Result<kernels::RopeDescription> read_json_rope(const json::Object& config, cons
   return result;
 }
 
+Status read_one_window(const json::Object& config, std::size_t absent, ModelConfig& result) {
+  auto window = TRY(find_count(config, "sliding_window", ranges::kWindow));
+  if (!config.contains("sliding_window") && absent > 0) window = absent;
+  for (LayerConfig& layer : result.layers) layer.window = window.value_or(0);
+  return {};
+}
+
 Result<std::optional<std::vector<bool>>> read_layer_types(const json::Object& config, std::size_t layers) {
   const json::Value* const value = present(config, "layer_types");
   if (value == nullptr) return std::nullopt;

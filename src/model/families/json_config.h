@@ -41,6 +41,9 @@ Result<ModelConfig> read_json_config(const json::Object& config, const JsonDefau
 Result<kernels::RopeDescription> read_json_rope(const json::Object& config, const json::Object* rope, double theta,
                                                 const ModelConfig& shape);
 
+/// `sliding_window` of a family whose layers all slide: `absent` where the key is not there, none where it is null.
+Status read_one_window(const json::Object& config, std::size_t absent, ModelConfig& result);
+
 /// `layer_types`: true for each layer with sliding attention. Nothing when the key is absent.
 Result<std::optional<std::vector<bool>>> read_layer_types(const json::Object& config, std::size_t layers);
 
