@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// docs/guides/api.md, docs/guides/performance.md and docs/metrics.md say what the code's tables say: routes,
-// parameters, limits, codes, stages, metrics. With OPENAUTOGLM_WRITE_DOCS=1 in the environment the tables are written
-// instead of compared.
+// docs/guides and docs/metrics.md say what the code's tables say: routes, parameters, limits, codes, families, stages,
+// metrics. With OPENAUTOGLM_WRITE_DOCS=1 in the environment the tables are written instead of compared.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
@@ -14,6 +13,7 @@
 #include <set>
 
 #include "generation/validate.h"
+#include "model/families/family.h"
 #include "protocol/openai_error.h"
 #include "protocol/openai_request.h"
 #include "protocol/response_request.h"
@@ -90,6 +90,16 @@ TEST(Documents, ListEveryStage) {
         fmt::format("| `{}` | {} | {} |", spec.name, kPlaces[static_cast<std::size_t>(spec.place)], spec.meaning));
   }
   expect_table("guides/performance.md", "### The stages", rows);
+}
+
+TEST(Documents, ListEveryFamily) {
+  const auto word = [](std::string_view text) { return text.empty() ? "" : fmt::format("`{}`", text); };
+  std::vector<std::string> rows;
+  for (const model::Family* family : model::all_families()) {
+    rows.push_back(fmt::format("| {} | {} | {} | {} |", family->name, word(family->architecture),
+                               word(family->model_type), family->note));
+  }
+  expect_table("guides/models.md", "## Which models run", rows);
 }
 
 // What parameters mean is said by hand; which ones there are is not: those named in the first column of each table and

@@ -29,6 +29,8 @@ Result<Description> checked(Description description) {
 
 }  // namespace
 
+std::span<const Family* const> all_families() { return kFamilies; }
+
 Result<Description> describe(const GgufFile& file) {
   const std::string_view architecture = TRY(file.get_string("general.architecture"));
   for (const Family* family : kFamilies) {

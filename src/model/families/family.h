@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A family: how the metadata of one kind of checkpoint becomes a ModelConfig, and what its tensors are called. One file
-// a family, one row each in the table of families.cc (docs/guides/new-family.md). Any thread.
+// a family, one row each in the table of families.cc. Any thread.
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "base/json.h"
@@ -15,6 +16,9 @@
 namespace autoglm::model {
 
 struct Family {
+  // The words of its row in docs/guides/models.md: its models, and what is its own.
+  std::string_view name;
+  std::string_view note;
   // One of the two may be missing: name and reader.
   std::string_view architecture = {};  // general.architecture of a GGUF
   std::string_view model_type = {};    // model_type of a config.json
@@ -28,6 +32,9 @@ extern const Family kQwen2;
 extern const Family kQwen3;
 extern const Family kGemma3;
 extern const Family kMistral;
+
+/// All of them, in the order of the table.
+std::span<const Family* const> all_families();
 
 // What the loader needs to know of a checkpoint before it reads a weight.
 struct Description {

@@ -107,6 +107,14 @@ const TensorNames& names() {
 
 }  // namespace
 
-const Family kGemma3{"gemma3", "gemma3_text", from_gguf, from_json, names};
+const Family kGemma3{
+    .name = "Gemma 3 (text)",
+    .note = "sliding and full layers, two ropes, norms before and after",
+    .architecture = "gemma3",
+    .model_type = "gemma3_text",
+    .from_gguf = from_gguf,
+    .from_json = from_json,
+    .json_names = names,
+};
 
 }  // namespace autoglm::model

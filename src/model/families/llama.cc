@@ -20,6 +20,14 @@ Result<ModelConfig> from_json(const json::Object& config) {
 
 }  // namespace
 
-const Family kLlama{"llama", "llama", from_gguf, from_json, llama_style_names};
+const Family kLlama{
+    .name = "Llama, SmolLM2",
+    .note = "rope scaling linear and llama3",
+    .architecture = "llama",
+    .model_type = "llama",
+    .from_gguf = from_gguf,
+    .from_json = from_json,
+    .json_names = llama_style_names,
+};
 
 }  // namespace autoglm::model

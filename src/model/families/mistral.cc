@@ -17,6 +17,12 @@ Result<ModelConfig> from_json(const json::Object& config) {
 
 }  // namespace
 
-const Family kMistral{.model_type = "mistral", .from_json = from_json, .json_names = llama_style_names};
+const Family kMistral{
+    .name = "Mistral",
+    .note = "a window over which every layer slides, where config.json has one; a GGUF of it is a `llama`",
+    .model_type = "mistral",
+    .from_json = from_json,
+    .json_names = llama_style_names,
+};
 
 }  // namespace autoglm::model

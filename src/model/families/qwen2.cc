@@ -19,6 +19,14 @@ Result<ModelConfig> from_json(const json::Object& config) {
 
 }  // namespace
 
-const Family kQwen2{"qwen2", "qwen2", from_gguf, from_json, llama_style_names};
+const Family kQwen2{
+    .name = "Qwen2, Qwen2.5",
+    .note = "biases on q, k, v; optional sliding windows",
+    .architecture = "qwen2",
+    .model_type = "qwen2",
+    .from_gguf = from_gguf,
+    .from_json = from_json,
+    .json_names = llama_style_names,
+};
 
 }  // namespace autoglm::model

@@ -25,6 +25,14 @@ Result<ModelConfig> from_json(const json::Object& config) {
 
 }  // namespace
 
-const Family kQwen3{"qwen3", "qwen3", from_gguf, from_json, llama_style_names};
+const Family kQwen3{
+    .name = "Qwen3 (dense)",
+    .note = "norms of query and key heads",
+    .architecture = "qwen3",
+    .model_type = "qwen3",
+    .from_gguf = from_gguf,
+    .from_json = from_json,
+    .json_names = llama_style_names,
+};
 
 }  // namespace autoglm::model
