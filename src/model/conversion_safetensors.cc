@@ -101,7 +101,11 @@ class SafetensorsPlanner final {
     }
     const bool is_linear = linear_.contains(source.name);
     PlannedTensor planned{.source = &source, .first_part = plan_.parts.size()};
-    if (source.rank == 2 && is_linear && scheme_) {
+    const std::string_view left_out = description_.names->left_out;
+    if (!left_out.empty() && source.name.starts_with(left_out)) {
+      if (source.rank == 2) ignored_.emplace_back(source.name.substr(0, source.name.rfind('.')));
+      add_copy(source);
+    } else if (source.rank == 2 && is_linear && scheme_) {
       if (!add_quantized(source, planned)) {
         ignored_.emplace_back(source.name.substr(0, source.name.rfind('.')));
         add_16_bits(source, planned);

@@ -109,7 +109,7 @@ TEST(Transformer, ForwardNeverAllocates) {
       const std::uint32_t logit_rows[] = {0, 1, 2, 3, 4, 5, 6, 7};
       network->reserve(3, kRows, 8);
       const std::vector<TokenId> ids = some_ids(kRows, 5);
-      const SequenceRows sequence{.first_row = 0, .rows = kRows, .first_position = 0, .block_table = blocks};
+      const SequenceRows sequence{.rows = kRows, .block_table = blocks};
       const Batch batch{.tokens = ids, .sequences = {&sequence, 1}, .logit_rows = logit_rows};
       const std::size_t before = allocation_count.load();
       network->forward(batch);
@@ -157,8 +157,8 @@ TEST(Transformer, CompanyAndPlacesOfBlocksDoNotChangeABit) {
     ids.insert(ids.end(), first.begin(), first.end());
     const std::uint32_t second_blocks[] = {6};
     const std::uint32_t first_blocks[] = {7, 2};
-    const SequenceRows sequences[] = {{.first_row = 0, .rows = 30, .first_position = 0, .block_table = second_blocks},
-                                      {.first_row = 30, .rows = 40, .first_position = 0, .block_table = first_blocks}};
+    const SequenceRows sequences[] = {{.first_row = 0, .rows = 30, .block_table = second_blocks},
+                                      {.first_row = 30, .rows = 40, .block_table = first_blocks}};
     const std::uint32_t logit_rows[] = {29, 69};
     const Logits logits = together->forward({.tokens = ids, .sequences = sequences, .logit_rows = logit_rows});
     EXPECT_EQ(std::memcmp(logits.row(0).data(), second_logits.data(), second_logits.size() * sizeof(float)), 0) << name;
@@ -271,11 +271,17 @@ class BrokenModel : public testing::Test {
         .number("llama.feed_forward_length", 64)
         .real("llama.attention.layer_norm_rms_epsilon", 1e-5f)
         .real("llama.rope.scale_linear", rope_factor_);
-    const std::pair<const char*, std::vector<std::uint64_t>> tensors[] = {
-        {"token_embd.weight", {32, 40}},   {"output_norm.weight", {32}},           {"blk.0.attn_norm.weight", {32}},
-        {"blk.0.ffn_norm.weight", {32}},   {"blk.0.attn_q.weight", {32, 32}},      {"blk.0.attn_k.weight", {32, 32}},
-        {"blk.0.attn_v.weight", {32, 32}}, {"blk.0.attn_output.weight", {32, 32}}, {"blk.0.ffn_gate.weight", {32, 64}},
-        {"blk.0.ffn_up.weight", {32, 64}}, {"blk.0.ffn_down.weight", {64, 32}}};
+    using Tensors = std::vector<std::pair<const char*, std::vector<std::uint64_t>>>;
+    Tensors tensors = {{"token_embd.weight", {32, 40}},        {"output_norm.weight", {32}},
+                       {"blk.0.attn_norm.weight", {32}},       {"blk.0.ffn_norm.weight", {32}},
+                       {"blk.0.attn_output.weight", {32, 32}}, {"blk.0.ffn_down.weight", {64, 32}}};
+    const Tensors apart = {{"blk.0.attn_q.weight", {32, 32}},
+                           {"blk.0.attn_k.weight", {32, 32}},
+                           {"blk.0.attn_v.weight", {32, 32}},
+                           {"blk.0.ffn_gate.weight", {32, 64}},
+                           {"blk.0.ffn_up.weight", {32, 64}}};
+    const Tensors joint = {{"blk.0.attn_qkv.weight", {32, 96}}, {"blk.0.ffn_up.weight", {32, 128}}};
+    tensors.insert(tensors.end(), joint_ ? joint.begin() : apart.begin(), joint_ ? joint.end() : apart.end());
     const auto bytes_of = [](const std::vector<std::uint64_t>& sizes) {
       return std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{4}, std::multiplies());
     };
@@ -308,6 +314,7 @@ class BrokenModel : public testing::Test {
   }
 
   float rope_factor_ = 1;
+  bool joint_ = false;  // q, k and v in one tensor, gate and up in another
   LoadOptions options_;
 };
 
@@ -331,6 +338,17 @@ TEST_F(BrokenModel, AWrongShapeIsNamed) {
   expect_refusal("blk.0.attn_k.weight", {32, 16}, 0, Code::kCorrupt);
   expect_refusal("blk.0.attn_norm.weight", {16}, 0, Code::kCorrupt);
   expect_refusal("blk.0.ffn_down.weight", {32, 64, 1}, 0, Code::kCorrupt);
+}
+
+TEST_F(BrokenModel, AJointTensorOfTheWrongShapeIsNamed) {
+  joint_ = true;
+  EXPECT_TRUE(load_with("", {}, 0));
+  expect_refusal("blk.0.attn_qkv.weight", {32, 64}, 0, Code::kCorrupt);
+  expect_refusal("blk.0.attn_qkv.weight", {}, 0, Code::kCorrupt);
+  expect_refusal("blk.0.ffn_up.weight", {32, 64}, 0, Code::kCorrupt);
+  // Beside the parts, the whole is one tensor too many.
+  joint_ = false;
+  expect_refusal("blk.0.attn_qkv.weight", {32, 96}, 0, Code::kInvalidArgument);
 }
 
 TEST_F(BrokenModel, AnUnknownTypeIsNamedWhereItIsUsed) {

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -28,11 +30,10 @@ bool is_ready(const StoredTensor& stored) {
          reinterpret_cast<std::uintptr_t>(stored.bytes.data()) % alignment_of(*stored.type) == 0;
 }
 
-// A stored matrix as the kernels see it.
-Tensor as_tensor(const StoredTensor& stored, const std::byte* at) {
+// Rows of a stored matrix, which lie at `at`, as the kernels see them.
+Tensor as_tensor(const StoredTensor& stored, std::size_t rows, const std::byte* at) {
   const auto columns = static_cast<std::size_t>(stored.shape[1]);
-  return {*stored.type, static_cast<std::size_t>(stored.shape[0]), columns, kernels::row_bytes(*stored.type, columns),
-          const_cast<std::byte*>(at)};
+  return {*stored.type, rows, columns, kernels::row_bytes(*stored.type, columns), const_cast<std::byte*>(at)};
 }
 
 // Walks over a checkpoint: hands out tensors by name and shape, and remembers which were asked for.
@@ -69,12 +70,14 @@ class TensorReader final {
     return vector(name, size, config_.norm_offset);
   }
 
+  bool has(const std::string& name) const { return checkpoint_.find(name) != nullptr; }
   void mark_used(std::string name) { used_.insert(std::move(name)); }
 
   /// A tensor that nobody asked for is a part of the model that we would silently leave out.
-  Status refuse_the_rest() const {
+  Status refuse_the_rest(std::string_view left_out) const {
     for (const StoredTensor& stored : checkpoint_.tensors()) {
       if (used_.contains(std::string(stored.name))) continue;
+      if (!left_out.empty() && stored.name.starts_with(left_out)) continue;
       if (stored.name.ends_with(".rotary_emb.inv_freq")) continue;  // old files store what theta says anyway
       return fail(Code::kInvalidArgument, "tensor \"" + base::printable(stored.name) + "\" is not a part of a " +
                                               config_.architecture + " model that we know how to run");
@@ -99,10 +102,17 @@ class TensorReader final {
   std::unordered_set<std::string> used_;
 };
 
-// A projection before it is packed.
+// A projection before it is packed: rows of a stored matrix, mostly all of them.
 struct Plan {
   const StoredTensor* weights = nullptr;
+  std::size_t first_row = 0;
+  std::size_t rows = 0;
   std::vector<float> bias;
+
+  std::span<const std::byte> bytes() const {
+    const std::size_t row_bytes = weights->bytes.size() / weights->shape[0];
+    return weights->bytes.subspan(first_row * row_bytes, rows * row_bytes);
+  }
 };
 
 struct LayerPlan {
@@ -129,13 +139,15 @@ class Planner final {
     plans.final_norm = TRY(reader_.norm(weight(names_.final_norm), config_.hidden));
     if (config_.has_tied_head) {
       plans.head.weights = plans.embedding;
+      plans.head.rows = config_.vocab;
       reader_.mark_used(weight(names_.head));  // some files keep a copy
     } else {
       plans.head.weights = TRY(reader_.matrix(weight(names_.head), config_.vocab, config_.hidden));
+      plans.head.rows = config_.vocab;
     }
     if (!names_.rope_factors.empty()) reader_.mark_used(weight(names_.rope_factors));
     for (std::size_t i = 0; i < config_.layers.size(); ++i) plans.layers.push_back(TRY(plan_layer(i)));
-    TRY(reader_.refuse_the_rest());
+    TRY(reader_.refuse_the_rest(names_.left_out));
     return plans;
   }
 
@@ -145,10 +157,40 @@ class Planner final {
   Result<Plan> projection(std::string_view name, std::size_t layer, std::size_t rows, std::size_t columns,
                           bool has_bias) {
     const std::string full = layer_name(name, layer);
-    Plan plan;
+    Plan plan{.rows = rows};
     plan.weights = TRY(reader_.matrix(full + ".weight", rows, columns));
     if (has_bias) plan.bias = TRY(reader_.vector(full + ".bias", rows));
     return plan;
+  }
+
+  struct Part {
+    std::string_view name;
+    std::size_t rows;
+    Plan& plan;
+  };
+
+  // Projections of the hidden state that have a tensor each, or share the one called `joint`.
+  Status projections(std::string_view joint, std::size_t layer, bool has_bias, std::initializer_list<Part> parts) {
+    const Part& first = *parts.begin();
+    if (joint.empty() || (!first.name.empty() && reader_.has(layer_name(first.name, layer) + ".weight"))) {
+      for (const Part& part : parts) {
+        part.plan = TRY(projection(part.name, layer, part.rows, config_.hidden, has_bias));
+      }
+      return {};
+    }
+    std::size_t all_rows = 0;
+    for (const Part& part : parts) all_rows += part.rows;
+    const Plan whole = TRY(projection(joint, layer, all_rows, config_.hidden, has_bias));
+    std::size_t row = 0;
+    for (const Part& part : parts) {
+      part.plan = {.weights = whole.weights, .first_row = row, .rows = part.rows};
+      if (has_bias) {
+        const auto bias = std::span(whole.bias).subspan(row, part.rows);
+        part.plan.bias.assign(bias.begin(), bias.end());
+      }
+      row += part.rows;
+    }
+    return {};
   }
 
   Result<std::vector<float>> norm(std::string_view name, std::size_t layer, std::size_t size) {
@@ -160,9 +202,10 @@ class Planner final {
     LayerPlan plan;
     LayerWeights& vectors = plan.vectors;
     vectors.attention_norm = TRY(norm(names_.attention_norm, i, hidden));
-    plan.query = TRY(projection(names_.query, i, config_.query_width(), hidden, config_.has_qkv_bias));
-    plan.key = TRY(projection(names_.key, i, config_.kv_width(), hidden, config_.has_qkv_bias));
-    plan.value = TRY(projection(names_.value, i, config_.kv_width(), hidden, config_.has_qkv_bias));
+    TRY(projections(names_.query_key_value, i, config_.has_qkv_bias,
+                    {{names_.query, config_.query_width(), plan.query},
+                     {names_.key, config_.kv_width(), plan.key},
+                     {names_.value, config_.kv_width(), plan.value}}));
     plan.output = TRY(projection(names_.output, i, hidden, config_.query_width(), config_.has_output_bias));
     if (config_.has_qk_norm) {
       vectors.query_norm = TRY(norm(names_.query_norm, i, config_.head_dim));
@@ -173,8 +216,8 @@ class Planner final {
       vectors.post_attention_norm = TRY(norm(names_.post_attention_norm, i, hidden));
       vectors.post_mlp_norm = TRY(norm(names_.post_mlp_norm, i, hidden));
     }
-    plan.gate = TRY(projection(names_.gate, i, config_.feed_forward, hidden, config_.has_mlp_bias));
-    plan.up = TRY(projection(names_.up, i, config_.feed_forward, hidden, config_.has_mlp_bias));
+    TRY(projections(names_.gate_up, i, config_.has_mlp_bias,
+                    {{names_.gate, config_.feed_forward, plan.gate}, {names_.up, config_.feed_forward, plan.up}}));
     plan.down = TRY(projection(names_.down, i, hidden, config_.feed_forward, config_.has_mlp_bias));
     return plan;
   }
@@ -184,12 +227,13 @@ class Planner final {
   TensorReader reader_;
 };
 
+// Each once: projections that share a tensor follow one another.
 std::vector<const StoredTensor*> projections_of(const Plans& plans) {
   std::vector<const StoredTensor*> all;
   for (const LayerPlan& layer : plans.layers) {
     for (const Plan* plan :
          {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up, &layer.down}) {
-      all.push_back(plan->weights);
+      if (plan->first_row == 0) all.push_back(plan->weights);
     }
   }
   all.push_back(plans.head.weights);
@@ -206,8 +250,8 @@ class Packer final {
     const StoredTensor& stored = *plan.weights;
     Projection projection;
     kernels::Buffer copy;
-    if (!is_ready(stored)) copy = ready_copy(stored);
-    Tensor matrix = as_tensor(stored, copy.data() != nullptr ? copy.data() : stored.bytes.data());
+    if (!is_ready(stored)) copy = ready_copy(plan);
+    Tensor matrix = as_tensor(stored, plan.rows, copy.data() != nullptr ? copy.data() : plan.bytes().data());
     if (options_.type && *options_.type != matrix.type) {
       kernels::Buffer other = recast(matrix, *options_.type);
       matrix = {*options_.type, matrix.rows, matrix.columns, kernels::row_bytes(*options_.type, matrix.columns),
@@ -216,22 +260,23 @@ class Packer final {
     }
     projection.weights = ops_.pack(matrix);
     projection.bias = std::move(plan.bias);
-    checkpoint_.let_go(stored);
+    checkpoint_.let_go(stored, plan.bytes());
     packed_bytes_ += projection.weights->bytes();
-    done_bytes_ += stored.bytes.size();
+    done_bytes_ += plan.bytes().size();
     if (options_.progress) options_.progress(done_bytes_, total_bytes_);
     return projection;
   }
 
-  static kernels::Buffer ready_copy(const StoredTensor& stored) {
-    if (stored.compressed != nullptr) {
-      const CompressedMatrix& matrix = *stored.compressed;
-      kernels::Buffer blocks(matrix.rows * kernels::row_bytes(*stored.type, matrix.columns));
-      matrix.expand(0, matrix.rows, blocks.data());
+  static kernels::Buffer ready_copy(const Plan& plan) {
+    if (plan.weights->compressed != nullptr) {
+      const CompressedMatrix& matrix = *plan.weights->compressed;
+      kernels::Buffer blocks(plan.rows * kernels::row_bytes(*plan.weights->type, matrix.columns));
+      matrix.expand(plan.first_row, plan.rows, blocks.data());
       return blocks;
     }
-    kernels::Buffer copy(stored.bytes.size());
-    std::memcpy(copy.data(), stored.bytes.data(), stored.bytes.size());
+    const std::span<const std::byte> bytes = plan.bytes();
+    kernels::Buffer copy(bytes.size());
+    std::memcpy(copy.data(), bytes.data(), bytes.size());
     return copy;
   }
 
@@ -270,6 +315,9 @@ Result<Weights> pack_weights(const Checkpoint& checkpoint, const Description& de
                              const PackOptions& options) {
   CHECK(!options.type || *options.type == DType::kF32 || *options.type == DType::kF16) << "a type for any width";
   Plans plans = TRY(Planner(checkpoint, description).plan());
+  if (const std::string_view left_out = description.names->left_out; !left_out.empty()) {
+    LOG_WARN("what the checkpoint has below \"{}\" is left out: text only, no images", left_out);
+  }
   std::size_t total_bytes = 0;
   for (const StoredTensor* stored : projections_of(plans)) total_bytes += stored->bytes.size();
   Packer packer(checkpoint, ops, options, total_bytes);
@@ -288,9 +336,12 @@ Result<Weights> pack_weights(const Checkpoint& checkpoint, const Description& de
   weights.final_norm = std::move(plans.final_norm);
   weights.head = packer.pack(std::move(plans.head));
   const StoredTensor& embedding = *plans.embedding;
-  if (!is_ready(embedding)) weights.embedding_copy = Packer::ready_copy(embedding);
+  if (!is_ready(embedding)) {
+    weights.embedding_copy = Packer::ready_copy({.weights = &embedding, .rows = embedding.shape[0]});
+  }
   const bool is_copied = weights.embedding_copy.data() != nullptr;
-  weights.embedding = as_tensor(embedding, is_copied ? weights.embedding_copy.data() : embedding.bytes.data());
+  weights.embedding =
+      as_tensor(embedding, embedding.shape[0], is_copied ? weights.embedding_copy.data() : embedding.bytes.data());
   weights.bytes = packer.packed_bytes();
   return weights;
 }

@@ -52,7 +52,13 @@ Result<Description> describe(const json::Object& config) {
 }
 
 Result<Description> describe(const Checkpoint& checkpoint) {
-  return checkpoint.gguf() != nullptr ? describe(*checkpoint.gguf()) : describe(checkpoint.config());
+  if (checkpoint.gguf() != nullptr) return describe(*checkpoint.gguf());
+  Description description = TRY(describe(checkpoint.config()));
+  const TensorNames* const older = description.names->older;
+  if (older != nullptr && checkpoint.find(std::string(older->embedding) + ".weight") != nullptr) {
+    description.names = older;
+  }
+  return description;
 }
 
 }  // namespace autoglm::model

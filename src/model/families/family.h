@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A family: how the metadata of one kind of checkpoint becomes a ModelConfig, and what its tensors are called. One file
-// a family, one row each in the table of families.cc. Any thread.
+// a family, one row each in the table of families.cc (docs/guides/new-family.md). Any thread.
 #pragma once
 
 #include <span>

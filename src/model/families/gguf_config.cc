@@ -49,7 +49,8 @@ Status read_parts(const GgufFile& file, ModelConfig& config) {
   }
   config.vocab = TRY(in_range(embedding->shape[0], ranges::kVocab));
   config.has_tied_head = file.find_tensor("output.weight") == nullptr;
-  config.has_qkv_bias = file.find_tensor("blk.0.attn_q.bias") != nullptr;
+  config.has_qkv_bias =
+      file.find_tensor("blk.0.attn_q.bias") != nullptr || file.find_tensor("blk.0.attn_qkv.bias") != nullptr;
   config.has_output_bias = file.find_tensor("blk.0.attn_output.bias") != nullptr;
   config.has_mlp_bias = file.find_tensor("blk.0.ffn_gate.bias") != nullptr;
   config.has_qk_norm = file.find_tensor("blk.0.attn_q_norm.weight") != nullptr;

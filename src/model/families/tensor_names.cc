@@ -22,6 +22,8 @@ const TensorNames& gguf_names() {
       .up = "blk.{}.ffn_up",
       .down = "blk.{}.ffn_down",
       .post_mlp_norm = "blk.{}.post_ffw_norm",
+      .query_key_value = "blk.{}.attn_qkv",
+      .gate_up = "blk.{}.ffn_up",
   };
   return kNames;
 }
@@ -31,7 +33,6 @@ const TensorNames& llama_style_names() {
       .embedding = "model.embed_tokens",
       .final_norm = "model.norm",
       .head = "lm_head",
-      .rope_factors = "",
       .attention_norm = "model.layers.{}.input_layernorm",
       .query = "model.layers.{}.self_attn.q_proj",
       .key = "model.layers.{}.self_attn.k_proj",
@@ -39,12 +40,10 @@ const TensorNames& llama_style_names() {
       .output = "model.layers.{}.self_attn.o_proj",
       .query_norm = "model.layers.{}.self_attn.q_norm",
       .key_norm = "model.layers.{}.self_attn.k_norm",
-      .post_attention_norm = "",
       .mlp_norm = "model.layers.{}.post_attention_layernorm",
       .gate = "model.layers.{}.mlp.gate_proj",
       .up = "model.layers.{}.mlp.up_proj",
       .down = "model.layers.{}.mlp.down_proj",
-      .post_mlp_norm = "",
   };
   return kNames;
 }

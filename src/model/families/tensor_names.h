@@ -16,6 +16,11 @@ struct TensorNames {
   std::string_view attention_norm, query, key, value, output;
   std::string_view query_norm, key_norm, post_attention_norm;
   std::string_view mlp_norm, gate, up, down, post_mlp_norm;
+  // Query, key and value, or gate and up, in one tensor, their rows in this order: what is read where the first of them
+  // has no tensor of its own.
+  std::string_view query_key_value, gate_up;
+  std::string_view left_out;           // tensors that begin with it are of a part that we do not run
+  const TensorNames* older = nullptr;  // what earlier files call them; null = the same
 };
 
 /// GGUF's names; the same for every family here. Source: gguf-py, constants.py.

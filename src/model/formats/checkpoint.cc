@@ -170,8 +170,8 @@ void Checkpoint::ask_for(const StoredTensor& tensor) const {
   if (const MappedFile* file = file_of(tensor); file != nullptr) file->ask_for(tensor.bytes);
 }
 
-void Checkpoint::let_go(const StoredTensor& tensor) const {
-  if (const MappedFile* file = file_of(tensor); file != nullptr) file->let_go(tensor.bytes);
+void Checkpoint::let_go(const StoredTensor& tensor, std::span<const std::byte> part) const {
+  if (const MappedFile* file = file_of(tensor); file != nullptr) file->let_go(part);
 }
 
 }  // namespace autoglm::model

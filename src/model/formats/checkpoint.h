@@ -43,7 +43,8 @@ class Checkpoint final {
 
   /// Paging of one tensor's bytes: ask before packing, let go afterwards.
   void ask_for(const StoredTensor& tensor) const;
-  void let_go(const StoredTensor& tensor) const;
+  void let_go(const StoredTensor& tensor) const { let_go(tensor, tensor.bytes); }
+  void let_go(const StoredTensor& tensor, std::span<const std::byte> part) const;  // of its bytes
 
  private:
   Status add_shard(const std::filesystem::path& path);

@@ -17,6 +17,7 @@ using base::printable;
 
 // The smallest that a metadata pair and a tensor info can be: they bound the counts by the file's size.
 constexpr std::uint64_t kSmallestPair = 8 + 4 + 1;
+constexpr std::uint32_t kMaxRank = 4;  // the format's own bound
 constexpr std::uint64_t kSmallestTensor = 8 + 4 + 8 + 4 + 8;
 
 std::unexpected<Error> corrupt(std::string message) { return fail(Code::kCorrupt, std::move(message)); }
@@ -211,7 +212,7 @@ Status GgufFile::read_tensors(Reader& reader, std::uint64_t count, base::Budget&
     StoredTensor tensor;
     tensor.name = TRY(reader.string(kMaxTensorNameBytes, "a tensor name"));
     tensor.rank = TRY(reader.number<std::uint32_t>("a tensor's dimensions"));
-    if (tensor.rank < 1 || tensor.rank > StoredTensor::kMaxRank) {
+    if (tensor.rank < 1 || tensor.rank > kMaxRank) {
       return corrupt("GGUF: tensor \"" + printable(tensor.name) + "\" has " + std::to_string(tensor.rank) +
                      " dimensions; 1 to 4 are allowed");
     }

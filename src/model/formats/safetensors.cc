@@ -65,7 +65,7 @@ Status read_shape(const json::Value& shape, const std::string& about, StoredTens
     const auto product = checked_multiply(elements, *size);
     if (!product) return broken(about + ": the number of elements overflows");
     elements = *product;
-    // What comes after the fourth dimension folds into it: such tensors are carried, never run.
+    // What comes after the fifth dimension folds into it: such tensors are carried, never run.
     if (tensor.rank < StoredTensor::kMaxRank) {
       tensor.shape[tensor.rank++] = *size;
     } else {

@@ -22,7 +22,7 @@ class SafetensorsFile final {
  public:
   static constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own bound
   static constexpr std::uint64_t kMaxTensors = 262'144;
-  static constexpr std::uint64_t kMaxRank = 8;  // of tensors that we only carry; those we run have at most four
+  static constexpr std::uint64_t kMaxRank = 8;  // of tensors that we only carry; those we run have at most two
 
   /// Parses the file that lies in `file`, which must outlive the result. Extents must be sorted by offset without gap
   /// or overlap and fill the file; bytes must be shape times type.

@@ -17,7 +17,7 @@ namespace autoglm::model {
 struct CompressedMatrix;
 
 struct StoredTensor {
-  static constexpr std::size_t kMaxRank = 4;
+  static constexpr std::size_t kMaxRank = 5;  // a convolution over frames
 
   std::string_view name;
   std::array<std::uint64_t, kMaxRank> shape{};  // slowest dimension first, as Hugging Face writes it
