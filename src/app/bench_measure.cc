@@ -54,7 +54,9 @@ class Runner final {
  public:
   Runner(model::LanguageModel& network, const BenchPlan& plan) : network_(network), plan_(plan) {
     const std::size_t widest = plan.decode_steps == 0 ? 1 : *std::ranges::max_element(plan.batches);
-    blocks_each_ = blocks_of(std::max(plan.prefill_tokens, plan.depth + plan.decode_steps));
+    const std::size_t longest = std::max(plan.prefill_tokens, plan.depth + plan.decode_steps);
+    is_long_ = network.short_context() != 0 && longest > network.short_context();
+    blocks_each_ = blocks_of(longest);
     blocks_.resize(widest * blocks_each_);
     std::iota(blocks_.begin(), blocks_.end(), 0u);
     tokens_ = random_tokens(std::max(plan.prefill_tokens, widest + plan.depth + plan.decode_steps), network.vocab());
@@ -67,8 +69,11 @@ class Runner final {
   void prefill(std::size_t sequence, std::size_t count, bool want_logits) {
     for (std::size_t done = 0; done < count;) {
       const std::size_t rows = std::min(plan_.max_batch_tokens, count - done);
-      const kernels::SequenceRows one{
-          .first_row = 0, .rows = rows, .first_position = done, .block_table = block_table(sequence)};
+      const kernels::SequenceRows one{.first_row = 0,
+                                      .rows = rows,
+                                      .first_position = done,
+                                      .block_table = block_table(sequence),
+                                      .is_long = is_long_};
       const auto last = static_cast<std::uint32_t>(rows - 1);
       const bool ends = want_logits && done + rows == count;
       network_.forward({.tokens = std::span(tokens_).subspan(done, rows),
@@ -83,7 +88,11 @@ class Runner final {
     std::vector<kernels::SequenceRows> sequences(batch);
     for (std::size_t step = 0; step < steps; ++step) {
       for (std::size_t s = 0; s < batch; ++s) {
-        sequences[s] = {.first_row = s, .rows = 1, .first_position = plan_.depth + step, .block_table = block_table(s)};
+        sequences[s] = {.first_row = s,
+                        .rows = 1,
+                        .first_position = plan_.depth + step,
+                        .block_table = block_table(s),
+                        .is_long = is_long_};
       }
       network_.forward({.tokens = std::span(tokens_).subspan(plan_.depth + step, batch),
                         .sequences = sequences,
@@ -97,6 +106,7 @@ class Runner final {
   model::LanguageModel& network_;
   const BenchPlan& plan_;
   std::size_t blocks_each_ = 0;
+  bool is_long_ = false;
   std::vector<std::uint32_t> blocks_;  // [sequences, blocks_each_]
   std::vector<TokenId> tokens_;
   std::vector<std::uint32_t> logit_rows_;

@@ -28,11 +28,12 @@ PrefixCache::PrefixCache(std::size_t block_count, std::uint64_t key)
       by_tokens_(std::bit_ceil(block_count), kNone),
       by_parent_(std::bit_ceil(block_count), kNone) {}
 
-PrefixSerial PrefixCache::root(std::string_view tenant) {
-  const auto at =
-      std::ranges::lower_bound(tenants_, tenant, {}, [](const auto& t) { return std::string_view(t.first); });
-  if (at != tenants_.end() && at->first == tenant) return at->second;
-  return tenants_.emplace(at, std::string(tenant), next_serial_++)->second;
+PrefixSerial PrefixCache::root(std::string_view tenant, bool is_long) {
+  const auto key = [](const Root& root) { return std::pair(std::string_view(root.tenant), root.is_long); };
+  const std::pair wanted(tenant, is_long);
+  const auto at = std::ranges::lower_bound(roots_, wanted, {}, key);
+  if (at != roots_.end() && key(*at) == wanted) return at->serial;
+  return roots_.insert(at, Root{std::string(tenant), is_long, next_serial_++})->serial;
 }
 
 std::size_t PrefixCache::bucket_of(PrefixSerial prefix) const {

@@ -27,8 +27,9 @@ class PrefixCache final {
   /// `key` makes the hashes unpredictable: base::entropy_bits(), or a constant in tests.
   PrefixCache(std::size_t block_count, std::uint64_t key);
 
-  /// The empty prefix of a tenant: what one tenant has computed no other one finds.
-  PrefixSerial root(std::string_view tenant);
+  /// The empty prefix of a tenant: what one tenant has computed no other one finds. Nor does a long sequence, whose
+  /// keys turn by another rope, find a short one's.
+  PrefixSerial root(std::string_view tenant, bool is_long = false);
 
   // A block whose tokens follow a prefix.
   struct Match {
@@ -82,7 +83,12 @@ class PrefixCache final {
   std::vector<Entry> entries_;         // [block_count]
   std::vector<BlockIndex> by_tokens_;  // heads of chains; a power of two of buckets
   std::vector<BlockIndex> by_parent_;
-  std::vector<std::pair<std::string, PrefixSerial>> tenants_;  // sorted by name
+  struct Root {
+    std::string tenant;
+    bool is_long = false;
+    PrefixSerial serial = 0;
+  };
+  std::vector<Root> roots_;  // sorted by tenant, short before long
   PrefixSerial next_serial_ = 1;
   std::size_t size_ = 0;
 };

@@ -43,6 +43,14 @@ TEST(PrefixCache, TenantsDoNotMeet) {
   EXPECT_FALSE(cache.find_part(cache.root("b"), block_of(0)));
 }
 
+TEST(PrefixCache, LongAndShortSequencesDoNotMeet) {
+  PrefixCache cache(4, 7);
+  cache.insert(cache.root("a", false), block_of(0), 0);
+  EXPECT_TRUE(cache.find(cache.root("a"), block_of(0)));
+  EXPECT_FALSE(cache.find(cache.root("a", true), block_of(0)));
+  EXPECT_EQ(cache.root("a", true), cache.root("a", true));
+}
+
 TEST(PrefixCache, GivesTheLongestPartOfABlock) {
   PrefixCache cache(4, 7);
   const PrefixSerial root = cache.root("");

@@ -48,7 +48,9 @@ Scheduler::Scheduler(const SchedulerOptions& options, std::size_t block_count, E
 
 void Scheduler::add(std::unique_ptr<Sequence> sequence) {
   metrics_.submitted.add();
-  sequence->root = cache_.root(sequence->request.tenant);
+  const std::size_t longest = sequence->prompt_size() + sequence->answer_limit;
+  sequence->is_long = options_.short_context != 0 && longest > options_.short_context;
+  sequence->root = cache_.root(sequence->request.tenant, sequence->is_long);
   insert_in_order(waiting_, std::move(sequence));
 }
 
@@ -206,7 +208,7 @@ void Scheduler::emit(Sequence& sequence, std::size_t rows) {
   }
   const auto from = sequence.tokens.begin() + static_cast<std::ptrdiff_t>(sequence.computed);
   tokens_.insert(tokens_.end(), from, from + static_cast<std::ptrdiff_t>(rows));
-  rows_.push_back({first_row, rows, sequence.computed, sequence.blocks.data()});
+  rows_.push_back({first_row, rows, sequence.computed, sequence.blocks.data(), sequence.is_long});
   planned_.push_back(planned);
 }
 

@@ -23,6 +23,7 @@ struct SchedulerOptions {
   std::size_t max_waiting = 256;       // sequences in the engine that do not run, besides max_batch_size
   std::size_t growth_blocks = 1;       // kept free for each running sequence when another is let in
   base::Duration batch_timeout{0};     // longest wait of a lonely request for company
+  std::size_t short_context = 0;       // the model's
   bool has_prefix_cache = true;        // KV of earlier prompts and answers is found again
   std::uint64_t prefix_key = 0;        // of the prefix cache's hashes; base::entropy_bits()
 };

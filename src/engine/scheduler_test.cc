@@ -120,6 +120,27 @@ TEST_F(SchedulerTest, TheLastTokenOfAnAnswerTakesNoBlock) {
   EXPECT_EQ(used(), 0u);
 }
 
+// Their keys turn by different ropes.
+TEST_F(SchedulerTest, WhatMayGrowLongIsToldAndSharesNoKeysWithWhatStaysShort) {
+  options_.has_prefix_cache = true;
+  options_.short_context = 44;
+  start(16);
+  const std::pair<std::size_t, std::size_t> rows_of_answers[] = {{4, 40}, {5, 40}, {4, 1}, {5, 1}};
+  for (const auto& [answer, rows] : rows_of_answers) {
+    add(40, answer);  // 44 tokens are short, 45 are long
+    const StepPlan& plan = scheduler_->plan(now_);
+    ASSERT_EQ(plan.batch.sequences.size(), 1u);
+    EXPECT_EQ(plan.batch.sequences[0].rows, rows) << "all of the prompt, or what its own kind has not computed before";
+    EXPECT_EQ(plan.batch.sequences[0].is_long, answer == 5);
+    EXPECT_EQ(scheduler_->plan_alone(0).batch.sequences[0].is_long, answer == 5);
+    const SampledToken token{'x', 0, {}};
+    SampledSequence sampled;
+    sampled.tokens = {&token, 1};
+    scheduler_->commit(plan, {&sampled, 1}, now_);
+    while (!scheduler_->is_idle()) step();
+  }
+}
+
 TEST_F(SchedulerTest, PromptsAreCutToTheChunkAndToTheStep) {
   add(150, 1);
   EXPECT_THAT(step(), ElementsAre(Pair(1, 64)));

@@ -29,6 +29,7 @@ struct Sequence final {
   const generation::Request request;  // its prompt is the beginning of `tokens`
   const std::shared_ptr<generation::Sink> sink;
   const std::size_t answer_limit;
+  bool is_long = false;  // may outgrow the model's short context; decided once, so that no cached key goes stale
   std::atomic<bool> is_cancel_requested = false;  // any thread
 
   // The row. tokens[0, computed) have their KV in `blocks`; the last row computed yields the next token, and with it
@@ -39,7 +40,7 @@ struct Sequence final {
   std::vector<BlockIndex> blocks;  // block table; capacity for the longest row
   std::size_t known_blocks = 0;    // the first ones, which the prefix cache knows
   PrefixSerial prefix = 0;         // what they hold
-  PrefixSerial root = 0;           // the empty prefix of its tenant
+  PrefixSerial root = 0;           // the empty prefix of its tenant, long or short
 
   // Sampling and text.
   SamplingState sampling;

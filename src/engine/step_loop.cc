@@ -8,6 +8,11 @@
 namespace autoglm::engine {
 namespace {
 
+SchedulerOptions with_lengths(SchedulerOptions options, const model::LanguageModel& model) {
+  options.short_context = model.short_context();
+  return options;
+}
+
 std::size_t max_logit_rows(const SchedulerOptions& options) { return options.max_batch_size + options.max_scored_rows; }
 
 }  // namespace
@@ -18,7 +23,7 @@ StepLoop::StepLoop(model::LanguageModel& model, const StepLoopOptions& options, 
       masks_(masks),
       clock_(clock),
       metrics_(metrics),
-      scheduler_(options.scheduler, options.block_count, metrics),
+      scheduler_(with_lengths(options.scheduler, model), options.block_count, metrics),
       sampler_({model.vocab(), options.scheduler.max_batch_size, max_logit_rows(options.scheduler),
                 options.grammar_ends, options.is_favourite_binding, options.has_jump_forward}) {
   model_.reserve(options.block_count, options.scheduler.max_batch_tokens, max_logit_rows(options.scheduler));

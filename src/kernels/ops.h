@@ -112,6 +112,7 @@ struct SequenceRows {
   std::size_t rows = 0;
   std::size_t first_position = 0;
   const std::uint32_t* block_table = nullptr;
+  bool is_long = false;  // turns by the long rope, where the model has one; the same in all steps of a sequence
 };
 
 struct RotateStore {
@@ -123,11 +124,16 @@ struct RotateStore {
   const float* key_norm = nullptr;
   float norm_eps = 0;
   const RopeTable* rope = nullptr;
+  const RopeTable* long_rope = nullptr;  // of sequences that are long; null = the same for all
   // [kv_heads * head_dim] or null, for an int8 cache without soft cap: taken off every rotated key. That moves all
   // scores of a query by the same amount, which softmax does not see.
   const float* key_shift = nullptr;
   KvLayer kv;
   std::span<const SequenceRows> sequences;
+
+  const RopeTable& rope_of(const SequenceRows& sequence) const {
+    return sequence.is_long && long_rope != nullptr ? *long_rope : *rope;
+  }
 };
 
 struct AttentionJob {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 namespace autoglm::kernels {
 namespace {
@@ -70,6 +71,24 @@ void mean_rotation(const RopeDescription& rope, std::size_t positions, std::span
     b = static_cast<float>(b * x + a * y);
     a = static_cast<float>(turned);
   }
+}
+
+double longrope_attention_factor(double stretched, std::size_t original_context) {
+  if (stretched <= 1) return 1;
+  return std::sqrt(1 + std::log(stretched) / std::log(static_cast<double>(original_context)));
+}
+
+RopeDescription short_rope(const RopeDescription& rope) {
+  RopeDescription result = rope;
+  result.long_divisors.clear();
+  if (!rope.long_divisors.empty()) result.positions = std::min(rope.positions, rope.short_positions);
+  return result;
+}
+
+RopeDescription long_rope(const RopeDescription& rope) {
+  RopeDescription result = rope;
+  result.frequency_divisors = std::exchange(result.long_divisors, {});
+  return result;
 }
 
 std::size_t rope_bytes(std::size_t positions, std::size_t rotary_dim) { return positions * rotary_dim * sizeof(float); }

@@ -31,17 +31,27 @@ struct RopeDescription {
   std::optional<Llama3Scaling> llama3;
   std::vector<float> frequency_divisors;  // [rotary_dim / 2] as in GGUF's rope_freqs, or empty
   double attention_factor = 1;            // multiplies cos and sin
+  // Longrope: the divisors of sequences that are, or may grow, longer than `short_positions`; empty = all are alike.
+  std::vector<float> long_divisors;
+  std::size_t short_positions = 0;
 };
 
 /// Radians that pair j turns per position: theta^(-2j / rotary_dim), scaled as described.
 ///   Source   Su et al. 2021, arXiv:2104.09864; linear: Chen et al. 2023, arXiv:2306.15595; llama3: the `rope_scaling`
-///   of
-///            the published Llama 3.1 configurations
+///            of the published Llama 3.1 configurations; longrope: Ding et al. 2024, arXiv:2402.13753
 std::vector<double> rope_frequencies(const RopeDescription& rope);
 
 /// What a head that is the same at every position becomes on average over positions 0 .. positions - 1, in place. What
 /// turns slowly stays, what turns often is gone. `head` has at least rotary_dim elements; the others stay.
 void mean_rotation(const RopeDescription& rope, std::size_t positions, std::span<float> head);
+
+/// What a longrope multiplies cos and sin by when the context is `stretched` times as long as the original one.
+double longrope_attention_factor(double stretched, std::size_t original_context);
+
+/// What the short and the long sequences of a longrope turn by: `rope` without the other ones' divisors, and with room
+/// for their positions only.
+RopeDescription short_rope(const RopeDescription& rope);
+RopeDescription long_rope(const RopeDescription& rope);
 
 /// Bytes that a Rope of this shape holds: what a loader should check before it makes one from untrusted figures.
 std::size_t rope_bytes(std::size_t positions, std::size_t rotary_dim);

@@ -41,6 +41,27 @@ TEST(Rope, AttentionFactorScalesBothAndStyleIsKept) {
   EXPECT_FLOAT_EQ(rope.table().sin[2], static_cast<float>(1.5 * std::sin(1.0)));
 }
 
+// Figures of Phi-3-mini-128k: 4096 positions stretched to 131072. Source: its config.json; arXiv:2404.14219.
+TEST(Rope, LongropeIsTwoRopesWithOneAttentionFactor) {
+  EXPECT_NEAR(longrope_attention_factor(131072.0 / 4096, 4096), 1.190238, 1e-6);
+  EXPECT_EQ(longrope_attention_factor(1, 4096), 1);
+  EXPECT_EQ(longrope_attention_factor(0.5, 4096), 1);
+  const RopeDescription both{.positions = 100,
+                             .rotary_dim = 4,
+                             .frequency_divisors = {1, 2},
+                             .attention_factor = 1.25,
+                             .long_divisors = {4, 8},
+                             .short_positions = 30};
+  const Rope near(short_rope(both));
+  const Rope far(long_rope(both));
+  EXPECT_EQ(near.table().positions, 30u);
+  EXPECT_EQ(far.table().positions, 100u);
+  EXPECT_FLOAT_EQ(near.table().cos[2 * 12], static_cast<float>(1.25 * std::cos(12.0)));
+  EXPECT_FLOAT_EQ(far.table().cos[2 * 12], static_cast<float>(1.25 * std::cos(3.0)));
+  EXPECT_FLOAT_EQ(near.table().sin[2 * 12 + 1], static_cast<float>(1.25 * std::sin(0.06)));
+  EXPECT_FLOAT_EQ(far.table().sin[2 * 12 + 1], static_cast<float>(1.25 * std::sin(0.015)));
+}
+
 // Figures of Llama 3.1 (theta 500000, head_dim 128, factor 8, 1 to 4, 8192): the kept, the blended and the stretched
 // band.
 TEST(Rope, Llama3ScalingKeepsShortStretchesLongAndBlendsBetween) {

@@ -18,8 +18,8 @@ constexpr std::size_t kRun = 8;  // tokens of one block that one piece of work w
 float unspread(std::size_t head_dim) { return 1.0f / static_cast<float>(head_dim & (~head_dim + 1)); }
 
 // Norms (when asked) and rotates one head in place.
-void rotate_head(const RowTable& table, const RotateStore& job, float* head, const float* norm, std::size_t position) {
-  const RopeTable& rope = *job.rope;
+void rotate_head(const RowTable& table, const RotateStore& job, const RopeTable& rope, float* head, const float* norm,
+                 std::size_t position) {
   if (norm != nullptr) table.rms_norm(head, norm, job.norm_eps, job.kv.head_dim, head);
   const std::size_t half = rope.rotary_dim / 2;
   const auto rotate = rope.style == RopeStyle::kHalves ? table.rotate_halves : table.rotate_pairs;
@@ -64,8 +64,8 @@ void store_int8(const RowTable& table, const RotateStore& job, std::size_t row, 
 }
 
 // Keys and values of KV head `head` of `tokens` rows that lie in one block.
-void store_head(const RowTable& table, const RotateStore& job, std::size_t row, std::size_t position,
-                std::size_t tokens, std::uint32_t block, std::size_t head) {
+void store_head(const RowTable& table, const RotateStore& job, const RopeTable& rope, std::size_t row,
+                std::size_t position, std::size_t tokens, std::uint32_t block, std::size_t head) {
   const KvLayer& kv = job.kv;
   const std::size_t dim = kv.head_dim;
   const std::size_t slot = position % kBlock;
@@ -73,7 +73,7 @@ void store_head(const RowTable& table, const RotateStore& job, std::size_t row, 
   float keys[kRun * KvLayer::kMaxHeadDim];
   for (std::size_t t = 0; t < tokens; ++t) {
     std::memcpy(keys + t * dim, job.key.f32(row + t) + head * dim, dim * sizeof(float));
-    rotate_head(table, job, keys + t * dim, job.key_norm, position + t);
+    rotate_head(table, job, rope, keys + t * dim, job.key_norm, position + t);
   }
   if (kv.type == KvType::kInt8) return store_int8(table, job, row, keys, tokens, head, offset, slot);
   if (kv.type == KvType::kF32) {
@@ -99,15 +99,16 @@ void rotate_run(const RowTable& table, const RotateStore& job, const SequenceRow
   const std::size_t begin = std::max(aligned, sequence.first_position);
   const std::size_t end = std::min(aligned + kRun, sequence.first_position + sequence.rows);
   const std::size_t row = sequence.first_row + begin - sequence.first_position;
+  const RopeTable& rope = job.rope_of(sequence);
   for (std::size_t r = row; r < row + end - begin; ++r) {
     for (std::size_t head = 0; head < job.heads; ++head) {
       float* query = job.query.f32(r) + head * job.kv.head_dim;
-      rotate_head(table, job, query, job.query_norm, begin + r - row);
+      rotate_head(table, job, rope, query, job.query_norm, begin + r - row);
       if (job.kv.type == KvType::kInt8) table.spread(query, job.kv.head_dim, unspread(job.kv.head_dim));
     }
   }
   for (std::size_t head = 0; head < job.kv.kv_heads; ++head) {
-    store_head(table, job, row, begin, end - begin, sequence.block_table[begin / kBlock], head);
+    store_head(table, job, rope, row, begin, end - begin, sequence.block_table[begin / kBlock], head);
   }
 }
 
@@ -119,15 +120,16 @@ std::size_t runs_of(const SequenceRows& sequence) {
 void check_job(const RotateStore& job) {
   const KvLayer& kv = job.kv;
   CHECK(kv.head_dim >= 1 && kv.head_dim <= KvLayer::kMaxHeadDim) << "head_dim " << kv.head_dim;
-  CHECK(job.rope->rotary_dim % 2 == 0 && job.rope->rotary_dim <= kv.head_dim)
-      << "rotary_dim " << job.rope->rotary_dim << " of head_dim " << kv.head_dim;
   CHECK(job.query.columns == job.heads * kv.head_dim && job.key.columns == kv.kv_heads * kv.head_dim &&
         job.value.columns == job.key.columns)
       << "q " << job.query.columns << ", k " << job.key.columns << ", v " << job.value.columns << " columns";
   for (const SequenceRows& sequence : job.sequences) {
     CHECK(sequence.first_row + sequence.rows <= job.query.rows) << "rows beyond the batch";
-    CHECK(sequence.first_position + sequence.rows <= job.rope->positions)
-        << "position " << sequence.first_position + sequence.rows << " of " << job.rope->positions;
+    const RopeTable& rope = job.rope_of(sequence);
+    CHECK(rope.rotary_dim % 2 == 0 && rope.rotary_dim <= kv.head_dim)
+        << "rotary_dim " << rope.rotary_dim << " of head_dim " << kv.head_dim;
+    CHECK(sequence.first_position + sequence.rows <= rope.positions)
+        << "position " << sequence.first_position + sequence.rows << " of " << rope.positions;
   }
 }
 

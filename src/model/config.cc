@@ -20,11 +20,14 @@ Status check_rope(const kernels::RopeDescription& rope, std::size_t head_dim) {
   TRY(in_range(rope.theta, ranges::kTheta));
   TRY(in_range(rope.linear_factor, ranges::kRopeFactor));
   TRY(in_range(rope.attention_factor, ranges::kRopeFactor));
-  if (!rope.frequency_divisors.empty() && rope.frequency_divisors.size() != rope.rotary_dim / 2) {
-    return refuse("the rope has " + std::to_string(rope.frequency_divisors.size()) + " factors for " +
-                  std::to_string(rope.rotary_dim) + " dimensions");
+  for (const std::vector<float>* divisors : {&rope.frequency_divisors, &rope.long_divisors}) {
+    if (!divisors->empty() && divisors->size() != rope.rotary_dim / 2) {
+      return refuse("the rope has " + std::to_string(divisors->size()) + " factors for " +
+                    std::to_string(rope.rotary_dim) + " dimensions");
+    }
+    for (const float divisor : *divisors) TRY(in_range(double{divisor}, ranges::kRopeFactor));
   }
-  for (const float divisor : rope.frequency_divisors) TRY(in_range(double{divisor}, ranges::kRopeFactor));
+  if (!rope.long_divisors.empty()) TRY(in_range(std::uint64_t{rope.short_positions}, ranges::kContext));
   if (!rope.llama3) return {};
   TRY(in_range(rope.llama3->factor, ranges::kRopeFactor));
   TRY(in_range(rope.llama3->low_frequency_factor, ranges::kRopeFactor));
@@ -73,7 +76,13 @@ Status check_config(const ModelConfig& config) {
                   " key-value heads evenly");
   }
   if (config.head_dim % 2 != 0) return refuse("a head dimension of " + std::to_string(config.head_dim) + " is odd");
-  for (const kernels::RopeDescription& rope : config.ropes) TRY(check_rope(rope, config.head_dim));
+  for (const kernels::RopeDescription& rope : config.ropes) {
+    TRY(check_rope(rope, config.head_dim));
+    if (rope.long_divisors.empty() != (config.short_context() == 0) ||
+        (config.short_context() != 0 && rope.short_positions != config.short_context())) {
+      return refuse("ropes of several layers that differ in what is a long text are not supported");
+    }
+  }
   for (const LayerConfig& layer : config.layers) {
     if (layer.rope >= config.ropes.size()) return refuse("a layer names a rope that is not there");
     if (layer.window > ranges::kWindow.max) return refuse("a sliding window is too long");

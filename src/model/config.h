@@ -49,6 +49,10 @@ struct ModelConfig {
 
   std::size_t query_width() const { return heads * head_dim; }
   std::size_t kv_width() const { return kv_heads * head_dim; }
+  /// As LanguageModel's.
+  std::size_t short_context() const {
+    return ropes.empty() || ropes.front().long_divisors.empty() ? 0 : ropes.front().short_positions;
+  }
 };
 
 // What a hyper-parameter of an untrusted file may be. The bounds are far above any checkpoint that we know of and low

@@ -48,13 +48,23 @@ SoloSequence::SoloSequence(LanguageModel& network, std::size_t max_tokens, std::
   logit_rows_.resize(max_rows);
   std::iota(logit_rows_.begin(), logit_rows_.end(), 0u);
   network_.reserve(blocks, max_rows, max_rows);
+  restart();
+}
+
+void SoloSequence::restart(std::size_t most) {
+  position_ = 0;
+  const std::size_t longest = most == 0 ? max_tokens_ : most;
+  is_long_ = network_.short_context() != 0 && longest > network_.short_context();
 }
 
 Logits SoloSequence::append(std::span<const TokenId> ids, Want want) {
   CHECK(!ids.empty() && ids.size() <= max_rows_ && position_ + ids.size() <= max_tokens_)
       << ids.size() << " ids at position " << position_ << " of " << max_tokens_;
-  const SequenceRows sequence{
-      .first_row = 0, .rows = ids.size(), .first_position = position_, .block_table = block_table_.data()};
+  const SequenceRows sequence{.first_row = 0,
+                              .rows = ids.size(),
+                              .first_position = position_,
+                              .block_table = block_table_.data(),
+                              .is_long = is_long_};
   position_ += ids.size();
   std::span<const std::uint32_t> rows(logit_rows_.data(), ids.size());
   if (want == Want::kNone) rows = {};

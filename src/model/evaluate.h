@@ -26,8 +26,8 @@ class SoloSequence final {
   /// Appends `ids` (at most max_rows, ids within the vocabulary, fitting into max_tokens) and runs one step.
   /// The logits live until the next call.
   Logits append(std::span<const TokenId> ids, Want want);
-  /// Back to the empty sequence.
-  void restart() { position_ = 0; }
+  /// Back to the empty sequence, of which `most` tokens at most will be appended; 0 = max_tokens.
+  void restart(std::size_t most = 0);
 
   std::size_t position() const { return position_; }
   std::size_t max_tokens() const { return max_tokens_; }
@@ -38,6 +38,7 @@ class SoloSequence final {
   std::size_t max_tokens_;
   std::size_t max_rows_;
   std::size_t position_ = 0;
+  bool is_long_ = false;
   std::vector<std::uint32_t> block_table_;
   std::vector<std::uint32_t> logit_rows_;
 };

@@ -24,6 +24,9 @@ class LanguageModel {
 
   virtual std::size_t vocab() const = 0;
   virtual std::size_t context_length() const = 0;  // longest sequence, in tokens
+  /// Sequences that may grow longer than this turn by another rope, from their first token on (SequenceRows::is_long);
+  /// 0 = all are alike.
+  virtual std::size_t short_context() const { return 0; }
   virtual std::size_t kv_bytes_per_block()
       const = 0;  // all layers, keys and values, of kernels::KvLayer::kBlockTokens tokens
 

@@ -113,7 +113,8 @@ void Transformer::reserve(std::size_t blocks, std::size_t max_rows, std::size_t 
   const std::size_t positions = std::min(config_.context_length, blocks * KvLayer::kBlockTokens);
   for (kernels::RopeDescription rope : config_.ropes) {
     rope.positions = positions;
-    ropes_.emplace_back(rope);
+    ropes_.emplace_back(kernels::short_rope(rope));
+    if (!rope.long_divisors.empty()) long_ropes_.emplace_back(kernels::long_rope(rope));
   }
 }
 
@@ -144,7 +145,8 @@ void Transformer::check_batch(const Batch& batch) const {
     CHECK(sequence.first_row == next_row && sequence.rows > 0) << "sequences must cover the rows in order";
     next_row += sequence.rows;
     const std::size_t end = sequence.first_position + sequence.rows;
-    CHECK(end <= ropes_.front().table().positions) << "position " << end - 1 << " is beyond the context";
+    const kernels::Rope& rope = sequence.is_long && !long_ropes_.empty() ? long_ropes_.front() : ropes_.front();
+    CHECK(end <= rope.table().positions) << "position " << end - 1 << " is beyond the context";
     for (std::size_t i = 0; i * KvLayer::kBlockTokens < end; ++i) {
       CHECK(sequence.block_table[i] < kv_.blocks()) << "block " << sequence.block_table[i] << " of " << kv_.blocks();
     }
@@ -249,6 +251,7 @@ Tensor Transformer::store_keys(std::size_t index, const Tensor& hidden, std::spa
                       .key_norm = or_null(layer.key_norm),
                       .norm_eps = eps,
                       .rope = &ropes_[config_.layers[index].rope].table(),
+                      .long_rope = long_rope(config_.layers[index].rope),
                       .key_shift = or_null(key_shifts_[index]),
                       .kv = kv_.layer(index),
                       .sequences = sequences});

@@ -30,6 +30,7 @@ class Transformer final : public LanguageModel {
 
   std::size_t vocab() const override { return config_.vocab; }
   std::size_t context_length() const override { return config_.context_length; }
+  std::size_t short_context() const override { return config_.short_context(); }
   std::size_t kv_bytes_per_block() const override { return KvCache::bytes_per_block(config_, kv_type_); }
   void reserve(std::size_t blocks, std::size_t max_rows, std::size_t max_logit_rows) override;
   void copy_block(std::uint32_t from, std::uint32_t to) override { kv_.copy_block(from, to); }
@@ -60,6 +61,9 @@ class Transformer final : public LanguageModel {
   void feed_forward(std::size_t index, const kernels::Tensor& hidden);
   void add_projected(const kernels::Tensor& hidden, const kernels::Activations& in, const Projection& projection,
                      const std::vector<float>& post_norm, telemetry::StageTimer& time);
+  const kernels::RopeTable* long_rope(std::size_t index) const {
+    return long_ropes_.empty() ? nullptr : &long_ropes_[index].table();
+  }
   Logits head(const kernels::Tensor& wanted);
   std::size_t arena_bytes(std::size_t rows, std::size_t logit_rows) const;
 
@@ -71,6 +75,7 @@ class Transformer final : public LanguageModel {
   std::unique_ptr<kernels::Ops> ops_;
   Weights weights_;
   std::vector<kernels::Rope> ropes_;
+  std::vector<kernels::Rope> long_ropes_;  // beside ropes_; empty where all sequences are alike
   std::vector<std::vector<float>> key_shifts_;  // of each layer, see RotateStore; empty = none
   KvCache kv_;
   std::size_t max_rows_ = 0;

@@ -145,7 +145,9 @@ class Planner final {
       plans.head.weights = TRY(reader_.matrix(weight(names_.head), config_.vocab, config_.hidden));
       plans.head.rows = config_.vocab;
     }
-    if (!names_.rope_factors.empty()) reader_.mark_used(weight(names_.rope_factors));
+    for (const std::string_view name : {names_.rope_factors, names_.short_rope_factors, names_.long_rope_factors}) {
+      if (!name.empty()) reader_.mark_used(weight(name));
+    }
     for (std::size_t i = 0; i < config_.layers.size(); ++i) plans.layers.push_back(TRY(plan_layer(i)));
     TRY(reader_.refuse_the_rest(names_.left_out));
     return plans;

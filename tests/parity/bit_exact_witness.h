@@ -39,6 +39,7 @@ class WitnessedModel final : public model::LanguageModel {
 
   std::size_t vocab() const override { return model_.vocab(); }
   std::size_t context_length() const override { return model_.context_length(); }
+  std::size_t short_context() const override { return model_.short_context(); }
   std::size_t kv_bytes_per_block() const override { return model_.kv_bytes_per_block(); }
   void reserve(std::size_t blocks, std::size_t max_rows, std::size_t max_logit_rows) override;
   void copy_block(std::uint32_t from, std::uint32_t to) override;

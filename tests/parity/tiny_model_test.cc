@@ -53,12 +53,12 @@ TEST_P(TinyModel, ExactEqualsTheGoldens) {
   model::SoloSequence sequence(*network, kMaxTokens, kMaxTokens);
   for (const GoldenPrompt& prompt : golden_.prompts) {
     SCOPED_TRACE(std::to_string(prompt.ids.size()) + " ids");
-    sequence.restart();
+    sequence.restart(prompt.ids.size() + prompt.greedy.size());
     const std::vector<float> logits = last_logits(sequence, prompt.ids);
     EXPECT_LE(largest_difference(logits, prompt.last_logits), golden_.atol_f32);
     EXPECT_EQ(decode_greedily(sequence, logits, prompt.greedy.size()), prompt.greedy);
     if (prompt.logits_at.empty()) continue;
-    sequence.restart();
+    sequence.restart(prompt.ids.size());
     const model::Logits all = sequence.append(prompt.ids, model::SoloSequence::Want::kAll);
     for (const auto& [position, expected] : prompt.logits_at) {
       EXPECT_LE(largest_difference(all.row(position), expected), golden_.atol_f32) << "position " << position;
@@ -71,7 +71,7 @@ TEST_P(TinyModel, FastPointsTheSameWay) {
   model::SoloSequence sequence(*network, kMaxTokens, kMaxTokens);
   for (const GoldenPrompt& prompt : golden_.prompts) {
     SCOPED_TRACE(std::to_string(prompt.ids.size()) + " ids");
-    sequence.restart();
+    sequence.restart(prompt.ids.size() + prompt.greedy.size());
     const std::vector<float> logits = last_logits(sequence, prompt.ids);
     EXPECT_GT(cosine(logits, prompt.last_logits), kFastCosine);
     const std::size_t certain = certain_greedy(prompt, kWideGap);
@@ -97,7 +97,7 @@ TEST_P(TinyModel, HiddenNormsEqualTheGoldens) {
   model::SoloSequence sequence(*network, kMaxTokens, kMaxTokens);
   for (const GoldenPrompt& prompt : golden_.prompts) {
     if (prompt.hidden_norms.empty()) continue;
-    sequence.restart();
+    sequence.restart(prompt.ids.size());
     sequence.append(prompt.ids, model::SoloSequence::Want::kNone);
     for (const auto& [stage, expected] : prompt.hidden_norms) {
       if (stage == "final_norm") continue;  // not a stage of the stream

@@ -40,6 +40,7 @@ class FaultyModel final : public model::LanguageModel {
   explicit FaultyModel(model::LanguageModel& good) : good_(good) {}
   std::size_t vocab() const override { return good_.vocab(); }
   std::size_t context_length() const override { return good_.context_length(); }
+  std::size_t short_context() const override { return good_.short_context(); }
   std::size_t kv_bytes_per_block() const override { return good_.kv_bytes_per_block(); }
   void reserve(std::size_t blocks, std::size_t max_rows, std::size_t max_logit_rows) override {
     good_.reserve(blocks, max_rows, max_logit_rows);

@@ -6,21 +6,37 @@
 #include <vector>
 
 #include "base/log.h"
+#include "model/families/tensor_names.h"
 
 namespace autoglm::model {
 namespace {
 
-// The divisors of a rope's frequencies that a converter computed beforehand (Llama 3's stretching).
-Result<std::vector<float>> read_divisors(const GgufFile& file, std::size_t rotary_dim) {
-  const StoredTensor* const tensor = file.find_tensor("rope_freqs.weight");
+// The divisors of a rope's frequencies in a tensor: those that a converter computed beforehand (Llama 3's stretching),
+// or one of the two lists of longrope.
+Result<std::vector<float>> read_divisors(const GgufFile& file, std::string_view name, std::size_t rotary_dim) {
+  const StoredTensor* const tensor = file.find_tensor(std::string(name) + ".weight");
   if (tensor == nullptr) return std::vector<float>();
   if (tensor->type != kernels::DType::kF32 || tensor->rank != 1 || tensor->shape[0] != rotary_dim / 2) {
-    return refuse("tensor \"rope_freqs.weight\" is " + tensor->type_text() + " " + tensor->shape_text() +
+    return refuse("tensor \"" + std::string(name) + ".weight\" is " + tensor->type_text() + " " + tensor->shape_text() +
                   "; expected F32 [" + std::to_string(rotary_dim / 2) + "]");
   }
   std::vector<float> divisors(rotary_dim / 2);
   std::memcpy(divisors.data(), tensor->bytes.data(), tensor->bytes.size());
   return divisors;
+}
+
+Status read_longrope(const GgufFile& file, const ModelConfig& config, kernels::RopeDescription& rope) {
+  rope.long_divisors = TRY(read_divisors(file, gguf_names().long_rope_factors, rope.rotary_dim));
+  if (rope.long_divisors.empty()) return {};
+  rope.frequency_divisors = TRY(read_divisors(file, gguf_names().short_rope_factors, rope.rotary_dim));
+  if (rope.frequency_divisors.empty()) return fail(Code::kCorrupt, "the GGUF has long rope factors and no short ones");
+  constexpr CountRange kOriginal{"rope scaling's original context", 2, ranges::kContext.max};
+  const auto original = TRY(find_count(file, "rope.scaling.original_context_length", kOriginal));
+  rope.short_positions = original.value_or(config.context_length);
+  const double stretched = static_cast<double>(config.context_length) / static_cast<double>(rope.short_positions);
+  const auto factor = TRY(find_number(file, "rope.scaling.attn_factor", ranges::kRopeFactor));
+  rope.attention_factor = factor.value_or(kernels::longrope_attention_factor(stretched, rope.short_positions));
+  return {};
 }
 
 Result<kernels::RopeDescription> read_rope(const GgufFile& file, const ModelConfig& config, kernels::RopeStyle style) {
@@ -34,10 +50,15 @@ Result<kernels::RopeDescription> read_rope(const GgufFile& file, const ModelConf
   if (scaling == "linear") {
     const auto factor = TRY(find_number(file, "rope.scaling.factor", ranges::kRopeFactor));
     rope.linear_factor = factor.value_or(rope.linear_factor);
-  } else if (scaling != "none") {
-    return refuse("the rope scaling \"" + base::printable(scaling) + "\" is not supported; none and linear are");
+  } else if (scaling != "none" && scaling != "longrope") {
+    return refuse("the rope scaling \"" + base::printable(scaling) +
+                  "\" is not supported; none, linear and longrope are");
   }
-  rope.frequency_divisors = TRY(read_divisors(file, rope.rotary_dim));
+  rope.frequency_divisors = TRY(read_divisors(file, gguf_names().rope_factors, rope.rotary_dim));
+  TRY(read_longrope(file, config, rope));
+  if (scaling == "longrope" && rope.long_divisors.empty()) {
+    return fail(Code::kCorrupt, "the rope scaling is longrope, but the GGUF has no factors for it");
+  }
   return rope;
 }
 

@@ -107,17 +107,48 @@ Result<kernels::Llama3Scaling> read_llama3(const json::Object& scaling, std::siz
   return result;
 }
 
+Result<std::vector<float>> read_factors(const json::Object& scaling, std::string_view key) {
+  const json::Value* const value = present(scaling, key);
+  if (value == nullptr)
+    return fail(Code::kCorrupt, "config.json: the rope scaling has no \"" + std::string(key) + "\"");
+  if (!value->is_array() || value->get_array().empty()) return wrong_type(key, "an array of numbers");
+  std::vector<float> factors;
+  for (const json::Value& entry : value->get_array()) {
+    if (!entry.is_number()) return wrong_type(key, "an array of numbers");
+    factors.push_back(entry.to_number<float>());
+  }
+  return factors;
+}
+
+// Two lists of divisors, and a factor on cos and sin by how far the context was stretched. Source: transformers,
+// modeling_rope_utils.py.
+Status read_longrope(const json::Object& config, const json::Object& scaling, const ModelConfig& shape,
+                     kernels::RopeDescription& rope) {
+  rope.frequency_divisors = TRY(read_factors(scaling, "short_factor"));
+  rope.long_divisors = TRY(read_factors(scaling, "long_factor"));
+  constexpr CountRange kOriginal{"rope scaling's original context", 2, ranges::kContext.max};
+  constexpr std::string_view kKey = "original_max_position_embeddings";
+  auto original = TRY(find_count(config, kKey, kOriginal));
+  if (!original) original = TRY(find_count(scaling, kKey, kOriginal));
+  rope.short_positions = original.value_or(shape.context_length);
+  double stretched = static_cast<double>(shape.context_length) / static_cast<double>(rope.short_positions);
+  if (!original) stretched = TRY(find_number(scaling, "factor", ranges::kRopeFactor)).value_or(1);
+  const auto factor = TRY(find_number(scaling, "attention_factor", ranges::kRopeFactor));
+  rope.attention_factor = factor.value_or(kernels::longrope_attention_factor(stretched, rope.short_positions));
+  return {};
+}
+
 }  // namespace
 
 Result<kernels::RopeDescription> read_json_rope(const json::Object& config, const json::Object* rope, double theta,
-                                                const ModelConfig& shape) {
+                                                const ModelConfig& shape, double rotary_share) {
   static const json::Object kNone;
   const json::Object& scaling = rope == nullptr ? kNone : *rope;
   kernels::RopeDescription result;
   result.theta = TRY(find_number(scaling, "rope_theta", ranges::kTheta)).value_or(theta);
   auto share = TRY(find_number(scaling, "partial_rotary_factor", ranges::kRotaryShare));
   if (!share) share = TRY(find_number(config, "partial_rotary_factor", ranges::kRotaryShare));
-  result.rotary_dim = static_cast<std::size_t>(static_cast<double>(shape.head_dim) * share.value_or(1));
+  result.rotary_dim = static_cast<std::size_t>(static_cast<double>(shape.head_dim) * share.value_or(rotary_share));
   auto type = TRY(find_text(scaling, "rope_type"));
   if (!type) type = TRY(find_text(scaling, "type"));
   const std::string_view kind = type.value_or("default");
@@ -127,8 +158,11 @@ Result<kernels::RopeDescription> read_json_rope(const json::Object& config, cons
     result.linear_factor = *factor;
   } else if (kind == "llama3") {
     result.llama3 = TRY(read_llama3(scaling, shape.context_length));
+  } else if (kind == "longrope" || kind == "su") {  // its first name
+    TRY(read_longrope(config, scaling, shape, result));
   } else if (kind != "default") {
-    return refuse("the rope type \"" + base::printable(kind) + "\" is not supported; default, linear and llama3 are");
+    return refuse("the rope type \"" + base::printable(kind) +
+                  "\" is not supported; default, linear, llama3 and longrope are");
   }
   return result;
 }
@@ -176,7 +210,7 @@ Result<ModelConfig> read_json_config(const json::Object& config, const JsonDefau
   result.feed_forward = TRY(need_count(config, "intermediate_size", ranges::kFeedForward));
   result.context_length =
       TRY(find_count(config, "max_position_embeddings", ranges::kContext)).value_or(defaults.context_length);
-  result.norm_eps = TRY(find_number(config, "rms_norm_eps", ranges::kNormEps)).value_or(1e-6);
+  result.norm_eps = TRY(find_number(config, "rms_norm_eps", ranges::kNormEps)).value_or(defaults.norm_eps);
   result.activation = TRY(read_activation(config, defaults));
   result.attention_scale = 1 / std::sqrt(static_cast<double>(result.head_dim));
   result.has_tied_head = TRY(find_flag(config, "tie_word_embeddings")).value_or(defaults.is_tied);
@@ -186,7 +220,8 @@ Result<ModelConfig> read_json_config(const json::Object& config, const JsonDefau
   if (rope == nullptr) rope = TRY(find_object(config, "rope_scaling"));
   const bool is_by_layer = rope != nullptr && (rope->contains("full_attention") || rope->contains("sliding_attention"));
   const double theta = TRY(find_number(config, "rope_theta", ranges::kTheta)).value_or(defaults.theta);
-  result.ropes.push_back(TRY(read_json_rope(config, is_by_layer ? nullptr : rope, theta, result)));
+  result.ropes.push_back(
+      TRY(read_json_rope(config, is_by_layer ? nullptr : rope, theta, result, defaults.rotary_share)));
   return result;
 }
 

@@ -30,6 +30,8 @@ struct JsonDefaults {
   std::size_t context_length = 2'048;
   bool is_tied = false;
   double theta = 10'000;
+  double norm_eps = 1e-6;
+  double rotary_share = 1;  // of a head, `partial_rotary_factor`
 };
 
 /// Shape, norms, activation and one rope for all layers; no windows. Refuses by name what no family here runs
@@ -37,9 +39,9 @@ struct JsonDefaults {
 Result<ModelConfig> read_json_config(const json::Object& config, const JsonDefaults& defaults);
 
 /// The rope that `rope` (a `rope_scaling` or `rope_parameters` object, or null) describes for the model in `shape`, of
-/// which head dimension and context length are read; `theta` where it names none.
+/// which head dimension and context length are read; `theta` and `rotary_share` where it names none.
 Result<kernels::RopeDescription> read_json_rope(const json::Object& config, const json::Object* rope, double theta,
-                                                const ModelConfig& shape);
+                                                const ModelConfig& shape, double rotary_share = 1);
 
 /// `sliding_window` of a family whose layers all slide: `absent` where the key is not there, none where it is null.
 Status read_one_window(const json::Object& config, std::size_t absent, ModelConfig& result);

@@ -9,6 +9,8 @@ const TensorNames& gguf_names() {
       .final_norm = "output_norm",
       .head = "output",
       .rope_factors = "rope_freqs",
+      .short_rope_factors = "rope_factors_short",
+      .long_rope_factors = "rope_factors_long",
       .attention_norm = "blk.{}.attn_norm",
       .query = "blk.{}.attn_q",
       .key = "blk.{}.attn_k",

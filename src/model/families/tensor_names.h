@@ -12,6 +12,7 @@ namespace autoglm::model {
 struct TensorNames {
   std::string_view embedding, final_norm, head;
   std::string_view rope_factors;  // divisors of the rope's frequencies, or empty
+  std::string_view short_rope_factors, long_rope_factors;
   // Of layer {}; a projection's weight and bias are NAME.weight and NAME.bias.
   std::string_view attention_norm, query, key, value, output;
   std::string_view query_norm, key_norm, post_attention_norm;
