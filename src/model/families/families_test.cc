@@ -113,6 +113,8 @@ TEST_F(Families, AbsentKeysMeanTheFamilysOwnDefaults) {
     bool is_tied;
     double theta;
     kernels::Activation activation;
+    double norm_eps = 1e-6;
+    std::size_t rotary_dim = 0;  // 0 = all of a head
   };
   const Expected all[] = {
       {"llama", 4, 4, 16, 2'048, false, 10'000, kernels::Activation::kSilu},
@@ -120,6 +122,7 @@ TEST_F(Families, AbsentKeysMeanTheFamilysOwnDefaults) {
       {"qwen3", 32, 32, 128, 32'768, false, 10'000, kernels::Activation::kSilu},
       {"gemma3_text", 4, 4, 256, 131'072, true, 1'000'000, kernels::Activation::kGeluTanh},
       {"mistral", 8, 8, 8, 131'072, false, 10'000, kernels::Activation::kSilu},
+      {"glm", 4, 2, 128, 131'072, false, 10'000, kernels::Activation::kSilu, 1.5625e-7, 64},
   };
   for (const Expected& expected : all) {
     SCOPED_TRACE(expected.family);
@@ -134,9 +137,9 @@ TEST_F(Families, AbsentKeysMeanTheFamilysOwnDefaults) {
     EXPECT_EQ(config.context_length, expected.context_length);
     EXPECT_EQ(config.has_tied_head, expected.is_tied);
     EXPECT_EQ(config.activation, expected.activation);
-    EXPECT_EQ(config.norm_eps, 1e-6);
+    EXPECT_EQ(config.norm_eps, expected.norm_eps);
     EXPECT_EQ(config.ropes[0].theta, expected.theta);
-    EXPECT_EQ(config.ropes[0].rotary_dim, expected.head_dim);
+    EXPECT_EQ(config.ropes[0].rotary_dim, expected.rotary_dim == 0 ? expected.head_dim : expected.rotary_dim);
     EXPECT_DOUBLE_EQ(config.attention_scale, 1 / std::sqrt(static_cast<double>(expected.head_dim)));
     const bool all_slide = std::string_view(expected.family) == "mistral";
     const bool some_slide = std::string_view(expected.family) == "gemma3_text";
@@ -235,8 +238,18 @@ TEST_F(Families, GemmaLayerTypesAndNestedRopes) {
   EXPECT_EQ(outside->config.ropes[1].theta, 30'000);
 }
 
+TEST_F(Families, GlmOfConfig) {
+  const std::string edge = R"("model_type":"glm","attention_bias":true,"partial_rotary_factor":1.0,"head_dim":16)";
+  const auto glm = describe_config(llama_config(edge));
+  ASSERT_TRUE(glm) << glm.error().message;
+  EXPECT_TRUE(glm->config.has_qkv_bias);
+  EXPECT_FALSE(glm->config.has_output_bias || glm->config.has_mlp_bias || glm->config.has_post_norms);
+  EXPECT_EQ(glm->config.ropes[0].rotary_dim, 16u);
+  EXPECT_EQ(glm->config.ropes[0].style, kernels::RopeStyle::kInterleaved);
+}
+
 TEST_F(Families, GgufOfEveryFamily) {
-  for (const std::string architecture : {"llama", "qwen2", "qwen3", "gemma3"}) {
+  for (const std::string architecture : {"llama", "qwen2", "qwen3", "gemma3", "chatglm"}) {
     GgufWriter writer = gguf(architecture);
     writer.number(architecture + ".attention.head_count", 4);
     if (architecture == "gemma3") writer.number("gemma3.attention.sliding_window", 9);
@@ -247,7 +260,8 @@ TEST_F(Families, GgufOfEveryFamily) {
     EXPECT_EQ(config.vocab, 100u);
     EXPECT_TRUE(config.has_tied_head);
     EXPECT_EQ(config.norm_offset, 0);  // GGUF has the 1 of Gemma added
-    EXPECT_EQ(config.ropes[0].style == kernels::RopeStyle::kInterleaved, architecture == "llama");
+    const bool has_pairs = architecture == "llama" || architecture == "chatglm";
+    EXPECT_EQ(config.ropes[0].style == kernels::RopeStyle::kInterleaved, has_pairs);
     EXPECT_EQ(config.layers[4].window, architecture == "gemma3" ? 9u : 0u);
     EXPECT_EQ(config.layers[5].window, 0u);
   }
@@ -256,6 +270,7 @@ TEST_F(Families, GgufOfEveryFamily) {
 TEST_F(Families, WhatWeLackIsRefusedByName) {
   const std::pair<std::string, std::string> lacking[] = {
       {R"("model_type":"mixtral")", "mixtral"},
+      {R"("model_type":"glm4_moe","n_routed_experts":8)", "glm4_moe"},
       {R"("quantization_config":{"quant_method":"awq"})", "awq"},
       {R"("rope_scaling":{"rope_type":"yarn","factor":4.0})", "yarn"},
       {R"("hidden_act":"relu")", "relu"},
