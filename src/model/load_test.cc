@@ -53,6 +53,18 @@ TEST(LoadText, EndTokensOfAGguf) {
   EXPECT_NE(words->chat_template, nullptr);
 }
 
+// GLM's converters name one end; the others are known by their spelling.
+TEST(LoadText, EndTokensOfAGgufOfGlm) {
+  for (const char* name : {"gguf/chatglm-F16.gguf", "gguf/glm4-F16.gguf"}) {
+    const auto words = load_text(golden(name));
+    ASSERT_TRUE(words) << words.error().message;
+    for (const char* spelling : {"<|endoftext|>", "<|user|>", "<|observation|>", "</answer>"}) {
+      EXPECT_TRUE(has(words->eos, words->tokenizer->id_of(spelling))) << name << " " << spelling;
+    }
+    EXPECT_FALSE(has(words->eos, words->tokenizer->id_of("<|assistant|>")));
+  }
+}
+
 TEST_F(CopiedFolder, ATokenizerAloneIsEnoughForWords) {
   copy("tiny/qwen2", {"tokenizer.json"});
   const auto words = load_text(folder_);

@@ -24,6 +24,11 @@ constexpr std::array<std::string_view, 9> kEndSpellings = {"<|im_end|>",      "<
                                                            "<|eom_id|>",      "<|end_of_text|>", "<end_of_turn>",
                                                            "<|observation|>", "<|end|>",         "</s>"};
 
+// GLM ends its turn with the beginning of another one, or, where it thinks aloud first, with the end of its answer; a
+// GGUF names some of these only. Not looked for elsewhere: Phi-3 has a user's mark too, and answers are words to most.
+constexpr std::string_view kGlmSign = "[gMASK]";
+constexpr std::array<std::string_view, 2> kGlmEndSpellings = {"<|user|>", "</answer>"};
+
 class BridgeTokenizer final : public Tokenizer {
  public:
   BridgeTokenizer(Handle handle, TokenId bos) : handle_(std::move(handle)), bos_(bos) {}
@@ -47,6 +52,10 @@ class BridgeTokenizer final : public Tokenizer {
       const TokenId id = id_of(spelling);
       if (is_special(id)) add_end(id);
     }
+  }
+  void add_ends_of_glm() {
+    if (!is_special(id_of(kGlmSign))) return;
+    for (const std::string_view spelling : kGlmEndSpellings) add_end(id_of(spelling));
   }
 
   Result<std::vector<TokenId>> encode(std::string_view text, const EncodeOptions& options) const override {
@@ -99,7 +108,7 @@ class BridgeTokenizer final : public Tokenizer {
 };
 
 // `named_ends` are those that the files name.
-Result<std::unique_ptr<Tokenizer>> finish(Handle handle, TokenId bos, std::span<const std::int32_t> named_ends) {
+Result<std::unique_ptr<BridgeTokenizer>> finish(Handle handle, TokenId bos, std::span<const std::int32_t> named_ends) {
   auto tokenizer = std::make_unique<BridgeTokenizer>(std::move(handle), bos);
   TRY(tokenizer->look_at_frame());
   for (const std::int32_t id : named_ends) tokenizer->add_end(id);
@@ -177,7 +186,9 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_gguf(const GgufVocabulary& vo
   Handle handle(made);
   const bool has_bos = vocabulary.bos >= 0 && static_cast<std::size_t>(vocabulary.bos) < count;
   const std::int32_t ends[] = {vocabulary.eos, vocabulary.eot, vocabulary.eom};
-  return finish(std::move(handle), has_bos ? vocabulary.bos : -1, ends);
+  auto tokenizer = TRY(finish(std::move(handle), has_bos ? vocabulary.bos : -1, ends));
+  tokenizer->add_ends_of_glm();
+  return tokenizer;
 }
 
 std::vector<std::string> control_spellings(const Tokenizer& tokenizer) {

@@ -123,6 +123,7 @@ TEST_F(Families, AbsentKeysMeanTheFamilysOwnDefaults) {
       {"gemma3_text", 4, 4, 256, 131'072, true, 1'000'000, kernels::Activation::kGeluTanh},
       {"mistral", 8, 8, 8, 131'072, false, 10'000, kernels::Activation::kSilu},
       {"glm", 4, 2, 128, 131'072, false, 10'000, kernels::Activation::kSilu, 1.5625e-7, 64},
+      {"glm4", 4, 2, 128, 131'072, false, 10'000, kernels::Activation::kSilu, 1.5625e-7, 64},
   };
   for (const Expected& expected : all) {
     SCOPED_TRACE(expected.family);
@@ -246,10 +247,32 @@ TEST_F(Families, GlmOfConfig) {
   EXPECT_FALSE(glm->config.has_output_bias || glm->config.has_mlp_bias || glm->config.has_post_norms);
   EXPECT_EQ(glm->config.ropes[0].rotary_dim, 16u);
   EXPECT_EQ(glm->config.ropes[0].style, kernels::RopeStyle::kInterleaved);
+  const auto glm4 = describe_config(llama_config(R"("model_type":"glm4","head_dim":16)"));
+  ASSERT_TRUE(glm4) << glm4.error().message;
+  EXPECT_FALSE(glm4->config.has_qkv_bias);
+  EXPECT_TRUE(glm4->config.has_post_norms);
+  EXPECT_EQ(glm4->config.ropes[0].rotary_dim, 8u);
+  EXPECT_EQ(glm4->config.ropes[0].style, kernels::RopeStyle::kInterleaved);
+}
+
+// Whose rows of q and k lie in the order for halves says so by the sections of its rope.
+TEST_F(Families, GgufOfAGlmThatSeesPairsHalves) {
+  for (const bool sees : {false, true}) {
+    GgufWriter writer = gguf("glm4");
+    writer.number("glm4.attention.head_count", 4).number("glm4.rope.dimension_count", 8);
+    std::string sections;
+    for (const std::uint32_t size : {2u, 1u, 1u, 0u}) sections += GgufWriter::encoded(size);
+    if (sees) writer.array("glm4.rope.dimension_sections", GgufWriter::kU32, 4, sections);
+    const auto result = describe_gguf(writer);
+    ASSERT_TRUE(result) << result.error().message;
+    EXPECT_TRUE(result->config.has_post_norms);
+    EXPECT_EQ(result->config.ropes[0].style == kernels::RopeStyle::kHalves, sees);
+    EXPECT_EQ(result->config.ropes[0].rotary_dim, 8u);
+  }
 }
 
 TEST_F(Families, GgufOfEveryFamily) {
-  for (const std::string architecture : {"llama", "qwen2", "qwen3", "gemma3", "chatglm"}) {
+  for (const std::string architecture : {"llama", "qwen2", "qwen3", "gemma3", "chatglm", "glm4"}) {
     GgufWriter writer = gguf(architecture);
     writer.number(architecture + ".attention.head_count", 4);
     if (architecture == "gemma3") writer.number("gemma3.attention.sliding_window", 9);
@@ -260,7 +283,7 @@ TEST_F(Families, GgufOfEveryFamily) {
     EXPECT_EQ(config.vocab, 100u);
     EXPECT_TRUE(config.has_tied_head);
     EXPECT_EQ(config.norm_offset, 0);  // GGUF has the 1 of Gemma added
-    const bool has_pairs = architecture == "llama" || architecture == "chatglm";
+    const bool has_pairs = architecture == "llama" || architecture == "chatglm" || architecture == "glm4";
     EXPECT_EQ(config.ropes[0].style == kernels::RopeStyle::kInterleaved, has_pairs);
     EXPECT_EQ(config.layers[4].window, architecture == "gemma3" ? 9u : 0u);
     EXPECT_EQ(config.layers[5].window, 0u);
@@ -271,6 +294,7 @@ TEST_F(Families, WhatWeLackIsRefusedByName) {
   const std::pair<std::string, std::string> lacking[] = {
       {R"("model_type":"mixtral")", "mixtral"},
       {R"("model_type":"glm4_moe","n_routed_experts":8)", "glm4_moe"},
+      {R"("model_type":"glm4","n_routed_experts":8)", "experts"},
       {R"("quantization_config":{"quant_method":"awq"})", "awq"},
       {R"("rope_scaling":{"rope_type":"yarn","factor":4.0})", "yarn"},
       {R"("hidden_act":"relu")", "relu"},

@@ -33,6 +33,7 @@ extern const Family kQwen3;
 extern const Family kGemma3;
 extern const Family kMistral;
 extern const Family kGlm;
+extern const Family kGlm4;
 
 /// All of them, in the order of the table.
 std::span<const Family* const> all_families();

@@ -23,4 +23,14 @@ const TensorNames& glm_style_names() {
   return kNames;
 }
 
+const TensorNames& glm4_style_names() {
+  static const TensorNames kNames = [] {
+    TensorNames result = glm_style_names();
+    result.post_attention_norm = "model.layers.{}.post_self_attn_layernorm";
+    result.post_mlp_norm = "model.layers.{}.post_mlp_layernorm";
+    return result;
+  }();
+  return kNames;
+}
+
 }  // namespace autoglm::model

@@ -14,5 +14,7 @@ Result<ModelConfig> read_glm_config(const json::Object& config);
 
 /// Llama's names, but for gate and up, which are one tensor.
 const TensorNames& glm_style_names();
+/// The same with norms behind attention and MLP.
+const TensorNames& glm4_style_names();
 
 }  // namespace autoglm::model
