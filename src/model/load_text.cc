@@ -31,6 +31,10 @@ class EndTokens final {
   }
   /// `eos_token_id` of a config: an integer or a list of them; anything else says nothing.
   void add_from(const json::Object& config) {
+    // A model that sees keeps what its language part says within.
+    if (const json::Value* text = config.if_contains("text_config"); text != nullptr && text->is_object()) {
+      add_from(text->get_object());
+    }
     const json::Value* const value = config.if_contains("eos_token_id");
     if (value == nullptr) return;
     if (value->is_int64()) add(value->get_int64());

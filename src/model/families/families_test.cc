@@ -255,6 +255,18 @@ TEST_F(Families, GlmOfConfig) {
   EXPECT_EQ(glm4->config.ropes[0].style, kernels::RopeStyle::kInterleaved);
 }
 
+TEST_F(Families, GlmThatSeesIsDescribedByItsLanguagePart) {
+  const std::string outer = R"({"model_type":"glm4v","tie_word_embeddings":true,"text_config":)";
+  const auto result = describe_config(outer + llama_config(R"("model_type":"glm4v_text")") + "}");
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->config.architecture, "glm4v");
+  EXPECT_TRUE(result->config.has_qkv_bias && result->config.has_post_norms && result->config.has_tied_head);
+  EXPECT_EQ(result->config.ropes[0].rotary_dim, 16u);  // where GLM-4 would turn half of it
+  EXPECT_EQ(result->config.ropes[0].style, kernels::RopeStyle::kInterleaved);
+  EXPECT_EQ(describe_config(llama_config(R"("model_type":"glm4v")")).error().code, Code::kCorrupt);
+  EXPECT_EQ(describe_config(llama_config(R"("model_type":"glm4v","text_config":[])")).error().code, Code::kCorrupt);
+}
+
 // Whose rows of q and k lie in the order for halves says so by the sections of its rope.
 TEST_F(Families, GgufOfAGlmThatSeesPairsHalves) {
   for (const bool sees : {false, true}) {

@@ -34,6 +34,7 @@ extern const Family kGemma3;
 extern const Family kMistral;
 extern const Family kGlm;
 extern const Family kGlm4;
+extern const Family kGlm4v;
 
 /// All of them, in the order of the table.
 std::span<const Family* const> all_families();
