@@ -98,7 +98,8 @@ std::vector<TokenId> some_ids(std::size_t count, TokenId first) {
 
 std::vector<float> copy(const Logits& logits) { return {logits.data, logits.data + logits.rows * logits.vocab}; }
 
-const char* const kModels[] = {"tiny/qwen3", "tiny/gemma3_text", "gguf/llama256-Q4_K_M.gguf", "gguf/llama32-Q8_0.gguf"};
+const char* const kModels[] = {"tiny/qwen3",     "tiny/gemma3_text",          "tiny/phi3_longrope",
+                               "tiny/glm4_bf16", "gguf/llama256-Q4_K_M.gguf", "gguf/llama32-Q8_0.gguf"};
 
 #if !__has_feature(thread_sanitizer)
 TEST(Transformer, ForwardNeverAllocates) {
@@ -109,7 +110,7 @@ TEST(Transformer, ForwardNeverAllocates) {
       const std::uint32_t logit_rows[] = {0, 1, 2, 3, 4, 5, 6, 7};
       network->reserve(3, kRows, 8);
       const std::vector<TokenId> ids = some_ids(kRows, 5);
-      const SequenceRows sequence{.rows = kRows, .block_table = blocks};
+      const SequenceRows sequence{.rows = kRows, .block_table = blocks, .is_long = true};
       const Batch batch{.tokens = ids, .sequences = {&sequence, 1}, .logit_rows = logit_rows};
       const std::size_t before = allocation_count.load();
       network->forward(batch);
@@ -157,8 +158,8 @@ TEST(Transformer, CompanyAndPlacesOfBlocksDoNotChangeABit) {
     ids.insert(ids.end(), first.begin(), first.end());
     const std::uint32_t second_blocks[] = {6};
     const std::uint32_t first_blocks[] = {7, 2};
-    const SequenceRows sequences[] = {{.first_row = 0, .rows = 30, .block_table = second_blocks},
-                                      {.first_row = 30, .rows = 40, .block_table = first_blocks}};
+    const SequenceRows sequences[] = {{.first_row = 0, .rows = 30, .block_table = second_blocks, .is_long = true},
+                                      {.first_row = 30, .rows = 40, .block_table = first_blocks, .is_long = true}};
     const std::uint32_t logit_rows[] = {29, 69};
     const Logits logits = together->forward({.tokens = ids, .sequences = sequences, .logit_rows = logit_rows});
     EXPECT_EQ(std::memcmp(logits.row(0).data(), second_logits.data(), second_logits.size() * sizeof(float)), 0) << name;
@@ -175,9 +176,8 @@ TEST(Transformer, RowsWithoutLogitsDoNotChangeABit) {
       const std::vector<TokenId> ids = some_ids(kRows, 7);
       const std::uint32_t first_blocks[] = {4, 0};
       const std::uint32_t second_blocks[] = {1, 3};
-      const SequenceRows sequences[] = {
-          {.first_row = 0, .rows = 37, .first_position = 0, .block_table = first_blocks},
-          {.first_row = 37, .rows = 33, .first_position = 0, .block_table = second_blocks}};
+      const SequenceRows sequences[] = {{.first_row = 0, .rows = 37, .block_table = first_blocks, .is_long = true},
+                                        {.first_row = 37, .rows = 33, .block_table = second_blocks, .is_long = true}};
       std::vector<std::uint32_t> every(kRows);
       std::iota(every.begin(), every.end(), 0u);
       const std::vector<float> whole =
@@ -191,6 +191,31 @@ TEST(Transformer, RowsWithoutLogitsDoNotChangeABit) {
       }
     }
   }
+}
+
+// A short sequence turns by other factors than a long one, whatever runs beside it.
+TEST(Transformer, LongAndShortSequencesShareABatch) {
+  const std::vector<TokenId> ids = some_ids(30, 7);
+  std::vector<float> expected[2];
+  for (const bool is_long : {false, true}) {
+    const auto network = load("tiny/phi3_longrope", KvType::kF16);
+    ASSERT_EQ(network->short_context(), 34u);
+    SoloSequence sequence(*network, 64, 64);
+    sequence.restart(is_long ? 35 : 34);
+    expected[is_long] = copy(sequence.append(ids, SoloSequence::Want::kLast));
+  }
+  EXPECT_NE(expected[0], expected[1]);
+  const auto network = load("tiny/phi3_longrope", KvType::kF16);
+  network->reserve(2, 60, 2);
+  std::vector<TokenId> both = ids;
+  both.insert(both.end(), ids.begin(), ids.end());
+  const std::uint32_t blocks[] = {0, 1};
+  const SequenceRows sequences[] = {{.first_row = 0, .rows = 30, .block_table = blocks, .is_long = true},
+                                    {.first_row = 30, .rows = 30, .block_table = blocks + 1}};
+  const std::uint32_t logit_rows[] = {29, 59};
+  const Logits logits = network->forward({.tokens = both, .sequences = sequences, .logit_rows = logit_rows});
+  EXPECT_EQ(std::memcmp(logits.row(0).data(), expected[1].data(), expected[1].size() * sizeof(float)), 0);
+  EXPECT_EQ(std::memcmp(logits.row(1).data(), expected[0].data(), expected[0].size() * sizeof(float)), 0);
 }
 
 TEST(Transformer, NoLogitsAskedForGivesNone) {

@@ -122,6 +122,7 @@ TEST_F(Families, AbsentKeysMeanTheFamilysOwnDefaults) {
       {"qwen3", 32, 32, 128, 32'768, false, 10'000, kernels::Activation::kSilu},
       {"gemma3_text", 4, 4, 256, 131'072, true, 1'000'000, kernels::Activation::kGeluTanh},
       {"mistral", 8, 8, 8, 131'072, false, 10'000, kernels::Activation::kSilu},
+      {"phi3", 4, 4, 16, 4'096, false, 10'000, kernels::Activation::kSilu, 1e-5},
       {"glm", 4, 2, 128, 131'072, false, 10'000, kernels::Activation::kSilu, 1.5625e-7, 64},
       {"glm4", 4, 2, 128, 131'072, false, 10'000, kernels::Activation::kSilu, 1.5625e-7, 64},
   };
@@ -283,8 +284,82 @@ TEST_F(Families, GgufOfAGlmThatSeesPairsHalves) {
   }
 }
 
+std::string longrope(const std::string& factors, const std::string& more = "") {
+  return R"("model_type":"phi3","max_position_embeddings":4096,"rope_scaling":{"type":"longrope","short_factor":)" +
+         std::string("[1,1,1,1,1,1,1,2],") + R"("long_factor":)" + factors + more + "}";
+}
+
+TEST_F(Families, LongropeHasTwoListsOfFactors) {
+  const std::string factors = "[1.5,2,2,2,2,2,4,8]";
+  const std::string original = R"("original_max_position_embeddings":1024,)";
+  const auto result = describe_config(llama_config(original + longrope(factors)));
+  ASSERT_TRUE(result) << result.error().message;
+  const kernels::RopeDescription& rope = result->config.ropes[0];
+  EXPECT_EQ(result->config.short_context(), 1024u);
+  EXPECT_EQ(rope.frequency_divisors.back(), 2);
+  EXPECT_EQ(rope.long_divisors.front(), 1.5f);
+  EXPECT_DOUBLE_EQ(rope.attention_factor, std::sqrt(1 + std::log(4.0) / std::log(1024.0)));
+  // Newer files name the original context within; those that name none say how far it was stretched.
+  const auto within = describe_config(llama_config(longrope(factors, R"(,"original_max_position_embeddings":1024)")));
+  EXPECT_EQ(within->config.ropes[0].attention_factor, rope.attention_factor);
+  const auto unsaid = describe_config(llama_config(longrope(factors, R"(,"factor":4)")));
+  EXPECT_EQ(unsaid->config.short_context(), 4096u);
+  EXPECT_DOUBLE_EQ(unsaid->config.ropes[0].attention_factor, std::sqrt(1 + std::log(4.0) / std::log(4096.0)));
+  const auto told = describe_config(llama_config(original + longrope(factors, R"(,"attention_factor":1.25)")));
+  EXPECT_EQ(told->config.ropes[0].attention_factor, 1.25);
+}
+
+TEST_F(Families, LongropeThatDoesNotFitIsRefused) {
+  const std::pair<std::string, Code> wrong[] = {{"[1,2]", Code::kInvalidArgument},
+                                                {"[1,1,1,1,1,1,1,0]", Code::kInvalidArgument},
+                                                {"[1,1,1,1,1,1,1,1e9]", Code::kInvalidArgument},
+                                                {"[1,1,1,1,1,1,1,\"1\"]", Code::kCorrupt},
+                                                {"[]", Code::kCorrupt},
+                                                {"null", Code::kCorrupt}};
+  for (const auto& [factors, code] : wrong) {
+    const auto result = describe_config(llama_config(longrope(factors)));
+    ASSERT_FALSE(result) << factors;
+    EXPECT_EQ(result.error().code, code) << factors;
+  }
+  for (const std::string original : {"0", "1", "16777217"}) {
+    const std::string config =
+        R"("original_max_position_embeddings":)" + original + "," + longrope("[1,1,1,1,1,1,1,1]");
+    EXPECT_EQ(describe_config(llama_config(config)).error().code, Code::kInvalidArgument) << original;
+  }
+}
+
+TEST_F(Families, LongropeOfAGguf) {
+  const auto phi = [](std::initializer_list<const char*> tensors) {
+    GgufWriter writer = gguf("phi3");
+    writer.number("phi3.attention.head_count", 4)
+        .number("phi3.rope.scaling.original_context_length", 64)
+        .text("phi3.rope.scaling.type", "longrope");
+    for (const char* name : tensors) writer.tensor(name, {8}, 0, 32);
+    return writer;
+  };
+  // The writer's data are zeros, which are no factors.
+  EXPECT_EQ(describe_gguf(phi({"rope_factors_long.weight", "rope_factors_short.weight"})).error().code,
+            Code::kInvalidArgument);
+  EXPECT_EQ(describe_gguf(phi({"rope_factors_long.weight"})).error().code, Code::kCorrupt);
+  EXPECT_EQ(describe_gguf(phi({})).error().code, Code::kCorrupt);
+}
+
+TEST_F(Families, PhiSlidesWhereItSaysSo) {
+  const auto json = describe_config(llama_config(R"("model_type":"phi3","sliding_window":9)"));
+  ASSERT_TRUE(json) << json.error().message;
+  EXPECT_EQ(json->config.layers[1].window, 9u);
+  EXPECT_EQ(describe_config(llama_config(R"("model_type":"phi3")"))->config.layers[1].window, 0u);
+  for (const std::uint32_t window : {0u, 9u}) {  // converters write 0 for none
+    GgufWriter writer = gguf("phi3");
+    writer.number("phi3.attention.head_count", 4).number("phi3.attention.sliding_window", window);
+    const auto result = describe_gguf(writer);
+    ASSERT_TRUE(result) << result.error().message;
+    EXPECT_EQ(result->config.layers[0].window, window);
+  }
+}
+
 TEST_F(Families, GgufOfEveryFamily) {
-  for (const std::string architecture : {"llama", "qwen2", "qwen3", "gemma3", "chatglm", "glm4"}) {
+  for (const std::string architecture : {"llama", "qwen2", "qwen3", "gemma3", "chatglm", "glm4", "phi3"}) {
     GgufWriter writer = gguf(architecture);
     writer.number(architecture + ".attention.head_count", 4);
     if (architecture == "gemma3") writer.number("gemma3.attention.sliding_window", 9);
@@ -307,6 +382,7 @@ TEST_F(Families, WhatWeLackIsRefusedByName) {
       {R"("model_type":"mixtral")", "mixtral"},
       {R"("model_type":"glm4_moe","n_routed_experts":8)", "glm4_moe"},
       {R"("model_type":"glm4","n_routed_experts":8)", "experts"},
+      {R"("model_type":"phi3","rope_scaling":{"type":"ntk"})", "ntk"},
       {R"("quantization_config":{"quant_method":"awq"})", "awq"},
       {R"("rope_scaling":{"rope_type":"yarn","factor":4.0})", "yarn"},
       {R"("hidden_act":"relu")", "relu"},

@@ -35,6 +35,7 @@ extern const Family kMistral;
 extern const Family kGlm;
 extern const Family kGlm4;
 extern const Family kGlm4v;
+extern const Family kPhi3;
 
 /// All of them, in the order of the table.
 std::span<const Family* const> all_families();
