@@ -78,7 +78,8 @@ class TensorReader final {
     for (const StoredTensor& stored : checkpoint_.tensors()) {
       if (used_.contains(std::string(stored.name))) continue;
       if (!left_out.empty() && stored.name.starts_with(left_out)) continue;
-      if (stored.name.ends_with(".rotary_emb.inv_freq")) continue;  // old files store what theta says anyway
+      // Old files store what theta says anyway.
+      if (stored.name.ends_with(".rotary_emb.inv_freq") || stored.name.ends_with(".rotary_pos_emb.inv_freq")) continue;
       return fail(Code::kInvalidArgument, "tensor \"" + base::printable(stored.name) + "\" is not a part of a " +
                                               config_.architecture + " model that we know how to run");
     }

@@ -8,7 +8,8 @@
 namespace autoglm::model {
 namespace {
 
-constexpr const Family* kFamilies[] = {&kLlama, &kQwen2, &kQwen3, &kGemma3, &kMistral, &kGlm, &kGlm4, &kGlm4v, &kPhi3};
+constexpr const Family* kFamilies[] = {&kLlama, &kQwen2, &kQwen3, &kGemma3,  &kMistral,
+                                       &kGlm,   &kGlm4,  &kGlm4v, &kChatGlm, &kPhi3};
 
 std::unexpected<Error> unknown_family(std::string_view what, std::string_view name) {
   std::string known;

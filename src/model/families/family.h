@@ -36,6 +36,7 @@ extern const Family kGlm;
 extern const Family kGlm4;
 extern const Family kGlm4v;
 extern const Family kPhi3;
+extern const Family kChatGlm;
 
 /// All of them, in the order of the table.
 std::span<const Family* const> all_families();
