@@ -33,6 +33,9 @@ void check_accepted(const model::Description& description) {
         config.context_length);
   for (const kernels::RopeDescription& rope : config.ropes) {
     for (const double frequency : kernels::rope_frequencies(rope)) CHECK(std::isfinite(frequency)) << frequency;
+    if (rope.long_divisors.empty()) continue;
+    CHECK(rope.short_positions > 0 && std::isfinite(rope.attention_factor)) << rope.attention_factor;
+    for (const double frequency : kernels::rope_frequencies(kernels::long_rope(rope))) CHECK(std::isfinite(frequency));
   }
   CHECK(std::isfinite(config.attention_scale) && std::isfinite(config.embedding_scale));
 }
