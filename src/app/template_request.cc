@@ -18,7 +18,7 @@ Result<json::Value> joined(const json::Array& parts, const std::string& place) {
     const json::Value* type = object == nullptr ? nullptr : object->if_contains("type");
     const json::Value* piece = object == nullptr ? nullptr : object->if_contains("text");
     if (type == nullptr || *type != "text" || piece == nullptr || !piece->is_string()) {
-      return wrong(place, "a string or a list of text parts");
+      return wrong(place, "a string or a list of text parts: images, audio and files are not supported");
     }
     if (!text.empty()) text.push_back('\n');
     text += std::string_view(piece->get_string());

@@ -29,7 +29,7 @@ Result<std::string> join_parts(const json::Array& parts, const std::string& plac
     if (!parts[i].is_object()) return fail(Code::kInvalidArgument, here + " must be an object", here);
     FieldReader part(parts[i].get_object(), here);
     const std::string type = TRY(part.string("type", kMaxNameBytes)).value_or("");
-    if (type != "text") return part.wrong("type", "text: this model reads nothing else");
+    if (type != "text") return part.wrong("type", "text: images, audio and files are not supported");
     auto piece = TRY(part.string("text", kMaxTextBytes));
     if (!piece) return part.wrong("text", "a string");
     TRY(part.refuse_rest());
