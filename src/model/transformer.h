@@ -75,7 +75,7 @@ class Transformer final : public LanguageModel {
   std::unique_ptr<kernels::Ops> ops_;
   Weights weights_;
   std::vector<kernels::Rope> ropes_;
-  std::vector<kernels::Rope> long_ropes_;  // beside ropes_; empty where all sequences are alike
+  std::vector<kernels::Rope> long_ropes_;       // beside ropes_; empty where all sequences are alike
   std::vector<std::vector<float>> key_shifts_;  // of each layer, see RotateStore; empty = none
   KvCache kv_;
   std::size_t max_rows_ = 0;
