@@ -4,8 +4,8 @@
 //
 // What makes a row's bits independent of its neighbours: a score is summed over dimensions 0, 1, ..; a value over
 // tokens in rising position; blocks and segments are cut at absolute positions; tokens that a row may not see are never
-// multiplied into values (their memory may hold anything), so a row that sees part of a block sums it alone. In int8 sums
-// are integers and such tokens have weight 0.
+// multiplied into values (their memory may hold anything), so a row that sees part of a block sums it alone. In int8
+// sums are integers and such tokens have weight 0.
 #pragma once
 
 #include <cstddef>

@@ -177,7 +177,7 @@ class Serve(CliTest):
         values = {
             "tools": '"tools.toml"', "mcp-config": '"mcp.json"', "no-sandbox": "true", "database": '"responses.db"',
             "model": f'"{self.script(SCRIPT)}"', "yes": "true", "threads": "1", "compute": '"exact"', "isa": '"scalar"',
-            "context-length": "512", "kv-memory": '"4M"', "max-batch-size": "3", "max-batch-tokens": "64",
+            "context-length": "512", "kv-memory": '"4M"', "kv-type": '"f16"', "max-batch-size": "3", "max-batch-tokens": "64",
             "batch-timeout-ms": "1", "queue-capacity": "7", "prefix-cache": "false", "jump-forward": "false",
             "log-level": '"warn"',
             "host": '"127.0.0.1"', "port": "0", "api-key-file": f'"{keys}"', "allow-origin": '["http://a"]',
