@@ -25,6 +25,10 @@ NEW = {**FACTS, "date": "2026-01-02 10:00", "rows": [
 
 
 class Plot(unittest.TestCase):
+    def test_a_processors_name_may_have_commas(self):
+        self.assertEqual(plot.processor({"machine": "A (family 25, model 17), 2 processors, Linux"}), "A (family 25, model 17)")
+        self.assertEqual(plot.processor(FACTS), "A <processor>")
+
     def test_the_axis_is_logarithmic_and_holds_one(self):
         axis = plot.Axis([3.0, 0.6])
         self.assertEqual(axis.ticks(), [0.5, 1, 2, 4])

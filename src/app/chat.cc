@@ -141,6 +141,7 @@ Status Chat::say(std::string_view text) {
                     : Result<Answer>(std::unexpected(request.error()));
   if (!answer) {
     messages_.pop_back();  // as if it had not been said, so that the next one can still be
+    if (stages != nullptr) profiled_ = stages->read();
     return std::unexpected(answer.error());
   }
   std::fputc('\n', stdout);
