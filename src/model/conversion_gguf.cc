@@ -64,7 +64,7 @@ void add_tensor(ConversionPlan& plan, const StoredTensor& source, DType wanted) 
                     .shape = {source.shape.begin(), source.shape.begin() + source.rank},
                     .type = *source.type,
                     .bytes = source.bytes.size()};
-  if (source.rank == 2) {
+  if (source.rank == 2 && source.elements() > 0) {
     const std::size_t columns = source.shape[1];
     if (kernels::traits(wanted).block_elements > 1 && columns % kBlockColumns != 0) {
       planned.note = "rows of " + std::to_string(columns) + " are not whole blocks of 32";

@@ -104,13 +104,17 @@ class SafetensorsPlanner final {
     const std::string_view left_out = description_.names->left_out;
     if (!left_out.empty() && source.name.starts_with(left_out)) {
       if (source.rank == 2) ignored_.emplace_back(source.name.substr(0, source.name.rfind('.')));
-      add_copy(source);
+      if (source.compressed != nullptr) {
+        add_16_bits(source, planned);
+      } else {
+        add_copy(source);
+      }
     } else if (source.rank == 2 && is_linear && scheme_) {
       if (!add_quantized(source, planned)) {
         ignored_.emplace_back(source.name.substr(0, source.name.rfind('.')));
         add_16_bits(source, planned);
       }
-    } else if (source.rank == 2) {
+    } else if (source.rank == 2 && source.elements() > 0) {
       add_16_bits(source, planned);
     } else {
       add_copy(source);

@@ -329,5 +329,28 @@ TEST_F(QuantizeModel, WeightsThatAreNoNumbersAreRefused) {
   }
 }
 
+// A tensor that nobody reads may have any shape, also one without elements.
+TEST_F(QuantizeModel, TensorsWithoutElementsAreCopied) {
+  const fs::path source = golden("tiny/llama_tied");
+  const std::string original = text_of(source / "model.safetensors");
+  std::uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, original.data(), sizeof(header_bytes));
+  const std::string end = std::to_string(original.size() - 8 - header_bytes);
+  for (const char* const shape : {"[1,0]", "[0,4]"}) {
+    const std::string header = R"({"model.layers.0.self_attn.rotary_emb.inv_freq":{"dtype":"F32","shape":)" +
+                               std::string(shape) + R"(,"data_offsets":[)" + end + "," + end + "]}," +
+                               original.substr(9, header_bytes - 1);
+    const std::uint64_t bytes = header.size();
+    fs::create_directories(home_ / "source");
+    fs::copy_file(source / "config.json", home_ / "source/config.json", fs::copy_options::overwrite_existing);
+    std::ofstream(home_ / "source/model.safetensors", std::ios::binary)
+        << std::string(reinterpret_cast<const char*>(&bytes), 8) << header << original.substr(8 + header_bytes);
+    const auto report = quantize_model(home_ / "source", home_ / "out", {.kind = WeightKind::kInt8});
+    ASSERT_TRUE(report) << shape << report.error().message;
+    EXPECT_EQ(logits_of(home_ / "out").size(), logits_of(source).size());
+    fs::remove_all(home_ / "out");
+  }
+}
+
 }  // namespace
 }  // namespace autoglm::model

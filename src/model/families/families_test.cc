@@ -299,12 +299,15 @@ TEST_F(Families, LongropeHasTwoListsOfFactors) {
   EXPECT_EQ(rope.frequency_divisors.back(), 2);
   EXPECT_EQ(rope.long_divisors.front(), 1.5f);
   EXPECT_DOUBLE_EQ(rope.attention_factor, std::sqrt(1 + std::log(4.0) / std::log(1024.0)));
-  // Newer files name the original context within; those that name none say how far it was stretched.
+  // Newer files name the original context within; to Phi-3 none means 4096, whatever "factor" says.
   const auto within = describe_config(llama_config(longrope(factors, R"(,"original_max_position_embeddings":1024)")));
   EXPECT_EQ(within->config.ropes[0].attention_factor, rope.attention_factor);
-  const auto unsaid = describe_config(llama_config(longrope(factors, R"(,"factor":4)")));
+  std::string stretched = longrope(factors, R"(,"factor":4)");
+  EXPECT_EQ(describe_config(llama_config(stretched))->config.ropes[0].attention_factor, 1);
+  stretched.replace(stretched.find("4096"), 4, "131072");
+  const auto unsaid = describe_config(llama_config(stretched));
   EXPECT_EQ(unsaid->config.short_context(), 4096u);
-  EXPECT_DOUBLE_EQ(unsaid->config.ropes[0].attention_factor, std::sqrt(1 + std::log(4.0) / std::log(4096.0)));
+  EXPECT_DOUBLE_EQ(unsaid->config.ropes[0].attention_factor, std::sqrt(1 + std::log(32.0) / std::log(4096.0)));
   const auto told = describe_config(llama_config(original + longrope(factors, R"(,"attention_factor":1.25)")));
   EXPECT_EQ(told->config.ropes[0].attention_factor, 1.25);
 }

@@ -17,8 +17,21 @@ Result<ModelConfig> from_gguf(const GgufFile& file) {
   return config;
 }
 
+constexpr std::string_view kOriginalContext = "original_max_position_embeddings";
+
+bool says_original_context(const json::Object& config) {
+  if (config.contains(kOriginalContext)) return true;
+  for (const char* const key : {"rope_scaling", "rope_parameters"}) {
+    const json::Value* const rope = config.if_contains(key);
+    if (rope != nullptr && rope->is_object() && rope->get_object().contains(kOriginalContext)) return true;
+  }
+  return false;
+}
+
 Result<ModelConfig> from_json(const json::Object& config) {
-  ModelConfig result = TRY(read_json_config(config, {.context_length = 4'096, .norm_eps = 1e-5}));
+  json::Object said = config;
+  if (!says_original_context(said)) said[kOriginalContext] = 4'096;
+  ModelConfig result = TRY(read_json_config(said, {.context_length = 4'096, .norm_eps = 1e-5}));
   TRY(read_one_window(config, 0, result));
   return result;
 }
