@@ -13,7 +13,6 @@
 #include <map>
 
 #include "base/random.h"
-#include "base/sanitized.h"
 #include "base/temporary_folder.h"
 #include "store/memory_disk.h"
 #include "store/session_store.h"
@@ -253,8 +252,7 @@ TEST_F(DamageTest, AThousandDamagedFilesAreDetectedOrHarmless) {
   make();
   const std::uint64_t seed = base::entropy_bits();
   std::map<std::string, int> outcomes;
-  constexpr int kFiles = base::kIsSanitized ? 300 : 1000;
-  for (std::uint64_t i = 0; i < kFiles && !HasFailure(); ++i) {
+  for (std::uint64_t i = 0; i < 1000 && !HasFailure(); ++i) {
     SCOPED_TRACE("seed " + std::to_string(seed) + ", file " + std::to_string(i));
     base::Random random(base::random_bits(seed, i, 0));
     std::string bytes = file_bytes_;
@@ -278,8 +276,8 @@ TEST_F(DamageTest, AThousandDamagedFilesAreDetectedOrHarmless) {
     use(**store);
   }
   for (const auto& [name, count] : outcomes) RecordProperty(name, count);
-  EXPECT_GT(outcomes["corrupt"], kFiles / 10);
-  EXPECT_GT(outcomes["opened"], kFiles / 10);
+  EXPECT_GT(outcomes["corrupt"], 100);
+  EXPECT_GT(outcomes["opened"], 100);
 }
 
 }  // namespace

@@ -169,13 +169,7 @@ TEST_P(HostileText, OfRandomCharactersComesBack) {
   }
 }
 
-// The bridge is never instrumented: under a sanitizer one of each kind shows what our side does with its answers.
-std::vector<std::string> hostile_kinds() {
-  if (base::kIsSanitized) return {"bpe_qwen2", "sp_bpe"};
-  return {"bpe_llama3", "bpe_qwen2", "sp_bpe", "sp_bpe_gemma"};
-}
-
-INSTANTIATE_TEST_SUITE_P(All, HostileText, testing::ValuesIn(hostile_kinds()),
+INSTANTIATE_TEST_SUITE_P(All, HostileText, testing::Values("bpe_llama3", "bpe_qwen2", "sp_bpe", "sp_bpe_gemma"),
                          [](const auto& info) { return info.param; });
 
 // Threat T-B1: a length that is small when it is cut to 32 bits. The text is a mapping of zeros that costs no memory.

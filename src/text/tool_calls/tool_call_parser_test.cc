@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "base/json.h"
-#include "base/sanitized.h"
 #include "base/utf8.h"
 #include "text/tool_format.h"
 
@@ -372,14 +371,12 @@ TEST(ToolCallParser, HostileTextIsReadInLinearSteps) {
                                        "{\"name\":\"now\",\"arguments\":\"\\u005c",
                                        "世",
                                        "\xff"};
-  constexpr std::size_t kBytes = base::kIsSanitized ? 100'000 : 200'000;
-  constexpr std::size_t kManyBytes = base::kIsSanitized ? 500'000 : 10'000'000;
   for (const ToolFormat format : kFormats) {
-    for (const std::string_view pattern : patterns) expect_linear(format, pattern, kBytes);
+    for (const std::string_view pattern : patterns) expect_linear(format, pattern, 200'000);
   }
-  expect_linear(kHermes, "\n{\"type\":[{\"name\":", kManyBytes);
-  expect_linear(kHermes, "\n{\"name\":\"now\",\"id\":\"", kManyBytes);
-  expect_linear(kGlmXml, "<tool_call>a<arg_key>k</arg_key><arg_value>", kManyBytes);
+  expect_linear(kHermes, "\n{\"type\":[{\"name\":", 10'000'000);
+  expect_linear(kHermes, "\n{\"name\":\"now\",\"id\":\"", 10'000'000);
+  expect_linear(kGlmXml, "<tool_call>a<arg_key>k</arg_key><arg_value>", 10'000'000);
 }
 
 // Pieces of every format in any order: nothing is lost without a trace, and what is called complete is JSON.
@@ -422,7 +419,7 @@ TEST(ToolCallParser, RandomTextsKeepTheRules) {
                                      "世",
                                      "\\",
                                      "\xe4"};
-  for (int round = 0; round < (base::kIsSanitized ? 4'000 : 20'000); ++round) {
+  for (int round = 0; round < 20'000; ++round) {
     std::string text;
     for (std::size_t count = random() % 24; count > 0; --count) text += pieces[random() % std::size(pieces)];
     for (const ToolFormat format : kFormats) {
