@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether this build is instrumented. A sanitizer makes tests some twenty times slower: the longest run fewer rounds
-// there, for what it may report; how many rounds prove a property is judged by the plain builds. For tests.
+// Whether this build is instrumented: frames are larger there, and the bit-exact tests, some twenty times slower, run
+// fewer variants. For tests.
 #pragma once
 
 namespace autoglm::base {

@@ -10,8 +10,6 @@
 #include <functional>
 #include <iterator>
 #include <random>
-#include <string>
-#include <vector>
 
 #include "base/sanitized.h"
 #include "text/tokenizer.h"
