@@ -77,16 +77,6 @@ std::vector<model::TokenId> decode_greedily(model::SoloSequence& sequence, std::
   return tokens;
 }
 
-std::vector<model::TokenId> greedy_beside(model::SoloSequence& sequence, std::span<const float> logits,
-                                          std::span<const model::TokenId> tokens) {
-  if (tokens.empty()) return {};
-  std::vector<model::TokenId> best{best_of(logits)};
-  if (tokens.size() == 1) return best;
-  const model::Logits rows = sequence.append(tokens.first(tokens.size() - 1), model::SoloSequence::Want::kAll);
-  for (std::size_t i = 0; i + 1 < tokens.size(); ++i) best.push_back(best_of({rows.data + i * rows.vocab, rows.vocab}));
-  return best;
-}
-
 std::size_t certain_greedy(const GoldenPrompt& prompt, float narrow) {
   const auto first = std::ranges::find_if(prompt.greedy_gap, [&](float gap) { return gap < narrow; });
   return static_cast<std::size_t>(first - prompt.greedy_gap.begin());

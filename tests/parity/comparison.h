@@ -34,11 +34,6 @@ std::vector<float> last_logits(model::SoloSequence& sequence, std::span<const mo
 std::vector<model::TokenId> decode_greedily(model::SoloSequence& sequence, std::vector<float> logits,
                                             std::size_t count);
 
-/// The greedy token at each place of `tokens` after `logits` and the tokens before it, in one pass: what decoding would
-/// give until it leaves `tokens`.
-std::vector<model::TokenId> greedy_beside(model::SoloSequence& sequence, std::span<const float> logits,
-                                          std::span<const model::TokenId> tokens);
-
 /// How many golden greedy tokens come before the first whose gap is below `narrow`: only those must be equal.
 std::size_t certain_greedy(const GoldenPrompt& prompt, float narrow);
 
