@@ -49,6 +49,11 @@ class Works(StageTest):
         self.assertEqual(self.quickstart("--model", self.script(SCRIPT), "--once", "count").stdout, "one two three\n")
         self.assertEqual(self.quickstart("--model", self.script(SCRIPT), "--once", "--count").stdout, "one two three\n")
 
+    def test_an_answer_that_finds_no_end_is_cut(self):
+        answer = self.quickstart("--model", self.script("==\nagain and <|repeat|>\n"), "--once", "x").stdout
+        self.assertTrue(answer.startswith("again and"))
+        self.assertIn(len(answer), range(500, 515))  # a scripted token is a byte
+
     def test_paths_are_the_callers(self):
         self.script(SCRIPT)  # model.script, where quickstart is called from
         self.assertEqual(self.quickstart("--model", "scripted:model.script", "--once", "count").stdout, "one two three\n")
