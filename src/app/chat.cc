@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "app/answer.h"
@@ -96,11 +97,10 @@ Result<generation::Request> Chat::make_request() {
   generation::Request request;
   request.id = "chat";
   request.sampling = options_.sampling;
-  request.max_tokens = options_.max_tokens;
   request.prompt = TRY(prompt());
-  // Room for an answer: what was asked for, else a quarter of the context.
+  // Room for an answer: a quarter of the context, or the longest answer where that is less.
   const std::size_t context = generator_.card().context_length;
-  const std::size_t room = options_.max_tokens > 0 ? options_.max_tokens : context / 4;
+  const std::size_t room = options_.max_tokens > 0 ? std::min(options_.max_tokens, context / 4) : context / 4;
   bool has_forgotten = false;
   while (request.prompt.size() + room > context && forget_oldest()) {
     has_forgotten = true;
@@ -108,6 +108,9 @@ Result<generation::Request> Chat::make_request() {
   }
   if (has_forgotten)
     fmt::print(stderr, "{}\n", dim("[the context is full: the oldest turns were forgotten]", STDERR_FILENO));
+  // A bound and no order: what the context leaves may be less. A prompt without any room is for the engine to refuse.
+  const std::size_t left = context - std::min(context, request.prompt.size());
+  request.max_tokens = left > 0 ? std::min(options_.max_tokens, left) : options_.max_tokens;
   return request;
 }
 

@@ -18,7 +18,7 @@ namespace autoglm::app {
 struct ChatOptions {
   std::string system;
   generation::Sampling sampling;
-  std::size_t max_tokens = 0;  // of each answer; 0 = as many as the context leaves
+  std::size_t max_tokens = 0;  // the most of each answer, as far as the context leaves them; 0 = all of them
   bool shows_profile = false;  // where the time of each answer went, on stderr
 };
 

@@ -77,6 +77,14 @@ TEST_F(ChatTest, ForgetsTheOldestTurnsWhenTheContextIsFull) {
   EXPECT_EQ(chat.messages()[chat.messages().size() - 1].at("role").as_string(), "assistant");
 }
 
+TEST_F(ChatTest, TheLongestAnswerIsABoundAndNoOrder) {
+  Chat chat(*generator_, {.system = {}, .sampling = {}, .max_tokens = 1000});  // of a context of 256
+  EXPECT_EQ(said(chat, "first"), "Hello.\n");
+  EXPECT_EQ(said(chat, "second"), "I remember.\n") << "and forgets nothing for it";
+  EXPECT_GT(said(chat, "endless").size(), 60u);
+  EXPECT_FALSE(chat.say(std::string(1000, 'x')));
+}
+
 TEST_F(ChatTest, AMessageThatCannotFitIsAnErrorAndForgotten) {
   Chat chat(*generator_, {});
   const auto status = chat.say(std::string(1000, 'x'));

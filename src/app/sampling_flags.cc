@@ -29,7 +29,7 @@ void add_sampling_flags(CLI::App& verb, SamplingFlags& flags, const std::string&
             return text.starts_with('-') ? "a whole number from 0 was expected, not " + text : std::string();
           },
           ""));
-  verb.add_option("--max-tokens", flags.max_tokens, "Longest answer; 0 = what the context leaves")
+  verb.add_option("--max-tokens", flags.max_tokens, "Longest answer, as far as the context leaves room; 0 = all of it")
       ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str();
   verb.option_defaults()->group("Options");
