@@ -14,7 +14,7 @@ struct Aids {
   bool narrow = true;     // a task that only asks is not given tools that change something
   bool sources = true;    // what the task names is looked at first, paths are mended; nothing is changed beside a read
   bool repeats = true;    // a call whose result stands in the conversation is not made again, nor one twice in a turn
-  bool lists = true;      // a list in a call has an end and a text to look for is not empty, where its schema allows it
+  bool lists = true;      // a list in a call and the answer have an end; a text to look for is not empty
   bool reasoning = true;  // the answer begins with a line of reasoning
   bool check = true;      // the model says when its results are enough for an answer; twice it may be wrong
   bool failures = true;   // an answer right after a failed action is questioned once

@@ -65,6 +65,11 @@ json::Object tightened(json::Object parameters) {
   return std::move(schema.get_object());
 }
 
+json::Object bounded_answer(json::Object parameters) {
+  parameters.at("properties").at("text").as_object()["maxLength"] = kMaxAnswerCharacters;
+  return parameters;
+}
+
 }  // namespace
 
 bool has_answer_call(const ToolRegistry& tools, text::ToolFormat format) {
@@ -125,7 +130,10 @@ std::vector<text::ToolSignature> TurnGrammar::signatures_of(Quiet quiet) const {
     if (quiet == Quiet::kIncluded) allow_references(parameters);
     signatures.push_back({description.name, std::move(parameters)});
   }
-  if (has_answer_call_) signatures.push_back({answer_, answer_parameters(aids_)});
+  if (has_answer_call_) {
+    json::Object parameters = answer_parameters(aids_);
+    signatures.push_back({answer_, aids_.lists ? bounded_answer(std::move(parameters)) : std::move(parameters)});
+  }
   if (has_own_end_) signatures.push_back({answer_, {}});
   return signatures;
 }

@@ -19,6 +19,9 @@ namespace autoglm::agent {
 
 /// The most items of a list in a call, with the aid for lists, where its schema says nothing.
 inline constexpr std::int64_t kMaxListItems = 16;
+/// The most characters of an answer, with the same aid: with its reasoning they end within a turn's 1,024 tokens in
+/// most languages, where a model that goes in circles would write until it is cut. The model is not told of it.
+inline constexpr std::int64_t kMaxAnswerCharacters = 2000;
 
 /// Whether a run with these tools ends by a call of its own. Not where there are none, nor in the phone agent's
 /// language.

@@ -44,6 +44,20 @@ TEST_F(TurnGrammarTest, TheAnswerIsOneOfTheCalls) {
   EXPECT_EQ(turn.grammar(TurnGrammar::Quiet::kLeftOut, {"answer"})->get(), without.get()) << "compiled once";
 }
 
+TEST_F(TurnGrammarTest, AnAnswerHasAnEnd) {
+  add("read");
+  const auto answer = [](std::size_t characters) {
+    return call("answer", R"({"reasoning": "", "text": ")" + std::string(characters, 'x') + R"("})");
+  };
+  const auto bounded = *make().grammar(TurnGrammar::Quiet::kLeftOut, {});
+  EXPECT_TRUE(may_say(*bounded, answer(kMaxAnswerCharacters)));
+  EXPECT_FALSE(may_say(*bounded, answer(kMaxAnswerCharacters + 1)));
+  Aids without;
+  without.lists = false;
+  const auto open = *make(without).grammar(TurnGrammar::Quiet::kLeftOut, {});
+  EXPECT_TRUE(may_say(*open, answer(kMaxAnswerCharacters + 1)));
+}
+
 TEST_F(TurnGrammarTest, NoToolsNoAnswerCall) {
   EXPECT_EQ(make().answer(), "");
   EXPECT_EQ(make({}, text::ToolFormat::kAutoGlm).answer(), "finish");
