@@ -3,7 +3,10 @@
 """A peer that is a Python library, for bench/compare: run by an interpreter that has the library. Measures the same work
 as the others without HTTP and prints one line of JSON.
 
-  PYTHON in_process_peer.py openvino|vllm MODEL_FOLDER PLAN    (PLAN: the JSON that bench/compare gives)"""
+  PYTHON in_process_peer.py openvino|vllm MODEL_FOLDER PLAN    (PLAN: the JSON that bench/compare gives)
+
+Each library is a function that answers prompts, and returns the seconds from the first token to the last or None where it
+does not know them."""
 import json
 import os
 import sys
@@ -27,7 +30,9 @@ def openvino(model, plan):
     def generate(prompts, new_tokens):
         ids = numpy.array(prompts, dtype=numpy.int64)
         inputs = openvino_genai.TokenizedInputs(runtime.Tensor(ids), runtime.Tensor(numpy.ones_like(ids)))
-        pipeline.generate(inputs, openvino_genai.GenerationConfig(max_new_tokens=new_tokens, ignore_eos=True, do_sample=False))
+        answer = pipeline.generate(inputs, openvino_genai.GenerationConfig(max_new_tokens=new_tokens, ignore_eos=True, do_sample=False))
+        times = answer.perf_metrics
+        return (times.get_generate_duration().mean - times.get_ttft().mean) / 1e3 if len(prompts) == 1 else None
     can = runtime.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return generate, {"version": getattr(openvino_genai, "__version__", "?"), "features": " ".join(can)}
 
@@ -38,11 +43,14 @@ def vllm(model, plan):
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     import torch
     import vllm as library
-    engine = library.LLM(model, dtype="bfloat16", enable_prefix_caching=False, skip_tokenizer_init=True, max_num_seqs=most_sequences(plan))
+    engine = library.LLM(model, dtype="bfloat16", enable_prefix_caching=False, skip_tokenizer_init=True,
+                         max_num_seqs=most_sequences(plan), disable_log_stats=False)  # else no answer says when its tokens came
 
     def generate(prompts, new_tokens):
         sampling = library.SamplingParams(max_tokens=new_tokens, ignore_eos=True, temperature=0, detokenize=False)
-        engine.generate([{"prompt_token_ids": prompt} for prompt in prompts], sampling, use_tqdm=False)
+        answers = engine.generate([{"prompt_token_ids": prompt} for prompt in prompts], sampling, use_tqdm=False)
+        times = answers[0].metrics
+        return times.last_token_ts - times.first_token_ts if times and len(prompts) == 1 else None
     return generate, {"version": getattr(library, "__version__", "?"), "features": torch.backends.cpu.get_cpu_capability()}
 
 
@@ -63,9 +71,14 @@ def warm_seconds_of(generate, prompts, new_tokens):
 
 
 def decode_rate(generate, prompts, new_tokens):
-    """Tokens a second of all together, without the prompt: what `new_tokens` take more than one token."""
-    first = warm_seconds_of(generate, prompts, 1)
-    return len(prompts) * new_tokens / max(seconds_of(generate, prompts, new_tokens + 1) - first, 1e-9)
+    """Tokens a second of all together after the first token of each. Of one prompt a library says itself how long that took;
+    of many it is what `new_tokens` take more than one token, because chunks of prompts and first tokens mix."""
+    generate(prompts, 1)
+    began = time.monotonic()
+    seconds = generate(prompts, new_tokens + 1)
+    if seconds is None:
+        seconds = time.monotonic() - began - seconds_of(generate, prompts, 1)
+    return len(prompts) * new_tokens / max(seconds, 1e-9)
 
 
 def measure(generate, plan):
