@@ -24,12 +24,38 @@ print(json.dumps({"compute": "fast", "machine": {"isa": "avx2"}, "version": "0.1
 """
 LLAMA_BENCH = """#!/usr/bin/env python3
 import json, sys
+if sys.argv[1] == "--help": sys.exit(print("  -d, --n-depth <n>"))
 given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 assert given["-t"] == "2", sys.argv
-tests = [{"n_prompt": int(tokens), "n_gen": 0, "avg_ts": 100.0} for tokens in given["-p"].split(",") if tokens != "0"]
-tests.append({"n_prompt": 0, "n_gen": int(given["-n"]), "avg_ts": 25.0 if "-d" in given else 50.0})
-if "-rtr" in given: tests[-1]["avg_ts"] *= 2
+tests = [{"n_prompt": int(tokens), "n_gen": 0, "samples_ts": [100.0]} for tokens in given["-p"].split(",") if tokens != "0"]
+tests.append({"n_prompt": 0, "n_gen": int(given["-n"]), "samples_ts": [25.0 if "-d" in given else 50.0]})
+if "-rtr" in given: tests[-1]["samples_ts"] = [1.0, 2 * tests[-1]["samples_ts"][0]]
 print(json.dumps([{"build_number": 7, "build_commit": "abc", "backends": "CPU", **test} for test in tests]))
+"""
+# A fork says that it is at another version of the same programs: no -d, a table to standard error, another log.
+FORK_BENCH = """#!/usr/bin/env python3
+import json, sys
+if sys.argv[1] == "--help": sys.exit(print("  -gp <pp,tg>      (default: )"))
+given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+assert "-d" not in given and given["-rtr"] == "1", sys.argv
+tests = [{"n_prompt": 0, "n_gen": 128, "samples_ts": [10.0]}]
+if "-gp" in given:
+    assert given["-gp"] == "8064,32" and given["-p"] == given["-n"] == "0", sys.argv
+    tests = [{"n_prompt": 8064, "n_gen": 32, "samples_ts": [15.0]}]
+print(json.dumps(tests))
+"""
+FORK_BATCHED_BENCH = """#!/usr/bin/env python3
+import sys
+assert sys.argv[-1] == "-rtr", sys.argv
+open("fork.log", "w").close()
+print("|    PP |     TG |    B |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |      T s |    S t/s |", file=sys.stderr)
+print("|-------|--------|------|--------|----------|----------|----------|----------|----------|----------|", file=sys.stderr)
+print("|   128 |     64 |    8 |   1536 |    0.500 |  2048.00 |    2.560 |   200.00 |    3.060 |   501.96 |", file=sys.stderr)
+"""
+FORK_SERVER = """#!/bin/sh
+case "$*" in *-lv*) echo 'error: unknown argument: -lv'; exit 1;; esac
+echo 'INFO [ main] system info | n_threads=2 system_info="AVX = 1 | AVX512_VNNI = 1 | " tid="1"'
+exit 1
 """
 BATCHED_BENCH = """#!/usr/bin/env python3
 import json, sys
@@ -43,12 +69,26 @@ import time
 now = [0.0]
 time.monotonic = lambda: now[0]  # so that the figures do not depend on the machine
 class SamplingParams:
-    def __init__(self, max_tokens, ignore_eos, temperature): self.max_tokens = max_tokens
+    def __init__(self, max_tokens, ignore_eos, temperature, detokenize): self.max_tokens = max_tokens
+class Times:
+    def __init__(self, tokens): self.first_token_ts, self.last_token_ts = now[0] - (tokens - 1) * 1e-3, now[0]
+class Answer:
+    def __init__(self, tokens): self.metrics = Times(tokens)
 class LLM:
     def __init__(self, model, **settings): assert settings["dtype"] == "bfloat16" and model.endswith("bf16"), (model, settings)
+    met = set()
     def generate(self, prompts, sampling, use_tqdm):
+        shape = (len(prompts), len(prompts[0]["prompt_token_ids"]))
+        if shape not in self.met: now[0] += 1.0  # kernels of a new shape
+        self.met.add(shape)
         now[0] += sum(len(prompt["prompt_token_ids"]) for prompt in prompts) * 1e-5 + sampling.max_tokens * 1e-3
+        return [Answer(sampling.max_tokens if len(prompts) == 1 else 1)] * len(prompts)
 __version__ = "9.9"
+"""
+TORCH = """
+class backends:
+    class cpu:
+        get_cpu_capability = staticmethod(lambda: "AVX512")
 """
 SERVER = """#!/usr/bin/env python3
 import http.server, json, sys, time
@@ -74,8 +114,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else: assert body["max_tokens"] == 1, body
         self.answer(200, {"usage": {"completion_tokens": body["max_tokens"] - SHORT}})
     def log_message(self, *_): pass
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler)
+if sys.argv[1] == "serve": print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)  # the peer is told where
 server.serve_forever()
 """
 LLAMA_SERVER = "#!/bin/sh\necho '0.00 I system_info: n_threads = 2 | CPU : AVX2 = 1 | '\nexit 1\n"
@@ -126,29 +166,56 @@ class Compare(unittest.TestCase):
         done = self.compare("--rounds", "2", "--peer-llama-bench", f"other={other}", "--peer-argument=other=-rtr", "--peer-argument=other=1",
                             "--depth", "0")
         self.assertEqual(done.returncode, 1, done.stderr)  # 75 of its 100 tokens a second
-        self.assertIn("| decode 128, tokens/s | 75.0 | 50.0 | **1.50** | 100.0 | **0.75** | 90 |", done.stdout)
+        self.assertIn("| decode 128, tokens/s | 75.0 | 50.0 | **1.50** | 100.0 | **0.75** | **0.75** | 90 |", done.stdout)
         self.assertIn("| decode 64, 32 streams of 128, tokens/s | 2400.0 | 100.0 | **24.00** |", done.stdout)
         self.assertIn("--peer-llama-bench other=other-bench", done.stdout)
         self.assertNotIn(self.folder.name, done.stdout)
 
     def test_a_row_that_a_peer_cannot_measure_is_empty(self):
-        shallow = LLAMA_BENCH.replace("given = dict", "assert '-d' not in sys.argv\ngiven = dict")
-        done = self.compare("--rounds", "1", peer=shallow)
+        fails = LLAMA_BENCH.replace("given = dict", "assert '-d' not in sys.argv\ngiven = dict")
+        cannot = fails.replace("--n-depth", "")
+        for shallow in (fails, cannot):
+            done = self.compare("--rounds", "1", peer=shallow)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("| decode 32 after 8064, tokens/s | 37.5 |  |  | 90 |", done.stdout)
+
+    def test_a_fork_is_asked_in_its_own_words(self):
+        self.program("llama-batched-bench", FORK_BATCHED_BENCH)
+        self.program("llama-server", FORK_SERVER)
+        fork = self.program("fork-bench", FORK_BENCH)
+        done = self.compare("--rounds", "1", "--peer-llama-bench", f"fork={fork}", "--peer-argument=fork:bench=-rtr 1", "--peer-argument",
+                            "fork:batched=-rtr", peer=None)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("| decode 32 after 8064, tokens/s | 37.5 |  |  | 90 |", done.stdout)
+        self.assertIn("| decode 32 after 8064, tokens/s | 37.5 | 15.0 | **2.50** | 90 |", done.stdout)
+        self.assertIn("| decode 64, 8 streams of 128, tokens/s | 600.0 | 200.0 | **3.00** |", done.stdout)
+        self.assertIn("features: `AVX = 1 | AVX512_VNNI = 1`; bench: `-rtr 1`; batched: `-rtr`", done.stdout)
+        self.assertIn("'--peer-argument=fork:bench=-rtr 1'", done.stdout)
+        self.assertFalse(os.path.exists("fork.log"))
 
     def test_a_library_is_measured_in_process_on_its_own_model(self):
         self.program("vllm.py", VLLM)
+        self.program("torch.py", TORCH)
         os.mkdir(os.path.join(self.folder.name, "tiny-bf16"))
         done = self.compare("--rounds", "1", "--peer-vllm", sys.executable, "--vllm-model", os.path.join(self.folder.name, "tiny-bf16"),
                             "--at-least", "0", peer=None)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("version 9.9, in process", done.stdout)
+        self.assertIn("its models: tiny-bf16; its features: `AVX512`", done.stdout)
         rates = {line.split("|")[2].strip(): float(line.split("|")[4]) for line in done.stdout.splitlines() if "| tiny.gguf |" in line}
         # A token of a prompt takes 10 us here, and one of the answer a millisecond.
         self.assertAlmostEqual(rates["decode 128, tokens/s"], 1000, delta=0.1)
         self.assertAlmostEqual(rates["decode 64, 32 streams of 128, tokens/s"], 32_000, delta=0.1)
         self.assertAlmostEqual(rates["prefill 4096, tokens/s"], 4096 / 0.04196, delta=0.1)
+
+    def test_a_library_may_have_no_form_of_a_model(self):
+        done = self.compare("--rounds", "1", "--peer-vllm", sys.executable, "--vllm-model", "-")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("| decode 128, tokens/s | 75.0 | 50.0 | **1.50** |  |  | **1.50** | 90 |", done.stdout)
+
+    def test_a_result_is_saved_where_asked(self):
+        folder = os.path.join(self.folder.name, "results")
+        self.assertEqual(self.compare("--rounds", "1", "--save", folder).returncode, 0)
+        self.assertEqual(sorted(name.rpartition(".")[2] for name in os.listdir(folder)), ["json", "md"])
 
     def server(self, seconds, short=0):
         return SERVER.replace("SECONDS", str(seconds)).replace("SHORT", str(short))
@@ -186,6 +253,8 @@ class Compare(unittest.TestCase):
         self.assertEqual(self.compare("--prefill", "0").returncode, 2)
         self.assertEqual(self.compare("--streams", "-8").returncode, 2)
         self.assertEqual(self.compare("--peer-argument", "nobody=-x").returncode, 2)
+        self.assertEqual(self.compare("--peer-argument", "llama.cpp:main=-x").returncode, 2)  # bench, batched or server
+        self.assertEqual(self.compare("--peer-llama-server", "nobody=/bin/true").returncode, 2)
         self.assertEqual(self.compare("--peer-vllm", sys.executable).returncode, 2)  # which model?
         self.assertEqual(self.compare("--peer-llama-bench", os.path.join(self.folder.name, "llama-bench")).returncode, 2)  # the same name twice
 

@@ -6,10 +6,12 @@ import pathlib
 import platform
 import re
 import resource
+import shlex
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
 
 
 def describe():
@@ -62,12 +64,12 @@ def command_line(program):
     def shown(word):
         name, equals, path = word.rpartition("=") if "/" in word.rpartition("=")[2] else ("", "", word)
         return name + equals + (pathlib.Path(path).name if "/" in path else path)
-    return f"{program} " + " ".join(shown(word) for word in sys.argv[1:])
+    return f"{program} " + " ".join(shlex.quote(shown(word)) for word in sys.argv[1:])
 
 
-def save(report, subject, markdown):
-    """results/DATE-SUBJECT-COMMIT.md and .json."""
-    folder = ROOT / "bench" / "results"
+def save(report, subject, markdown, folder=RESULTS):
+    """DATE-SUBJECT-COMMIT.md and .json."""
+    folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{report['date'][:10]}-{subject}-{report['commit']}"
     (folder / f"{stem}.md").write_text(markdown, encoding="utf-8")

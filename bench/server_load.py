@@ -6,6 +6,7 @@ import http.client
 import json
 import pathlib
 import re
+import socket
 import tempfile
 import time
 import urllib.parse
@@ -17,11 +18,20 @@ START_SECONDS = 120
 FIRST_TOKEN = 1000  # of the prompts: any id that every vocabulary has
 
 
+def free_port():
+    """One that nobody listened on a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
 class Server:
     """A program that serves the OpenAI API: where it listens, and what it calls its model."""
 
-    def __init__(self, command, log):
+    def __init__(self, command, log, port=0):
+        """`port` of this machine, of a program that was told one; else the program says `listening on http://HOST:PORT`."""
         began = time.monotonic()
+        self.address = urllib.parse.urlsplit(f"http://127.0.0.1:{port}") if port else None
         self.process = LineProcess(command, log)
         self.log, self.said = pathlib.Path(log), ""
         try:
@@ -32,14 +42,15 @@ class Server:
             raise
 
     def _find(self):
-        """Both sides say `listening on http://HOST:PORT`; the peer does so before its model is loaded."""
+        """It may listen before its model is loaded: what counts is the first answer."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.process.poll() is None:
             while not self.process.lines.empty():
                 self.said += (self.process.lines.get_nowait() or "") + "\n"
-            found = re.search(r"listening on (http://[\w.:]+)", self.said + self.log.read_text("utf-8", errors="replace"))
-            if found:
-                self.address = urllib.parse.urlsplit(found.group(1))
+            if not self.address:
+                found = re.search(r"listening on (http://[\w.:]+)", self.said + self.log.read_text("utf-8", errors="replace"))
+                self.address = urllib.parse.urlsplit(found.group(1)) if found else None
+            if self.address:
                 status, models = self.ask("GET", "/v1/models")
                 if status == 200:
                     self.model = json.loads(models)["data"][0]["id"]
@@ -85,10 +96,10 @@ def load(server, clients, prompt_tokens, answer_tokens, timeout):
     return clients * answer_tokens / (time.monotonic() - began), max(seconds)
 
 
-def measure(command, clients, prompt_tokens, answer_tokens, timeout):
+def measure(command, clients, prompt_tokens, answer_tokens, timeout, port=0):
     """Starts a server, waits for its first token, loads it, ends it. The four figures by name."""
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(command, pathlib.Path(folder) / "log")
+        server = Server(command, pathlib.Path(folder) / "log", port)
         try:
             at_rest = machine.resident_bytes(server.process.process.pid)
             served, longest = load(server, clients, prompt_tokens, answer_tokens, timeout)

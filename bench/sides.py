@@ -5,8 +5,11 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
+import tempfile
+import time
 
 import server_load
 
@@ -34,11 +37,19 @@ def explain(plan):
                    "first token": "start to first token, s", "at rest": "memory at rest, MB"}
 
 
-def run(command, timeout, may_fail=False):
-    """What it prints; None when it fails and may."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout, check=False)
+def said(command):
+    """All that a program prints which ends at once, well or not; nothing when it does not end."""
+    try:
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30, check=False).stdout
+    except subprocess.TimeoutExpired:
+        return ""
+
+
+def run(command, timeout, may_fail=False, both=False, folder=None):
+    """What it prints, with `both` also to standard error; None when it fails and may."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout, check=False, cwd=folder)
     if done.returncode == 0:
-        return done.stdout
+        return done.stdout + (done.stderr if both else "")
     said = f"{' '.join(map(str, command))}\nfailed with {done.returncode}:\n{done.stderr[-2000:]}"
     if not may_fail:
         sys.exit(said)
@@ -46,9 +57,10 @@ def run(command, timeout, may_fail=False):
     return None
 
 
-def served(command, plan, timeout):
+def served(command, plan, timeout, port=0):
+    """`port`: where it listens, of a program that does not say so itself."""
     try:
-        return server_load.measure(command, plan["clients"], plan["client_prompt"], plan["client_answer"], timeout)
+        return server_load.measure(command, plan["clients"], plan["client_prompt"], plan["client_answer"], timeout, port)
     except RuntimeError as error:
         sys.exit(str(error))
 
@@ -87,70 +99,107 @@ class Ours:
 
 
 class LlamaCpp:
-    """llama.cpp, or whatever has the same programs. llama-batched-bench and llama-server lie beside llama-bench."""
+    """llama.cpp, or a fork of it. llama-batched-bench and llama-server lie beside llama-bench."""
 
-    def __init__(self, name, llama_bench, llama_server=None, arguments=()):
+    PROGRAMS = ("bench", "batched", "server")
+
+    def __init__(self, name, llama_bench, llama_server=None):
         folder = pathlib.Path(llama_bench).resolve().parent
-        self.name, self.bench, self.arguments = name, llama_bench, list(arguments)
+        self.name, self.bench = name, llama_bench
         self.server = llama_server or str(folder / "llama-server")
         self.batched = str(folder / "llama-batched-bench")
-        self.facts = {}
+        self.facts, self.arguments = {}, {program: [] for program in self.PROGRAMS}
+
+    def add(self, programs, words):
+        """More words for these of its programs; a fork's programs spell one setting differently."""
+        for program in programs:
+            self.arguments[program] += shlex.split(words)
 
     def round(self, model, plan, timeout):
-        common = ["-m", model, "-t", str(plan["threads"]), "-r", "1", "-o", "json", *self.arguments]
+        common = ["-m", model, "-t", str(plan["threads"]), "-r", "1", "-o", "json", *self.arguments["bench"]]
         tests = json.loads(run([self.bench, *common, "-p", ",".join(map(str, plan["prefill"])), "-n", str(plan["decode"])], timeout))
         self.facts = tests[0]
-        figures = {f"prefill {test['n_prompt']}" if test["n_prompt"] else "decode": test["avg_ts"] for test in tests}
-        if plan["depth"]:
-            deep = run([self.bench, *common, "-p", "0", "-n", str(plan["depth_steps"]), "-d", str(plan["depth"])], timeout, may_fail=True)
+        figures = {f"prefill {test['n_prompt']}" if test["n_prompt"] else "decode": last_sample(test) for test in tests}
+        behind = self._behind(plan) if plan["depth"] else None
+        if behind:
+            deep = run([self.bench, *common, "-p", "0", *behind], timeout, may_fail=True)
             if deep:
-                figures[f"decode after {plan['depth']}"] = json.loads(deep)[0]["avg_ts"]
+                figures[f"decode after {plan['depth']}"] = last_sample(json.loads(deep)[0])
         if plan["streams"] and os.path.exists(self.batched):
             figures |= self._streams(model, plan, timeout)
         if plan["clients"]:
             context = plan["clients"] * (plan["client_prompt"] + plan["client_answer"] + 64)
-            figures |= served([self.server, "--model", model, "--host", "127.0.0.1", "--port", "0", "--threads",
-                               str(plan["threads"]), "--parallel", str(plan["clients"]), "--ctx-size", str(context), *self.arguments],
-                              plan, timeout)
+            port = server_load.free_port()  # forks do not say which one they took
+            figures |= served([self.server, "--model", model, "--host", "127.0.0.1", "--port", str(port), "--threads",
+                               str(plan["threads"]), "--parallel", str(plan["clients"]), "--ctx-size", str(context),
+                               *self.arguments["server"]], plan, timeout, port)
         return figures
 
+    def _behind(self, plan):
+        """How its llama-bench is asked to decode behind a context; None when it cannot."""
+        known = said([self.bench, "--help"])
+        if "--n-depth" in known:
+            return ["-n", str(plan["depth_steps"]), "-d", str(plan["depth"])]
+        if "-gp <pp,tg>" in known:
+            return ["-n", "0", "-gp", f"{plan['depth']},{plan['depth_steps']}"]
+        return None
+
     def _streams(self, model, plan, timeout):
+        """Lines of JSON, or of a table where a fork knows no other output."""
         context = max(plan["streams"]) * (plan["stream_depth"] + plan["stream_steps"])
-        out = run([self.batched, "-m", model, "-t", str(plan["threads"]), "-c", str(context), "-npp", str(plan["stream_depth"]),
-                   "-ntg", str(plan["stream_steps"]), "-npl", ",".join(map(str, plan["streams"])), "--output-format", "jsonl",
-                   *self.arguments], timeout, may_fail=True)
-        lines = [json.loads(line) for line in (out or "").splitlines() if line.startswith("{")]
-        return {f"decode x{line['pl']}": line["speed_tg"] for line in lines}
+        with tempfile.TemporaryDirectory() as folder:  # a fork leaves a log where it stands
+            out = run([self.batched, "-m", os.path.abspath(model), "-t", str(plan["threads"]), "-c", str(context), "-npp",
+                       str(plan["stream_depth"]), "-ntg", str(plan["stream_steps"]), "-npl", ",".join(map(str, plan["streams"])),
+                       "--output-format", "jsonl", *self.arguments["batched"]], timeout, may_fail=True, both=True, folder=folder)
+        return {f"decode x{streams}": rate for streams, rate in batched_rates(out or "")}
 
     def describe(self, plan):
-        """The version and the system_info line, which it prints before it finds that there is no such model."""
+        """The version and the line of system info, which it prints before it finds that there is no such model."""
         version = (f"build {self.facts.get('build_number')}, commit {self.facts.get('build_commit')}, "
                    f"{self.facts.get('backends', 'CPU')} backend")
         features = "not known (no llama-server)"
         if os.path.exists(self.server):
-            try:
-                done = subprocess.run([self.server, "-m", "/nonexistent.gguf", "-lv", "5", "-t", str(plan["threads"]), "--port", "0"],
-                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30, check=False)
-                line = re.search(r"system_info:\s*(.*)", done.stdout)
-                features = f"`{line.group(1).strip(' |')}`" if line else "not known (llama-server printed no system_info)"
-            except subprocess.TimeoutExpired:
-                features = "not known (llama-server did not stop)"
-        return f"{version}; its features: {features}"
+            command = [self.server, "-m", "/nonexistent.gguf", "-t", str(plan["threads"]), "--port", str(server_load.free_port())]
+            lines = (re.search(r'system_info(?:: *|=")([^"\n]*)', said(command + more)) for more in (["-lv", "5"], []))
+            line = next(filter(None, lines), None)
+            features = f"`{line.group(1).strip(' |')}`" if line else "not known (llama-server printed no system_info)"
+        given = "".join(f"; {program}: `{shlex.join(words)}`" for program, words in self.arguments.items() if words)
+        return f"{version}; its features: {features}{given}"
+
+
+def last_sample(test):
+    """Tokens a second of the last repetition. There is one but for a fork whose warm-up is a single token: it gets two."""
+    return test["samples_ts"][-1]
+
+
+def batched_rates(out):
+    """Streams and tokens a second of all together, by line of llama-batched-bench."""
+    for line in out.splitlines():
+        cells = line.strip(" |").split("|")
+        if line.startswith("{"):
+            found = json.loads(line)
+            yield found["pl"], found["speed_tg"]
+        elif len(cells) == 10 and cells[2].strip().isdigit():  # PP TG B N_KV T_PP S_PP T_TG S_TG T S
+            yield int(cells[2]), float(cells[7])
 
 
 class InProcess:
-    """A Python library, run by an interpreter that has it, on its own form of each model."""
+    """A Python library, run by an interpreter that has it, on its own form of each model; of some it may have none."""
 
     def __init__(self, name, python, models):
-        self.name, self.python, self.models, self.version = name, python, models, "?"
+        self.name, self.python, self.models, self.facts = name, python, models, {}
 
     def round(self, model, plan, timeout):
+        if model not in self.models:
+            return {}
         script = str(pathlib.Path(__file__).resolve().parent / "in_process_peer.py")
-        out = run([self.python, script, self.name, self.models[model], json.dumps(plan)], timeout)
+        out = run([self.python, script, self.name, self.models[model], json.dumps(plan | {"began": time.monotonic()})], timeout)
         found = json.loads(out.splitlines()[-1])
-        self.version = found["version"]
+        self.facts = found["facts"]
         return found["figures"]
 
     def describe(self, plan):
         del plan
-        return f"version {self.version}, in process and without HTTP; its models: {', '.join(pathlib.Path(m).name for m in self.models.values())}"
+        names = ", ".join(pathlib.Path(model).name for model in self.models.values())
+        return (f"version {self.facts.get('version', '?')}, in process and without HTTP; its models: {names}; "
+                f"its features: `{self.facts.get('features', '?')}`")
