@@ -85,8 +85,8 @@ Status validate(const Request& request, const RequestBounds& bounds) {
     if (text.empty()) return fail(Code::kInvalidArgument, "stop must not hold an empty string", "stop");
     TRY(at_most("stop", text.size(), kMaxStopStringBytes, "bytes"));
   }
-  TRY(at_most("stop_tokens", request.stop_tokens.size(), kMaxStopTokens, "tokens"));
-  for (TokenId token : request.stop_tokens) TRY(known_token("stop_tokens", token, bounds.vocab));
+  TRY(at_most("stop_token_ids", request.stop_tokens.size(), kMaxStopTokens, "tokens"));
+  for (TokenId token : request.stop_tokens) TRY(known_token("stop_token_ids", token, bounds.vocab));
   TRY(at_most("top_logprobs", request.top_logprobs, kMaxTopLogprobs, "alternatives"));
   for (TokenId token : request.prompt) TRY(known_token("prompt", token, bounds.vocab));
   TRY(fits(request, bounds));

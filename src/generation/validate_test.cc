@@ -70,7 +70,7 @@ TEST(Validate, ListsAndCounts) {
   EXPECT_EQ(refused_field([](Request& r) { r.stop = {std::string(1024, 'x')}; }), "");
   EXPECT_EQ(refused_field([](Request& r) { r.stop = {std::string(1025, 'x')}; }), "stop");
   EXPECT_EQ(refused_field([](Request& r) { r.stop_tokens.assign(64, 99); }), "");
-  EXPECT_EQ(refused_field([](Request& r) { r.stop_tokens.assign(65, 99); }), "stop_tokens");
+  EXPECT_EQ(refused_field([](Request& r) { r.stop_tokens.assign(65, 99); }), "stop_token_ids");
   EXPECT_EQ(refused_field([](Request& r) { r.sampling.logit_bias.assign(1024, {99, 100.0f}); }), "");
   EXPECT_EQ(refused_field([](Request& r) { r.sampling.logit_bias.assign(1025, {99, 100.0f}); }), "logit_bias");
   EXPECT_EQ(refused_field([](Request& r) { r.sampling.logit_bias = {{0, kNan}}; }), "logit_bias");
@@ -80,7 +80,7 @@ TEST(Validate, ListsAndCounts) {
 TEST(Validate, TokensMustBeInTheVocabulary) {
   for (const TokenId token : {-1, 100, std::numeric_limits<TokenId>::max(), std::numeric_limits<TokenId>::min()}) {
     EXPECT_EQ(refused_field([&](Request& r) { r.prompt.push_back(token); }), "prompt");
-    EXPECT_EQ(refused_field([&](Request& r) { r.stop_tokens = {token}; }), "stop_tokens");
+    EXPECT_EQ(refused_field([&](Request& r) { r.stop_tokens = {token}; }), "stop_token_ids");
     EXPECT_EQ(refused_field([&](Request& r) { r.sampling.logit_bias = {{token, 1.0f}}; }), "logit_bias");
   }
 }

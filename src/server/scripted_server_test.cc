@@ -89,6 +89,15 @@ TEST_F(ScriptedServer, SchemasThatCannotBeHonouredArePointedAt) {
   EXPECT_THAT(text_of(at(body, "error", "message")), HasSubstr(text_of(at(body, "error", "param"))));
 }
 
+TEST_F(ScriptedServer, TokensThatTheModelHasNotAreRefusedByTheNameOfTheirParameter) {
+  expect_error(post("/v1/chat/completions", chat("x", R"("stop_token_ids":[1000000])")), 400, "invalid_argument",
+               "stop_token_ids");
+  expect_error(post("/v1/chat/completions", chat("x", R"("logit_bias":{"1000000":1})")), 400, "invalid_argument",
+               "logit_bias");
+  expect_error(post("/v1/completions", R"({"model":"fake-model","prompt":[1000000]})"), 400, "invalid_argument",
+               "prompt");
+}
+
 TEST_F(ScriptedServer, HostileSchemasAreRefused) {
   const std::pair<std::string, std::string> bombs[] = {
       {R"({"$ref":"http://example.org/schema"})", "/$ref"},
