@@ -56,6 +56,9 @@ Result<model::Perplexity> measure(const std::filesystem::path& path, const std::
   }
   auto result = model::perplexity(*network, tokens, measuring);
   if (is_seen) fmt::print(stderr, "\r\x1b[K");
+  if (!result && (result.error().where == "window" || result.error().where == "stride")) {
+    result.error().where = "--" + result.error().where;  // an option that is refused is a flag that was used wrongly
+  }
   return result;
 }
 

@@ -117,13 +117,16 @@ Result<Perplexity> prepare(const LanguageModel& network, std::span<const TokenId
   result.stride = options.stride != 0 ? options.stride : std::max<std::size_t>(result.window / 2, 1);
   if (tokens.size() < 2) return fail(Code::kInvalidArgument, "perplexity needs at least two tokens");
   if (result.window < 2 || result.window > network.context_length()) {
-    return fail(Code::kInvalidArgument, "the window of " + std::to_string(result.window) +
-                                            " tokens must be from 2 to the context length of " +
-                                            std::to_string(network.context_length()));
+    return fail(Code::kInvalidArgument,
+                "the window of " + std::to_string(result.window) + " tokens must be from 2 to the context length of " +
+                    std::to_string(network.context_length()),
+                "window");
   }
   if (result.stride >= result.window) {
-    return fail(Code::kInvalidArgument, "the stride of " + std::to_string(result.stride) +
-                                            " must be smaller than the window of " + std::to_string(result.window));
+    return fail(Code::kInvalidArgument,
+                "the stride of " + std::to_string(result.stride) + " must be smaller than the window of " +
+                    std::to_string(result.window),
+                "stride");
   }
   TRY(check_ids(network, tokens));
   return result;

@@ -243,6 +243,9 @@ class InspectTinyModels(CliTest):
         facts = json.loads(self.cli("perplexity", "--model", model, "--file", text, "--json").stdout)
         self.assertEqual(facts["tokens_scored"], facts["tokens"] - 1)
         self.assertGreater(facts["window"], facts["stride"])
+        for wrong, words in ((("--window", "1"), "window of 1 tokens"), (("--window", "1025"), "context length of 1024"),
+                             (("--window", "64", "--stride", "64"), "stride of 64 must be smaller than the window of 64")):
+            self.assertIn(words, self.cli("perplexity", "--model", model, "--file", text, *wrong, expect=2).stderr)
 
 
 class BenchStages(CliTest):
