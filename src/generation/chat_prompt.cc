@@ -85,7 +85,7 @@ json::Array with_tools_in_words(const json::Array& messages, const json::Array& 
 
 Result<text::RenderedPrompt> render(const ModelCard& card, const ChatPrompt& prompt) {
   if (card.chat_template == nullptr) {
-    return fail(Code::kInvalidArgument, "this model has no chat template; use /v1/completions", "messages");
+    return fail(Code::kInvalidArgument, "this model has no chat template; use /v1/completions");
   }
   telemetry::StageTimer time(card.stages, telemetry::Stage::kTemplate);
   static const json::Array kNoTools;

@@ -81,6 +81,7 @@ TEST_F(IdsOnlyServer, WhatNeedsTextIsRefused) {
   EXPECT_THAT(expect_error(post("/v1/chat/completions", chat("hi")), 400, "invalid_argument", "messages"),
               HasSubstr("no chat template"));
   expect_error(post("/tokenize", chat("hi")), 400, "invalid_argument", "messages");
+  expect_error(post("/v1/responses", R"({"model":"fake-model","input":"hi"})"), 400, "invalid_argument", "input");
 }
 
 TEST_F(IdsOnlyServer, IdsOutsideTheVocabularyAreRefused) {
