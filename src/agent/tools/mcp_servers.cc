@@ -94,7 +94,11 @@ Result<std::optional<McpServerConfig>> read_server(FieldReader& fields, const st
   if (command) TRY(read_program(fields, *command, options, config));
   if (url) {
     config.url = TRY(expanded(fields, "url", *url, options));
-    if (const auto parsed = net::parse_url(config.url); !parsed) return fields.wrong("url", parsed.error().message);
+    if (const auto parsed = net::parse_url(config.url); !parsed)
+      return fail(Code::kInvalidArgument,
+                  fmt::format("{} is {}; it is \"{}\"", fields.name_of("url"), parsed.error().message,
+                              base::printable(*url, 200)),
+                  fields.name_of("url"));
     for (auto& [name, value] : TRY(read_named_texts(fields, "headers", options))) {
       std::string lower = name;
       std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
