@@ -16,6 +16,7 @@
 
 #include "agent/fake_tool.h"
 #include "agent/tools/program.h"
+#include "agent/tools/sandbox.h"
 #include "agent/tools/test_server.h"
 #include "base/temporary_folder.h"
 
@@ -192,6 +193,23 @@ TEST_F(SandboxTest, TheSystemIsThereAndNothingElse) {
     EXPECT_EQ(run(std::string("test -e ") + path + " && echo there || echo gone"), "gone\n") << path;
   EXPECT_EQ(run("test -e " + folder_.path().string() + " && echo there || echo gone"), "gone\n");
   EXPECT_EQ(run("set -- /proc/[0-9]*; echo $#"), "2\n");  // its own: init and this shell
+}
+
+// Where bubblewrap is missing a program is refused, and does not run without.
+TEST_F(SandboxTest, IsNeverLeftOutUnasked) {
+  const auto line_of = [this](bool is_on) {
+    const SandboxOptions options{.is_on = is_on, .system_path = folder_.path().string()};
+    return sandboxed({"true"}, "/usr/bin:/bin", options, {});
+  };
+  EXPECT_EQ(line_of(false).error().code, Code::kUnavailable);  // nothing bounds it
+  fs::create_symlink("/usr/bin/prlimit", folder_.path() / "prlimit");
+  const auto refused = line_of(true);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kPermissionDenied);
+  EXPECT_THAT(refused.error().message, testing::AllOf(HasSubstr("bubblewrap"), HasSubstr("--no-sandbox")));
+  const auto without = line_of(false);
+  ASSERT_TRUE(without) << without.error().message;
+  EXPECT_EQ(without->front(), (folder_.path() / "prlimit").string());
 }
 
 TEST_F(SandboxTest, NothingCanBeWrittenButWhatIsListed) {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <string_view>
 
 #include "agent/tools/child.h"
 
@@ -14,7 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kSystemPath = "/usr/local/bin:/usr/bin:/bin";
 // The parts of the system that programs need to start. Not /home, /root, /var, /run, and of /etc only this.
 constexpr std::array<const char*, 6> kSystemFolders = {"/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"};
 constexpr std::array<const char*, 10> kSystemFiles = {
@@ -83,11 +81,11 @@ Result<std::vector<std::string>> sandboxed(const std::vector<std::string>& argum
   const fs::path program = find_program(arguments.at(0), path);
   if (program.empty())
     return fail(Code::kNotFound, fmt::format("there is no program {} that can be run", arguments[0]));
-  const fs::path prlimit = find_program("prlimit", kSystemPath);
+  const fs::path prlimit = find_program("prlimit", options.system_path);
   if (prlimit.empty()) return fail(Code::kUnavailable, "the program prlimit (of util-linux) is missing");
   std::vector<std::string> line;
   if (options.is_on) {
-    const fs::path bubblewrap = find_program("bwrap", kSystemPath);
+    const fs::path bubblewrap = find_program("bwrap", options.system_path);
     if (bubblewrap.empty()) {
       return fail(Code::kPermissionDenied,
                   "programs run in a sandbox, and bubblewrap is not installed (apt-get install bubblewrap); "

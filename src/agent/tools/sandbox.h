@@ -29,6 +29,7 @@ struct SandboxOptions {
   std::vector<std::filesystem::path> readable;
   std::vector<std::filesystem::path> writable;
   std::filesystem::path folder;  // where it runs; empty = the first writable or readable one, else the private /tmp
+  std::string system_path = "/usr/local/bin:/usr/bin:/bin";  // where bubblewrap and prlimit are looked up
 };
 
 /// The whole command line for `arguments`, whose program is looked up in `path`.
