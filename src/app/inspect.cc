@@ -190,7 +190,8 @@ void add_tokens(CLI::App& verb, const std::shared_ptr<InspectFlags>& flags) {
 }
 
 void add_prompt(CLI::App& verb, const std::shared_ptr<InspectFlags>& flags) {
-  auto* part = add_part(verb, "prompt", "The prompt that a chat request becomes", *flags);
+  auto* part = add_part(verb, "prompt",
+                        "What the chat template makes of a chat request, with its tools as they stand there", *flags);
   part->add_option("--request", flags->request, "A JSON file: the body of a chat request")
       ->required()
       ->type_name("FILE");
