@@ -82,6 +82,7 @@ Result<json::Object> read_message(const json::Value& value, std::size_t index) {
   // An answer of ours, sent back as history by the official clients, carries these.
   const json::Array* annotations = TRY(message.array("annotations", kMaxContentParts));
   if (annotations != nullptr && !annotations->empty()) return message.wrong("annotations", "absent or empty");
+  if (role == "assistant") message.take("parsed");  // by the clients' helpers: what they read in the text, once more
   if (auto reasoning = TRY(message.string("reasoning_content", kMaxTextBytes)); reasoning && role == "assistant") {
     out["reasoning_content"] = *reasoning;
   }

@@ -218,6 +218,9 @@ TEST(Messages, ContentIsTextOrTextParts) {
       where(
           R"({"role":"assistant","content":"x","refusal":null,"annotations":[],"audio":null,"tool_calls":null,"function_call":null})"),
       "");
+  // The official clients' helpers write down beside a text what they read in it, and send that back too.
+  EXPECT_EQ(where(R"({"role":"assistant","content":"{}","parsed":{"a":[1]}})"), "");
+  EXPECT_EQ(where(R"({"role":"user","content":"{}","parsed":{"a":[1]}})"), "messages[0].parsed");
   EXPECT_EQ(where(R"({"role":"tool","content":"x","tool_call_id":"1"})"), "");
   EXPECT_EQ(where(R"({"role":"user","content":"x","name":"me"})"), "");
   EXPECT_EQ(where(R"({"role":"user","content":null})"), "messages[0].content");

@@ -152,6 +152,7 @@ Result<std::optional<json::Array>> read_tool_calls(FieldReader& message) {
     const std::string name = TRY(function.string("name", kMaxNameBytes)).value_or("");
     if (name.empty()) return function.wrong("name", "a string");
     const std::string text = TRY(function.string("arguments", kMaxTextBytes)).value_or("");
+    function.take("parsed_arguments");  // by the clients' helpers: what they read in the text, once more
     TRY(function.refuse_rest());
     base::Budget budget({.bytes = kMaxTextBytes, .steps = kMaxJsonValues, .depth = kMaxJsonDepth});
     const auto arguments = json::parse(text.empty() ? "{}" : std::string_view(text), budget);

@@ -125,6 +125,16 @@ TEST(ToolMessages, CallsKeepTheirArgumentsAsObjects) {
   EXPECT_THAT(json::format(request->messages), HasSubstr(R"("tool_call_id":"call_1")"));
 }
 
+// The official clients' helpers write down beside the arguments what they read in them, and send that back too.
+TEST(ToolMessages, WhatAClientReadInTheArgumentsIsPassedOver) {
+  const auto request = parse_chat_request(body(R"("n":1)",
+                                               R"([{"role":"user","content":"hi"},
+          {"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":
+            {"name":"read","arguments":"{\"path\":\"a\"}","parsed_arguments":{"path":"a"}}}]}])"));
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_THAT(json::format(request->messages), HasSubstr(R"("function":{"name":"read","arguments":{"path":"a"}})"));
+}
+
 TEST(ToolMessages, BrokenCallsAreRefusedByName) {
   const auto with = [](std::string_view calls, std::string_view role = "assistant") {
     return R"([{"role":"user","content":"hi"},{"role":")" + std::string(role) + R"(","content":"","tool_calls":)" +

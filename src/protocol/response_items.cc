@@ -29,6 +29,7 @@ Result<std::string> read_part(const json::Value& value, std::string_view type, c
     const json::Array* list = TRY(part.array(name, kMaxContentParts));
     if (list != nullptr && !list->empty()) return part.wrong(name, "absent or empty");
   }
+  if (type == "output_text") part.take("parsed");  // by the clients' helpers: what they read in the text, once more
   TRY(part.refuse_rest());
   return std::move(*text);
 }
@@ -104,6 +105,7 @@ Result<json::Object> read_function_call(FieldReader& item) {
   out["call_id"] = TRY(required(item, "call_id"));
   out["name"] = TRY(required(item, "name"));
   out["arguments"] = TRY(read_arguments(item));
+  item.take("parsed_arguments");  // by the clients' helpers: what they read in the text, once more
   return out;
 }
 

@@ -198,6 +198,18 @@ TEST(ResponseRequest, ItemsOfAnswersAreTakenBack) {
   EXPECT_EQ(item_field(request.input[9], "reason"), "why");
 }
 
+// The official clients' helpers write down beside a text what they read in it, and send that back too.
+TEST(ResponseRequest, WhatAClientReadInAnAnswerIsPassedOver) {
+  const ResponseRequest request = accepted(response_body("", R"([
+    {"type":"message","role":"assistant","content":[{"type":"output_text","text":"{}","annotations":[],"parsed":{"a":[1]}}]},
+    {"type":"function_call","call_id":"c","name":"f","arguments":"{\"a\":1}","parsed_arguments":{"a":1}}])"));
+  ASSERT_THAT(request.input, SizeIs(2));
+  EXPECT_EQ(json::format(request.input).find("parsed"), std::string::npos);
+  EXPECT_EQ(
+      where_refused(response_body("", R"([{"role":"user","content":[{"type":"input_text","text":"x","parsed":1}]}])")),
+      "input[0].content[0].parsed");
+}
+
 TEST(ResponseRequest, SchemasArePointedAt) {
   const ResponseRequest request = accepted(
       response_body(R"("text":{"format":{"type":"json_schema","name":"s","strict":true,"schema":{"type":"object"}}})"));

@@ -32,6 +32,27 @@ async function metric(wanted) {
   return Number(line.split(' ')[1]);
 }
 
+// The client's own loop: it runs what the model calls, until there is an answer.
+async function runToolLoop(more) {
+  const runner = client.chat.completions.runTools({
+    model: name, messages: user('What is the temperature in Paris?'), max_tokens: 128, temperature: 0, ...more,
+    tools: [{
+      type: 'function',
+      function: {
+        name: 'temperature', description: 'The temperature in a city.',
+        parameters: {type: 'object', properties: {city: {type: 'string'}}, required: ['city'], additionalProperties: false},
+        function: ({city}) => `22 degrees in ${city}`, parse: JSON.parse,
+      },
+    }],
+  }, {maxChatCompletions: 3});
+  const calls = [];
+  runner.on('functionToolCall', (call) => calls.push(call));
+  const text = await runner.finalContent().catch((error) => error);
+  if (!isScripted) return;
+  assert.deepEqual(calls.map((call) => [call.name, JSON.parse(call.arguments)]), [['temperature', {city: 'Paris'}]]);
+  assert.equal(text, 'It is 22 degrees in Paris.');
+}
+
 const tests = {
   async example() {
     const run = spawn(process.execPath, ['openai_client.mjs'], {
@@ -75,23 +96,10 @@ const tests = {
     assert.equal(answer.choices[0].finish_reason, 'stop');
   },
   async toolLoop() {
-    const runner = client.chat.completions.runTools({
-      model: name, messages: user('What is the temperature in Paris?'), max_tokens: 128, temperature: 0,
-      tools: [{
-        type: 'function',
-        function: {
-          name: 'temperature', description: 'The temperature in a city.',
-          parameters: {type: 'object', properties: {city: {type: 'string'}}, required: ['city'], additionalProperties: false},
-          function: ({city}) => `22 degrees in ${city}`, parse: JSON.parse,
-        },
-      }],
-    }, {maxChatCompletions: 3});
-    const calls = [];
-    runner.on('functionToolCall', (call) => calls.push(call));
-    const text = await runner.finalContent().catch((error) => error);
-    if (!isScripted) return;
-    assert.deepEqual(calls.map((call) => [call.name, JSON.parse(call.arguments)]), [['temperature', {city: 'Paris'}]]);
-    assert.equal(text, 'It is 22 degrees in Paris.');
+    await runToolLoop({});
+  },
+  async streamedToolLoop() {
+    await runToolLoop({stream: true});
   },
   async seed() {
     const said = async (seed) => (await chat('Roll the dice.', {seed})).choices[0].message.content;

@@ -77,7 +77,15 @@ const tests = {
       if (event.type === 'response.function_call_arguments.delta') deltas += event.delta;
     }
     assert.equal(deltas, whole.arguments);
-    assert.equal((await stream.finalResponse()).output.at(-1).arguments, whole.arguments);
+    const {output} = await stream.finalResponse();
+    assert.equal(output.at(-1).arguments, whole.arguments);
+    // The loop goes on as a stream: what came is sent back with the result.
+    const result = {type: 'function_call_output', call_id: output.at(-1).call_id, output: '22 degrees'};
+    const items = [{role: 'user', content: 'What is the temperature in Paris?'}, ...output, result];
+    let last;
+    for await (const event of await respond(items, {...settings, tool_choice: 'none', stream: true})) last = event;
+    assert.equal(last.type, 'response.' + last.response.status);
+    if (isScripted) assert.equal(last.response.output[0].content[0].text, 'It is 22 degrees in Paris.');
   },
   async mcpLoop() {
     const settings = {

@@ -182,6 +182,14 @@ class ClientTest(unittest.TestCase):
             final = stream.get_final_completion()
         self.assertEqual([(event.name, event.arguments) for event in done], [(whole.name, whole.arguments)])
         self.assertEqual(final.choices[0].message.tool_calls[0].function.arguments, whole.arguments)
+        # What the stream came to can be sent back with the result, and the answer streams too.
+        message = final.choices[0].message
+        messages = [*settings["messages"], message, {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "22 degrees"}]
+        answer = "".join(chunk.choices[0].delta.content or "" for chunk in self.client.chat.completions.create(
+            **{**settings, "messages": messages, "tool_choice": "none"}, stream=True))
+        self.assertTrue(answer)
+        if IS_SCRIPTED:
+            self.assertEqual(answer, "It is 22 degrees in Paris.")
 
     def test_tool_choice_none_and_bad_schemas(self):
         answer = self.client.chat.completions.create(model=self.model, messages=user("hello"), tools=self.TOOLS,

@@ -108,6 +108,13 @@ class ResponsesTest(unittest.TestCase):
             final = stream.get_final_response()
         self.assertEqual("".join(deltas), whole.arguments)
         self.assertEqual(final.output[-1].arguments, whole.arguments)
+        # The loop goes on as a stream: what came is sent back with the result.
+        result = {"type": "function_call_output", "call_id": final.output[-1].call_id, "output": "22 degrees"}
+        items = [{"role": "user", "content": "What is the temperature in Paris?"}, *final.output, result]
+        last = list(self.respond(items, stream=True, store=False, tools=[FUNCTION], tool_choice="none"))[-1]
+        self.assertTrue(last.response.output_text)
+        if IS_SCRIPTED:
+            self.assertEqual(last.response.output_text, "It is 22 degrees in Paris.")
 
     def test_mcp_loop(self):
         # That a tool is called is asked for; what comes of it does not depend on the model.
