@@ -4,6 +4,7 @@ import array
 import json
 import os
 import pathlib
+import re
 import unittest
 import urllib.request
 
@@ -63,6 +64,10 @@ class RealModel(CliTest):
         request = urllib.request.Request(server.url + "/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             self.assertGreater(json.load(answer)["usage"]["completion_tokens"], 0)
+        # The weights were packed for this processor: of the file little more than the embedding's rows in use is left in memory.
+        maps = pathlib.Path(f"/proc/{server.process.pid}/smaps").read_text()
+        resident = re.search(re.escape(str(MODEL.resolve())) + r"\n(?:\w+:.*\n)*?Rss: +(\d+) kB", maps)
+        self.assertLess(int(resident[1]) * 1024, MODEL.stat().st_size / 5)
         self.assertEqual(server.stop()[0], 0)
 
 
