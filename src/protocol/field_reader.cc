@@ -61,6 +61,7 @@ const json::Value* FieldReader::take(std::string_view name) {
 }
 
 std::string FieldReader::name_of(std::string_view field) const {
+  if (field.empty()) return place_;  // the object itself
   return place_.empty() ? std::string(field) : place_ + "." + std::string(field);
 }
 

@@ -25,6 +25,7 @@ TEST(FieldReader, ErrorsSayWhatWasExpectedWhatCameAndWhere) {
   EXPECT_EQ(message_of("yes"), "request.yes" + expected + "true");
   EXPECT_EQ(fields.integer("n", 1, 32).error().where, "request.n");
   EXPECT_EQ(fields.wrong("absent", "a string").error().message, "request.absent must be a string");
+  EXPECT_EQ(fields.wrong("", "smaller").error().message, "request must be smaller");
 }
 
 }  // namespace

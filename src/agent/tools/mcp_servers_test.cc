@@ -67,6 +67,7 @@ TEST(McpServers, ErrorsNameTheirPlace) {
       {R"({"a":{"command":"x","tools":{"t":{"timeout":7}}}})", "mcpServers.a.tools.t.timeout"},
       {R"({"a":{"command":"x","sandbox":{"net":true}}})", "mcpServers.a.sandbox.net"},
       {R"({"a":7})", "mcpServers.a"},
+      {R"({"a b":{"command":"x"}})", "mcpServers.a b"},
       {"7", "mcpServers"}};
   for (const auto& [text, where] : cases) {
     std::vector<std::string> remarks;
