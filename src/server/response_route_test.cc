@@ -164,6 +164,33 @@ TEST_F(Responses, AConversationGoesOnFromWhatIsStored) {
   expect_error(get("/v1/responses/" + id_of(second) + "?stream=true"), 400, "invalid_argument", "query");
 }
 
+TEST_F(Responses, ItemsAreToldPageByPage) {
+  const json::Value response = parsed(post("/v1/responses", R"({"model":"fake-model","input":[
+    {"role":"user","content":"one"},{"role":"assistant","content":"two"},{"role":"user","content":"three"}]})")
+                                          .body);
+  const std::string path = "/v1/responses/" + id_of(response) + "/input_items";
+  const auto texts = [](const json::Value& page) {
+    std::string all;
+    for (const json::Value& item : at(page, "data").get_array()) all += text_of(at(item, "content", 0, "text")) + " ";
+    return all + (at(page, "has_more").as_bool() ? "..." : "");
+  };
+  EXPECT_EQ(texts(parsed(get(path).body)), "three two one ");
+  EXPECT_EQ(texts(parsed(get(path + "?order=asc&limit=3").body)), "one two three ");
+  const json::Value first = parsed(get(path + "?order=asc&limit=2").body);
+  EXPECT_EQ(texts(first), "one two ...");
+  const std::string last = text_of(at(first, "last_id"));
+  EXPECT_EQ(texts(parsed(get(path + "?order=asc&limit=2&after=" + last).body)), "three ");
+  EXPECT_EQ(texts(parsed(get(path + "?after=" + last).body)), "one ");
+  EXPECT_EQ(texts(parsed(get(path + "?after=" + text_of(at(first, "first_id"))).body)), "");
+  for (const auto& [query, name] :
+       {std::pair("limit=0", "limit"), std::pair("limit=101", "limit"), std::pair("limit=x", "limit"),
+        std::pair("limit=", "limit"), std::pair("order=up", "order"), std::pair("after=x", "after"),
+        std::pair("include[]=a", "include[]"), std::pair("order", "order")}) {
+    expect_error(get(path + "?" + query), 400, "invalid_argument", name);
+  }
+  EXPECT_EQ(get(path + "?limit=100").status, 200);
+}
+
 TEST_F(Responses, WhatIsNotToBeStoredLeavesNothing) {
   const json::Value response = respond("hi", R"("store":false)");
   stream("hi", R"("store":false)");

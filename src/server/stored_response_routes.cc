@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // /v1/responses/ID: reads, removes and cancels what a tenant has there. Worker threads.
 #include <algorithm>
+#include <charconv>
 #include <string>
 #include <utility>
 
 #include "base/json.h"
+#include "base/log.h"
+#include "protocol/limits.h"
 #include "protocol/response_items.h"
 #include "server/service.h"
 
@@ -12,6 +15,8 @@ namespace autoglm::server {
 namespace {
 
 using protocol::ApiError;
+
+constexpr std::size_t kMaxPage = 100;  // OpenAI's bound
 
 // The path's part after "/v1/responses/" up to the next slash. What is no id of ours is found nowhere.
 std::string id_of(const Call& call) {
@@ -21,6 +26,62 @@ std::string id_of(const Call& call) {
 
 ApiError not_found(std::string_view id) {
   return Error{Code::kNotFound, "there is no stored response " + std::string(id.substr(0, 100)), "response_id"};
+}
+
+// Which of a response's items are asked for. The official clients fetch page by page.
+struct Page {
+  bool is_descending = true;
+  std::size_t limit = protocol::kMaxMessages;  // all of them
+  std::string after;                           // the last one of the page before
+};
+
+std::unexpected<Error> wrong_query(std::string_view name, const std::string& expected, std::string_view came) {
+  return fail(Code::kInvalidArgument,
+              std::string(name) + " must be " + expected + "; it is \"" + base::printable(came, 100) + "\"",
+              std::string(name));
+}
+
+Result<Page> read_page(std::string_view query) {
+  Page page;
+  while (!query.empty()) {
+    const std::string_view pair = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(pair.size() + 1, query.size()));
+    const std::string_view name = pair.substr(0, pair.find('='));
+    const std::string_view value = pair.substr(std::min(name.size() + 1, pair.size()));
+    if (name == "order") {
+      if (value != "asc" && value != "desc") return wrong_query(name, "asc or desc", value);
+      page.is_descending = value == "desc";
+    } else if (name == "limit") {
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), page.limit);
+      const bool is_number = error == std::errc() && end == value.data() + value.size();
+      if (!is_number || page.limit == 0 || page.limit > kMaxPage) {
+        return wrong_query(name, "a whole number from 1 to " + std::to_string(kMaxPage), value);
+      }
+    } else if (name == "after") {
+      page.after = value;  // no id of ours has a character that would be escaped
+    } else {
+      const std::string shown = base::printable(name, 100);
+      return fail(Code::kInvalidArgument, shown + " is not supported here", shown);
+    }
+  }
+  return page;
+}
+
+Result<json::Object> page_of(json::Array items, const Page& page) {
+  if (page.is_descending) std::reverse(items.begin(), items.end());
+  const auto id_of_item = [](const json::Value& item) { return protocol::text_of_field(item.get_object(), "id"); };
+  if (!page.after.empty()) {
+    const auto* last = std::ranges::find(items, page.after, id_of_item);
+    if (last == items.end()) return wrong_query("after", "the id of an item of this response", page.after);
+    items.erase(items.begin(), last + 1);
+  }
+  const bool has_more = items.size() > page.limit;
+  if (has_more) items.resize(page.limit);
+  json::Object out = {{"object", "list"}, {"has_more", has_more}};
+  out["first_id"] = items.empty() ? json::Value() : json::Value(id_of_item(items.front()));
+  out["last_id"] = items.empty() ? json::Value() : json::Value(id_of_item(items.back()));
+  out["data"] = std::move(items);
+  return out;
 }
 
 // Streams cannot be taken up again, and there is nothing more to include.
@@ -73,12 +134,8 @@ void serve_response_cancel(Service& service, const Call& call) {
 }
 
 void serve_input_items(Service& service, const Call& call) {
-  const std::string_view query = call.request.query;
-  const bool is_descending = query.empty() || query == "order=desc";
-  if (!is_descending && query != "order=asc") {
-    return call.reply->fail(
-        Error{Code::kInvalidArgument, "this path takes order=asc and order=desc only: all items are told", "query"});
-  }
+  const auto page = read_page(call.request.query);
+  if (!page) return call.reply->fail(page.error());
   const std::string id = id_of(call);
   auto row = service.responses.find(call.tenant, id);
   if (!row) return call.reply->fail(std::move(row).error());
@@ -87,14 +144,9 @@ void serve_input_items(Service& service, const Call& call) {
   if (!items || !items->is_array()) {
     return call.reply->fail(Error{Code::kCorrupt, "a stored response's input cannot be read", {}});
   }
-  json::Array list = std::move(items->get_array());
-  if (is_descending) std::reverse(list.begin(), list.end());
-  const auto id_at = [&](std::size_t index) { return json::Value(list[index].get_object()["id"]); };
-  json::Object out = {{"object", "list"}, {"has_more", false}};
-  out["first_id"] = list.empty() ? json::Value() : id_at(0);
-  out["last_id"] = list.empty() ? json::Value() : id_at(list.size() - 1);
-  out["data"] = std::move(list);
-  call.reply->json(json::format(out));
+  auto shown = page_of(std::move(items->get_array()), *page);
+  if (!shown) return call.reply->fail(shown.error());
+  call.reply->json(json::format(*shown));
 }
 
 }  // namespace autoglm::server

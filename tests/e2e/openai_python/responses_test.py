@@ -159,6 +159,9 @@ class ResponsesTest(unittest.TestCase):
         self.assertEqual(self.client.responses.retrieve(response.id).output_text, response.output_text)
         items = self.client.responses.input_items.list(response.id).data
         self.assertEqual(items[0].content[0].text, "hello")
+        asked = self.respond([{"role": "user", "content": text} for text in ("one", "two", "three")], max_output_tokens=16)
+        paged = self.client.responses.input_items.list(asked.id, limit=1, order="asc")  # the client asks for the next page itself
+        self.assertEqual([item.content[0].text for item in paged], ["one", "two", "three"])
         self.client.responses.delete(response.id)
         with self.assertRaises(openai.NotFoundError):
             self.client.responses.retrieve(response.id)
