@@ -19,14 +19,15 @@ inline std::uint16_t bf16_from_f32(float value) {
   return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
+// Without branches, so that loops over it become vector instructions.
 inline float f32_from_f16(std::uint16_t bits) {
   const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
-  const std::uint32_t exponent = (bits >> 10) & 31u;
-  const std::uint32_t mantissa = bits & 0x3ffu;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
-  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
+  const std::uint32_t magnitude = bits & 0x7fffu;
+  // An exponent of 31 (infinity, NaN) becomes 255, any other is rebiased from 15 to 127.
+  const std::uint32_t normal = (magnitude << 13) + (magnitude < 0x7c00u ? 112u << 23 : 224u << 23);
   // Subnormal: mantissa * 2^-24 is exact in f32.
-  return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(static_cast<float>(mantissa) * 0x1.0p-24f));
+  const float subnormal = static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1.0p-24f;
+  return std::bit_cast<float>(sign | (magnitude < 0x400u ? std::bit_cast<std::uint32_t>(subnormal) : normal));
 }
 
 inline std::uint16_t f16_from_f32(float value) {
