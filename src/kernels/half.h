@@ -19,16 +19,18 @@ inline std::uint16_t bf16_from_f32(float value) {
   return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-// Without branches, so that loops over it become vector instructions.
-inline float f32_from_f16(std::uint16_t bits) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
-  const std::uint32_t magnitude = bits & 0x7fffu;
-  // An exponent of 31 (infinity, NaN) becomes 255, any other is rebiased from 15 to 127.
-  const std::uint32_t normal = (magnitude << 13) + (magnitude < 0x7c00u ? 112u << 23 : 224u << 23);
-  // Subnormal: mantissa * 2^-24 is exact in f32.
-  const float subnormal = static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1.0p-24f;
-  return std::bit_cast<float>(sign | (magnitude < 0x400u ? std::bit_cast<std::uint32_t>(subnormal) : normal));
+// The numbers of f16 `bits` for a float and its bits, or for vectors of both; without branches, so that loops over it
+// become vector instructions.
+template <typename Float, typename Bits>
+inline __attribute__((always_inline)) Float widened_f16(Bits bits) {
+  const Bits magnitude = (bits & 0x7fffu) << 13;
+  // The exponent's bias goes from 15 to 127. Exact, for subnormal halves too.
+  const Float value = std::bit_cast<Float>(magnitude) * 0x1.0p112f;
+  const Bits not_finite = magnitude >= (31u << 23) + Bits{} ? (255u << 23) + Bits{} : Bits{};  // infinity, NaN
+  return std::bit_cast<Float>(std::bit_cast<Bits>(value) | not_finite | (bits & 0x8000u) << 16);
 }
+
+inline float f32_from_f16(std::uint16_t bits) { return widened_f16<float>(std::uint32_t{bits}); }
 
 inline std::uint16_t f16_from_f32(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
