@@ -18,14 +18,14 @@ constexpr int kLine = 4 * kRows;
 constexpr int kPart = 32;  // k that are unpacked at a time
 constexpr int kWide = 32;  // columns of the wide tile
 
-// A part of a quantised panel. Codes are as wide as the products want their factors.
+// A part of a quantised panel: value = scale * code - min. Codes are as wide as the products want their factors.
 struct Codes {
-  std::int16_t code[kRows][kPart];
-  float scale[2][kRows];  // by group of 16 or 32
+  std::int16_t code[kRows][kPart];  // less the type's zero
+  float scale[2][kRows];            // by group of 16 or 32
   float min[2][kRows];
 };
 
-// A part of any panel as the numbers that its codes stand for.
+// A part of any panel as plain numbers.
 using Weights = float[kPart][kRows];
 
 // What all groups of a block share.
@@ -105,7 +105,9 @@ void unpack(const Factors& factors, const std::byte* scales, std::size_t part, c
   std::uint8_t line[kPart / 4][kLine];
   unpack_lines<kType>(codes, line);
   for (int r = 0; r < kRows; ++r) {
-    for (int k = 0; k < kPart; ++k) to.code[r][k] = line[k / 4][4 * r + k % 4];
+    for (int k = 0; k < kPart; ++k) {
+      to.code[r][k] = static_cast<std::int16_t>(line[k / 4][4 * r + k % 4] - block_shape(kType).zero);
+    }
   }
 }
 
@@ -181,18 +183,19 @@ template <DType kType>
         product[n][r] = dot<kShape.group>(w.code[r] + g * kShape.group, column[n] + g * kShape.group);
       }
     }
-    const std::int32_t* minus_sum = kGroups == 2 ? x.sum16 + (2 * block + g) * width : x.sum32 + block * width;
+    const std::int32_t* minus_sum = x.sum16 + (2 * block + g) * width;
 #pragma clang loop vectorize(disable)
     for (std::size_t n = 0; n < columns; ++n) {
+      float sum[kRows];
+      std::memcpy(sum, sums[n], sizeof(sum));
       for (int r = 0; r < kRows; ++r) {
-        std::int32_t sum = product[n][r];
-        if constexpr (kShape.zero != 0) sum += kShape.zero * minus_sum[n];
-        sums[n][r] += w.scale[g][r] * static_cast<float>(sum) * scale_x[n];
-        if constexpr (kShape.has_min && kGroups == 1) sums[n][r] -= w.min[g][r] * sum_x[n];
+        sum[r] += w.scale[g][r] * static_cast<float>(product[n][r]) * scale_x[n];
+        if constexpr (kShape.has_min && kGroups == 1) sum[r] -= w.min[g][r] * sum_x[n];
         if constexpr (kShape.has_min && kGroups == 2) {
-          sums[n][r] -= w.min[g][r] * static_cast<float>(-minus_sum[n]) * scale_x[n];
+          sum[r] -= w.min[g][r] * static_cast<float>(-minus_sum[n]) * scale_x[n];
         }
       }
+      std::memcpy(sums[n], sum, sizeof(sum));
     }
   }
 }
