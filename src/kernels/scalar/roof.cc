@@ -9,8 +9,9 @@ constexpr std::size_t kElements = 256;  // both operands stay in the first-level
 constexpr std::size_t kSums = 32;       // f32 sums side by side: none waits for another
 
 double int8_macs(std::size_t rounds) {
-  alignas(64) std::int8_t left[kElements];
-  alignas(64) std::int8_t right[kElements];
+  // As wide as the kernels keep unpacked codes.
+  alignas(64) std::int16_t left[kElements];
+  alignas(64) std::int16_t right[kElements];
   for (std::size_t i = 0; i < kElements; ++i) {
     left[i] = 3;
     right[i] = 5;
