@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 
@@ -259,7 +260,10 @@ TEST_F(BitExactRealModel, QwenInFastMode) {
     Workload together = alone;
     together.count = 32;
     together.scarce_blocks = 7;
+    const auto start = std::chrono::steady_clock::now();
     all += compare(path, isa, kernels::KvType::kF16, {alone, together}, all_variants());
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+    fmt::print("{}: {:.0f} s\n", kernels::isa_name(isa), passed.count());
   }
   report("qwen2.5-coder-0.5b, fast", all);
   EXPECT_GE(all.compared, 2000u);
