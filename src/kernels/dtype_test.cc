@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -77,6 +78,21 @@ TEST(HalfTest, EveryHalfRoundTrips) {
       EXPECT_TRUE(std::isnan(f32_from_f16(f16_from_f32(value)))) << bits;
     } else {
       EXPECT_EQ(f16_from_f32(value), half) << bits;
+    }
+  }
+}
+
+TEST(HalfTest, EveryHalfIsWidenedToItsValue) {
+  for (std::uint32_t bits = 0; bits <= 0xffff; ++bits) {
+    const int exponent = static_cast<int>(bits >> 10 & 31);
+    const int mantissa = static_cast<int>(bits & 0x3ff);
+    const float value = f32_from_f16(static_cast<std::uint16_t>(bits));
+    EXPECT_EQ(std::signbit(value), bits >> 15 != 0) << bits;
+    if (exponent == 31) {
+      EXPECT_TRUE(mantissa == 0 ? std::isinf(value) : std::isnan(value)) << bits;
+    } else {
+      EXPECT_EQ(std::fabs(value), std::ldexp(exponent == 0 ? mantissa : mantissa + 1024, std::max(exponent, 1) - 25))
+          << bits;
     }
   }
 }

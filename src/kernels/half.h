@@ -19,15 +19,18 @@ inline std::uint16_t bf16_from_f32(float value) {
   return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-inline float f32_from_f16(std::uint16_t bits) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
-  const std::uint32_t exponent = (bits >> 10) & 31u;
-  const std::uint32_t mantissa = bits & 0x3ffu;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
-  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
-  // Subnormal: mantissa * 2^-24 is exact in f32.
-  return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(static_cast<float>(mantissa) * 0x1.0p-24f));
+// The numbers of f16 `bits` for a float and its bits, or for vectors of both; without branches, so that loops over it
+// become vector instructions.
+template <typename Float, typename Bits>
+inline __attribute__((always_inline)) Float widened_f16(Bits bits) {
+  const Bits magnitude = (bits & 0x7fffu) << 13;
+  // The exponent's bias goes from 15 to 127. Exact, for subnormal halves too.
+  const Float value = std::bit_cast<Float>(magnitude) * 0x1.0p112f;
+  const Bits not_finite = magnitude >= (31u << 23) + Bits{} ? (255u << 23) + Bits{} : Bits{};  // infinity, NaN
+  return std::bit_cast<Float>(std::bit_cast<Bits>(value) | not_finite | (bits & 0x8000u) << 16);
 }
+
+inline float f32_from_f16(std::uint16_t bits) { return widened_f16<float>(std::uint32_t{bits}); }
 
 inline std::uint16_t f16_from_f32(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);

@@ -135,29 +135,38 @@ AUTOGLM_INLINE void add_part(const LinearCall& call, std::size_t block, std::siz
   });
 }
 
-// 32 k of one half with f32 activations.
-template <DType kType, int kWidth>
-AUTOGLM_INLINE void add_part_exact(const LinearCall& call, std::size_t block, std::size_t part, const Factors& factors,
-                                   const std::byte* scales, const std::byte* codes, std::size_t half,
-                                   __m256 (&sums)[kWidth]) {
+// 32 k of all halves with f32 activations. A sum waits four cycles for its last product: all of them take turns.
+template <DType kType, int kHalves, int kWidth>
+AUTOGLM_INLINE void add_part_exact(const LinearCall& call, std::size_t block, std::size_t part,
+                                   const Factors (&factors)[kHalves], const std::byte* scales, const std::byte* codes,
+                                   std::size_t first_half, Sums<kHalves, kWidth>& sums) {
   constexpr BlockShape kShape = block_shape(kType);
   constexpr int kGroups = 32 / kShape.group;
   constexpr int kZero = kSigned<kType> ? 0 : kShape.zero;
   const float* x = static_cast<const float*>(call.x.words) + block * 32 * kWidth;
   unroll<0, 8>([&]<int kQuad>() __attribute__((always_inline)) {
     const std::size_t group = part * kGroups + kQuad * 4 / kShape.group;
-    const __m256 scale = scale_at<kType>(factors, scales, half, group);
-    // scale * zero is exact (zero is a power of two), so one fused rounding gives scale * (code - zero).
-    const __m256 offset = kShape.has_min ? offset_at<kType>(factors, scales, half, group)
-                                         : _mm256_mul_ps(scale, _mm256_set1_ps(static_cast<float>(-kZero)));
-    const __m256i codes4 = quad_at<kType, kQuad>(codes);
+    __m256 scale[kHalves];
+    __m256 offset[kHalves];
+    __m256i codes4[kHalves];
+    for (std::size_t h = 0; h < kHalves; ++h) {
+      scale[h] = scale_at<kType>(factors[h], scales, first_half + h, group);
+      // scale * zero is exact (zero is a power of two), so one fused rounding gives scale * (code - zero).
+      offset[h] = kShape.has_min ? offset_at<kType>(factors[h], scales, first_half + h, group)
+                                 : _mm256_mul_ps(scale[h], _mm256_set1_ps(static_cast<float>(-kZero)));
+      codes4[h] = quad_at<kType, kQuad>(codes + 4 * kHalfRows * h);
+    }
     unroll<0, 4>([&]<int kByte>() __attribute__((always_inline)) {
-      // To the top of the lane and down again: with the sign for signed codes, without for unsigned.
-      const __m256i top = _mm256_slli_epi32(codes4, 24 - 8 * kByte);
-      const __m256i code = kSigned<kType> ? _mm256_srai_epi32(top, 24) : _mm256_srli_epi32(top, 24);
-      const __m256 weight = _mm256_fmadd_ps(_mm256_cvtepi32_ps(code), scale, offset);
+      __m256 weight[kHalves];
+      for (std::size_t h = 0; h < kHalves; ++h) {
+        // To the top of the lane and down again: with the sign for signed codes, without for unsigned.
+        const __m256i top = _mm256_slli_epi32(codes4[h], 24 - 8 * kByte);
+        const __m256i code = kSigned<kType> ? _mm256_srai_epi32(top, 24) : _mm256_srli_epi32(top, 24);
+        weight[h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(code), scale[h], offset[h]);
+      }
       for (int n = 0; n < kWidth; ++n) {
-        sums[n] = _mm256_fmadd_ps(weight, _mm256_set1_ps(x[(4 * kQuad + kByte) * kWidth + n]), sums[n]);
+        const __m256 xn = _mm256_set1_ps(x[(4 * kQuad + kByte) * kWidth + n]);
+        for (int h = 0; h < kHalves; ++h) sums.value[h][n] = _mm256_fmadd_ps(weight[h], xn, sums.value[h][n]);
       }
     });
   });
@@ -179,14 +188,12 @@ static void quantized_tile(const LinearCall& call, std::size_t panel, std::size_
       for (int line = 0; line < block_shape(kType).bits; ++line) {
         _mm_prefetch(codes + 64 * line + kPrefetchBytes, _MM_HINT_T1);
       }
-      for (std::size_t h = 0; h < kHalves; ++h) {
-        const std::byte* half_codes = codes + 4 * kHalfRows * h;
-        if constexpr (kExact) {
-          add_part_exact<kType, kWidth>(call, first + part, part, factors[h], scales, half_codes, first_half + h,
-                                        sums.value[h]);
-        } else {
-          add_part<kType, kWidth>(call, first + part, part, factors[h], scales, half_codes, first_half + h,
-                                  sums.value[h]);
+      if constexpr (kExact) {
+        add_part_exact<kType, kHalves, kWidth>(call, first + part, part, factors, scales, codes, first_half, sums);
+      } else {
+        for (std::size_t h = 0; h < kHalves; ++h) {
+          add_part<kType, kWidth>(call, first + part, part, factors[h], scales, codes + 4 * kHalfRows * h,
+                                  first_half + h, sums.value[h]);
         }
       }
       codes += panel_code_bytes(kType);
@@ -227,10 +234,10 @@ static void dense_tile(const LinearCall& call, std::size_t panel, std::size_t fi
   store(call, panel, first_half, sums);
 }
 
-// A whole panel at once where the 16 registers hold it, else half by half.
+// A whole panel at once where the 16 registers hold its sums beside integer ones, else half by half.
 template <DType kType, int kWidth, bool kExact>
 static void quantized(const LinearCall& call, std::size_t first, std::size_t end) {
-  constexpr int kHalves = kWidth <= 2 ? 2 : 1;
+  constexpr int kHalves = kExact || kWidth <= 2 ? 2 : 1;
   for (std::size_t panel = first; panel < end && panel * kPanelRows < call.out_features; ++panel) {
     for (std::size_t half = 0; half < 2; half += kHalves)
       quantized_tile<kType, kHalves, kWidth, kExact>(call, panel, half);

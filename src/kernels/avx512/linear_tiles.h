@@ -123,7 +123,7 @@ AUTOGLM_INLINE void add_part(const LinearCall& call, std::size_t block, std::siz
   });
 }
 
-// 32 k of kPanels panels with f32 activations.
+// 32 k of kPanels panels with f32 activations. A sum waits four cycles for its last product: all of them take turns.
 template <DType kType, int kPanels, int kWidth>
 AUTOGLM_INLINE void add_part_exact(const LinearCall& call, std::size_t block, std::size_t part,
                                    const Factors (&factors)[kPanels], const std::byte* scales, const std::byte* codes,
@@ -131,26 +131,30 @@ AUTOGLM_INLINE void add_part_exact(const LinearCall& call, std::size_t block, st
   constexpr BlockShape kShape = block_shape(kType);
   constexpr int kGroups = 32 / kShape.group;
   const float* x = static_cast<const float*>(call.x.words) + block * 32 * kWidth;
-  for (int p = 0; p < kPanels; ++p) {
-    const std::byte* panel_scales = scales + static_cast<std::size_t>(p) * call.panel_bytes;
-    const std::byte* panel_codes = codes + static_cast<std::size_t>(p) * call.panel_bytes;
-    unroll<0, 8>([&]<int kQuad>() __attribute__((always_inline)) {
-      const std::size_t group = part * kGroups + kQuad * 4 / kShape.group;
-      const __m512 scale = scale_at<kType>(factors[p], panel_scales, group);
+  unroll<0, 8>([&]<int kQuad>() __attribute__((always_inline)) {
+    const std::size_t group = part * kGroups + kQuad * 4 / kShape.group;
+    __m512 scale[kPanels];
+    __m512 offset[kPanels];
+    __m512i codes4[kPanels];
+    for (int p = 0; p < kPanels; ++p) {
+      const std::size_t at = static_cast<std::size_t>(p) * call.panel_bytes;
+      scale[p] = scale_at<kType>(factors[p], scales + at, group);
       // scale * zero is exact (zero is a power of two), so one fused rounding gives scale * (code - zero).
-      const __m512 offset = kShape.has_min ? offset_at<kType>(factors[p], panel_scales, group)
-                                           : _mm512_mul_ps(scale, _mm512_set1_ps(static_cast<float>(-kShape.zero)));
-      const __m512i codes4 = quad_at<kType, kQuad>(panel_codes);
-      unroll<0, 4>([&]<int kByte>() __attribute__((always_inline)) {
-        const __m512i code = _mm512_and_si512(_mm512_srli_epi32(codes4, 8 * kByte), _mm512_set1_epi32(255));
-        const __m512 weight = _mm512_fmadd_ps(_mm512_cvtepi32_ps(code), scale, offset);
+      offset[p] = kShape.has_min ? offset_at<kType>(factors[p], scales + at, group)
+                                 : _mm512_mul_ps(scale[p], _mm512_set1_ps(static_cast<float>(-kShape.zero)));
+      codes4[p] = quad_at<kType, kQuad>(codes + at);
+    }
+    unroll<0, 4>([&]<int kByte>() __attribute__((always_inline)) {
+      for (int p = 0; p < kPanels; ++p) {
+        const __m512i code = _mm512_and_si512(_mm512_srli_epi32(codes4[p], 8 * kByte), _mm512_set1_epi32(255));
+        const __m512 weight = _mm512_fmadd_ps(_mm512_cvtepi32_ps(code), scale[p], offset[p]);
         for (int n = 0; n < kWidth; ++n) {
           sums.value[p][n] =
               _mm512_fmadd_ps(weight, _mm512_set1_ps(x[(4 * kQuad + kByte) * kWidth + n]), sums.value[p][n]);
         }
-      });
+      }
     });
-  }
+  });
 }
 
 template <DType kType, int kPanels, int kWidth, bool kExact>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Linear layers in portable C++: the reference for the other instruction sets. Reads the same panels, with the same
-// integer arithmetic and the same order over k. Kernel threads.
+// integer arithmetic and the same order over k. A part of a panel is unpacked once for all columns of the tile; the
+// loops behind it have constant lengths and no branches, so that a compiler makes them vector instructions of whatever
+// it compiles for. Kernel threads.
 #include <algorithm>
 #include <cstring>
 
@@ -13,19 +15,29 @@ namespace {
 
 constexpr int kRows = static_cast<int>(kPanelRows);
 constexpr int kLine = 4 * kRows;
-constexpr int kWide = 8;  // columns of the wide tile
+constexpr int kPart = 32;  // k that are unpacked at a time
+constexpr int kWide = 32;  // columns of the wide tile
 
-// 32 k of a panel, out of their packed form.
-struct Unpacked {
-  std::uint8_t code[kRows][32];
-  float scale[2][kRows];  // by group of 16 or 32
+// A part of a quantised panel: value = scale * code - min. Codes are as wide as the products want their factors.
+struct Codes {
+  std::int16_t code[kRows][kPart];  // less the type's zero
+  float scale[2][kRows];            // by group of 16 or 32
   float min[2][kRows];
 };
 
-// Code `j` of quad `quad` of a row whose place in the first line is `from`.
+// A part of any panel as plain numbers.
+using Weights = float[kPart][kRows];
+
+// What all groups of a block share.
+struct Factors {
+  float d[kRows];
+  float dmin[kRows];
+};
+
+// Code of quad `quad` of the row and k whose place in the first line is `from`.
 template <int kBits>
-std::uint8_t code_at(const std::uint8_t* from, int quad, int j) {
-  const auto line = [&](int index) { return from[index * kLine + j]; };
+std::uint8_t code_at(const std::uint8_t* from, int quad) {
+  const auto line = [&](int index) { return from[index * kLine]; };
   if constexpr (kBits == 8) return line(quad);
   int code = 0;
   int lines = 0;  // read so far
@@ -42,148 +54,216 @@ std::uint8_t code_at(const std::uint8_t* from, int quad, int j) {
   return static_cast<std::uint8_t>(code);
 }
 
-float half_at(const std::byte* from, int index) {
-  std::uint16_t bits;
-  std::memcpy(&bits, from + 2 * index, sizeof(bits));
-  return f32_from_f16(bits);
+// All codes of a part, still in lines of [16 rows][4 k].
+template <DType kType>
+void unpack_lines(const std::byte* codes, std::uint8_t (&line)[kPart / 4][kLine]) {
+  constexpr BlockShape kShape = block_shape(kType);
+  const auto* from = reinterpret_cast<const std::uint8_t*>(codes);
+  for (int i = 0; i < kLine; ++i) {
+    for (int quad = 0; quad < kPart / 4; ++quad) line[quad][i] = code_at<kShape.bits>(from + i, quad);
+  }
+  if constexpr (!kShape.has_table) return;
+  for (auto& codes_of_quad : line) {
+    for (std::uint8_t& code : codes_of_quad) code = kIq4Table[code];
+  }
+}
+
+void read_halves(const std::byte* from, float (&to)[kRows]) {
+  std::uint16_t bits[kRows];
+  std::memcpy(bits, from, sizeof(bits));
+  for (int r = 0; r < kRows; ++r) to[r] = f32_from_f16(bits[r]);
 }
 
 template <DType kType>
-void unpack_scales(const std::byte* scales, std::size_t part, Unpacked& to) {
+void read_factors(const std::byte* scales, Factors& to) {
+  read_halves(scales, to.d);
+  if constexpr (block_shape(kType).has_min) read_halves(scales + 2 * kRows, to.dmin);
+}
+
+// The scales and minima of part `part` of a block whose scales are at `scales`.
+template <DType kType>
+void unpack_scales(const Factors& factors, const std::byte* scales, std::size_t part, float (&scale)[2][kRows],
+                   float (&min)[2][kRows]) {
   constexpr BlockShape kShape = block_shape(kType);
-  constexpr int kGroups = 32 / kShape.group;  // of one part
+  constexpr int kGroups = kPart / kShape.group;
   constexpr int kAllGroups = kShape.elements / kShape.group;
-  const std::byte* const d = scales;
-  const std::byte* const dmin = d + 2 * kRows;
-  const auto* small = reinterpret_cast<const std::int8_t*>(d + (kShape.has_min ? 4 : 2) * kRows);
+  const auto* small = reinterpret_cast<const std::int8_t*>(scales + (kShape.has_min ? 4 : 2) * kRows);
   for (int g = 0; g < kGroups; ++g) {
     const int group = static_cast<int>(part) * kGroups + g;
     for (int r = 0; r < kRows; ++r) {
-      const float factor = kShape.has_scales ? static_cast<float>(small[group * kRows + r]) : 1.0f;
-      to.scale[g][r] = half_at(d, r) * factor;
+      scale[g][r] = kShape.has_scales ? factors.d[r] * static_cast<float>(small[group * kRows + r]) : factors.d[r];
       if constexpr (!kShape.has_min) continue;
-      to.min[g][r] = kShape.has_scales ? half_at(dmin, r) * static_cast<float>(small[(kAllGroups + group) * kRows + r])
-                                       : -half_at(dmin, r);
+      min[g][r] = kShape.has_scales ? factors.dmin[r] * static_cast<float>(small[(kAllGroups + group) * kRows + r])
+                                    : -factors.dmin[r];
     }
   }
 }
 
-// Part `part` (32 k) of the block whose scales are at `scales`; `codes` is the part's code area.
 template <DType kType>
-void unpack(const std::byte* scales, std::size_t part, const std::byte* codes, Unpacked& to) {
-  constexpr BlockShape kShape = block_shape(kType);
-  unpack_scales<kType>(scales, part, to);
+void unpack(const Factors& factors, const std::byte* scales, std::size_t part, const std::byte* codes, Codes& to) {
+  unpack_scales<kType>(factors, scales, part, to.scale, to.min);
+  std::uint8_t line[kPart / 4][kLine];
+  unpack_lines<kType>(codes, line);
   for (int r = 0; r < kRows; ++r) {
-    const auto* from = reinterpret_cast<const std::uint8_t*>(codes) + 4 * r;
-    for (int quad = 0; quad < 8; ++quad) {
+    for (int k = 0; k < kPart; ++k) {
+      to.code[r][k] = static_cast<std::int16_t>(line[k / 4][4 * r + k % 4] - block_shape(kType).zero);
+    }
+  }
+}
+
+template <DType kType>
+void unpack(const Factors& factors, const std::byte* scales, std::size_t part, const std::byte* codes, Weights& to) {
+  constexpr BlockShape kShape = block_shape(kType);
+  float scale[2][kRows];
+  float min[2][kRows];
+  unpack_scales<kType>(factors, scales, part, scale, min);
+  std::uint8_t line[kPart / 4][kLine];
+  unpack_lines<kType>(codes, line);
+  for (int quad = 0; quad < kPart / 4; ++quad) {
+    const int g = 4 * quad / kShape.group;
+    for (int r = 0; r < kRows; ++r) {
+      std::uint32_t four;
+      std::memcpy(&four, line[quad] + 4 * r, sizeof(four));
       for (int j = 0; j < 4; ++j) {
-        const std::uint8_t code = code_at<kShape.bits>(from, quad, j);
-        to.code[r][4 * quad + j] = kShape.has_table ? kIq4Table[code] : code;
+        const auto code = static_cast<std::int32_t>((four >> (8 * j)) & 255);
+        const float weight = scale[g][r] * static_cast<float>(code - kShape.zero);
+        to[4 * quad + j][r] = kShape.has_min ? weight - min[g][r] : weight;
       }
     }
   }
 }
 
-template <int kWidth>
-void store(const LinearCall& call, std::size_t panel, const float (&acc)[kWidth][kRows]) {
+// `count` k of a dense panel from `first` on, which is even.
+template <DType kType>
+void unpack(const std::byte* panel, std::size_t first, std::size_t count, Weights& to) {
+  for (std::size_t k = 0; k < count; ++k) {
+    const std::size_t at = first + k;
+    if constexpr (kType == DType::kF32) {
+      std::memcpy(to[k], panel + at * sizeof(to[k]), sizeof(to[k]));
+    } else if constexpr (kType == DType::kF16) {
+      read_halves(panel + at * 2 * kRows, to[k]);
+    } else {
+      std::uint32_t pairs[kRows];
+      std::memcpy(pairs, panel + at / 2 * sizeof(pairs), sizeof(pairs));
+      for (int r = 0; r < kRows; ++r) to[k][r] = f32_from_bf16(static_cast<std::uint16_t>(pairs[r] >> (at % 2 * 16)));
+    }
+  }
+}
+
+template <int kCount>
+std::int32_t dot(const std::int16_t* a, const std::int16_t* b) {
+  std::int32_t sum = 0;
+  for (int i = 0; i < kCount; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+// Adds a part's products with every column's int8 activations. Step by step for all columns: a processor waits when it
+// reads as a vector what it has just written in pieces. The pragmas leave vectors to the loops inside, whose elements
+// lie side by side; compiled once for all widths, so that none is turned into something else.
+template <DType kType>
+[[gnu::noinline]] void add_products(const Codes& w, const ActivationTile& x, std::size_t width, std::size_t block,
+                                    float (*sums)[kRows]) {
+  constexpr BlockShape kShape = block_shape(kType);
+  constexpr std::size_t kGroups = kPart / kShape.group;
+  const auto columns = static_cast<std::size_t>(x.columns);
+  const auto* q8 = static_cast<const std::int8_t*>(x.words) + block * kPart * width;
+  const float* scale_x = x.scale + block * width;
+  const float* sum_x = x.sum + block * width;
+  std::int16_t column[kWide][kPart];
+  for (std::size_t n = 0; n < columns; ++n) {
+    for (std::size_t quad = 0; quad < kPart / 4; ++quad) {
+      for (std::size_t j = 0; j < 4; ++j) column[n][4 * quad + j] = q8[4 * (quad * width + n) + j];
+    }
+  }
+  for (std::size_t g = 0; g < kGroups; ++g) {
+    std::int32_t product[kWide][kRows];
+    for (std::size_t n = 0; n < columns; ++n) {
+#pragma clang loop vectorize(disable) unroll(disable)
+      for (int r = 0; r < kRows; ++r) {
+        product[n][r] = dot<kShape.group>(w.code[r] + g * kShape.group, column[n] + g * kShape.group);
+      }
+    }
+    const std::int32_t* minus_sum = x.sum16 + (2 * block + g) * width;
+#pragma clang loop vectorize(disable)
+    for (std::size_t n = 0; n < columns; ++n) {
+      float sum[kRows];
+      std::memcpy(sum, sums[n], sizeof(sum));
+      for (int r = 0; r < kRows; ++r) {
+        sum[r] += w.scale[g][r] * static_cast<float>(product[n][r]) * scale_x[n];
+        if constexpr (kShape.has_min && kGroups == 1) sum[r] -= w.min[g][r] * sum_x[n];
+        if constexpr (kShape.has_min && kGroups == 2) {
+          sum[r] -= w.min[g][r] * static_cast<float>(-minus_sum[n]) * scale_x[n];
+        }
+      }
+      std::memcpy(sums[n], sum, sizeof(sum));
+    }
+  }
+}
+
+// Adds the products of `count` k with every column's f32 activations; `x` is the first of them.
+void add_products(const Weights& w, std::size_t count, const float* x, std::size_t width, int columns,
+                  float (*sums)[kRows]) {
+  for (int n = 0; n < columns; ++n) {
+    float sum[kRows];
+    std::memcpy(sum, sums[n], sizeof(sum));
+    for (std::size_t k = 0; k < count; ++k) {
+      for (int r = 0; r < kRows; ++r) sum[r] += w[k][r] * x[k * width + static_cast<std::size_t>(n)];
+    }
+    std::memcpy(sums[n], sum, sizeof(sum));
+  }
+}
+
+void store(const LinearCall& call, std::size_t panel, const float (*sums)[kRows]) {
   const std::size_t first = panel * kRows;
   const std::size_t rows = std::min<std::size_t>(kRows, call.out_features - first);
   for (int n = 0; n < call.x.columns; ++n) {
     float* out = call.out + static_cast<std::size_t>(n) * call.out_stride + first;
     for (std::size_t r = 0; r < rows; ++r) {
-      const float value = call.bias != nullptr ? acc[n][r] + call.bias[first + r] : acc[n][r];
+      const float value = call.bias != nullptr ? sums[n][r] + call.bias[first + r] : sums[n][r];
       out[r] = call.accumulate ? out[r] + value : value;
-    }
-  }
-}
-
-int dot(const std::uint8_t* code, const std::int8_t* x, int count) {
-  int sum = 0;
-  for (int i = 0; i < count; ++i) sum += static_cast<std::int16_t>(code[i]) * static_cast<std::int16_t>(x[i]);
-  return sum;
-}
-
-template <DType kType, int kWidth>
-void add_block(const LinearCall& call, const Unpacked& w, std::size_t block, float (&acc)[kWidth][kRows]) {
-  constexpr BlockShape kShape = block_shape(kType);
-  constexpr int kGroups = 32 / kShape.group;
-  const auto* words = static_cast<const std::byte*>(call.x.words) + block * 32 * kWidth;
-  for (int n = 0; n < kWidth; ++n) {
-    std::int8_t x[32];
-    for (int quad = 0; quad < 8; ++quad) std::memcpy(x + 4 * quad, words + 4 * (quad * kWidth + n), 4);
-    const float scale = call.x.scale[block * kWidth + static_cast<std::size_t>(n)];
-    const float sum = call.x.sum[block * kWidth + static_cast<std::size_t>(n)];
-    int x_sum[2] = {0, 0};
-    for (int i = 0; i < 32; ++i) x_sum[i / kShape.group] += x[i];
-    for (int r = 0; r < kRows; ++r) {
-      for (int g = 0; g < kGroups; ++g) {
-        const int product = dot(w.code[r] + g * kShape.group, x + g * kShape.group, kShape.group);
-        acc[n][r] += w.scale[g][r] * static_cast<float>(product - kShape.zero * x_sum[g]) * scale;
-        if (kShape.has_min && kGroups == 2) acc[n][r] -= w.min[g][r] * static_cast<float>(x_sum[g]) * scale;
-      }
-      if (kShape.has_min && kGroups == 1) acc[n][r] -= w.min[0][r] * sum;
-    }
-  }
-}
-
-template <DType kType, int kWidth>
-void add_block_exact(const LinearCall& call, const Unpacked& w, std::size_t block, float (&acc)[kWidth][kRows]) {
-  constexpr BlockShape kShape = block_shape(kType);
-  const float* x = static_cast<const float*>(call.x.words) + block * 32 * kWidth;
-  for (int k = 0; k < 32; ++k) {
-    const int g = k / kShape.group;
-    for (int r = 0; r < kRows; ++r) {
-      float weight = w.scale[g][r] * static_cast<float>(w.code[r][k] - kShape.zero);
-      if constexpr (kShape.has_min) weight -= w.min[g][r];
-      for (int n = 0; n < kWidth; ++n) acc[n][r] += weight * x[k * kWidth + n];
     }
   }
 }
 
 template <DType kType, int kWidth, bool kExact>
 void quantized(const LinearCall& call, std::size_t first_panel, std::size_t end_panel) {
-  constexpr std::size_t kParts = static_cast<std::size_t>(block_shape(kType).elements / 32);
-  Unpacked w;
+  constexpr std::size_t kParts = static_cast<std::size_t>(block_shape(kType).elements / kPart);
+  Factors factors;
+  Codes codes;
+  Weights weights;
   for (std::size_t panel = first_panel; panel < end_panel && panel * kPanelRows < call.out_features; ++panel) {
     const std::byte* scales = call.panels + panel * call.panel_bytes;
-    const std::byte* codes = scales + call.scale_area;
-    float acc[kWidth][kRows] = {};
-    for (std::size_t block = 0; block < call.in_features / 32; ++block) {
-      unpack<kType>(scales + block / kParts * panel_scale_bytes(kType), block % kParts,
-                    codes + block * panel_code_bytes(kType), w);
+    const std::byte* packed = scales + call.scale_area;
+    float sums[kWidth][kRows] = {};
+    for (std::size_t block = 0; block < call.in_features / kPart; ++block, packed += panel_code_bytes(kType)) {
+      const std::size_t part = block % kParts;
+      const std::byte* block_scales = scales + block / kParts * panel_scale_bytes(kType);
+      if (part == 0) read_factors<kType>(block_scales, factors);
       if constexpr (kExact) {
-        add_block_exact<kType, kWidth>(call, w, block, acc);
+        unpack<kType>(factors, block_scales, part, packed, weights);
+        const float* x = static_cast<const float*>(call.x.words) + block * kPart * kWidth;
+        add_products(weights, kPart, x, kWidth, call.x.columns, sums);
       } else {
-        add_block<kType, kWidth>(call, w, block, acc);
+        unpack<kType>(factors, block_scales, part, packed, codes);
+        add_products<kType>(codes, call.x, kWidth, block, sums);
       }
     }
-    store(call, panel, acc);
+    store(call, panel, sums);
   }
 }
 
 template <DType kType, int kWidth>
 void dense(const LinearCall& call, std::size_t first_panel, std::size_t end_panel) {
-  const auto* x = static_cast<const float*>(call.x.words);
+  Weights weights;
   for (std::size_t panel = first_panel; panel < end_panel && panel * kPanelRows < call.out_features; ++panel) {
-    const std::byte* weights = call.panels + panel * call.panel_bytes;
-    float acc[kWidth][kRows] = {};
-    for (std::size_t k = 0; k < call.in_features; ++k) {
-      for (int r = 0; r < kRows; ++r) {
-        float weight = 0;
-        const std::size_t row = static_cast<std::size_t>(r);
-        if constexpr (kType == DType::kF32) {
-          std::memcpy(&weight, weights + (k * kRows + row) * 4, 4);
-        } else if constexpr (kType == DType::kF16) {
-          weight = half_at(weights + k * kRows * 2, r);
-        } else {
-          std::uint16_t bits;
-          std::memcpy(&bits, weights + (k / 2 * kRows + row) * 4 + k % 2 * 2, sizeof(bits));
-          weight = f32_from_bf16(bits);
-        }
-        for (int n = 0; n < kWidth; ++n) acc[n][r] += weight * x[k * kWidth + static_cast<std::size_t>(n)];
-      }
+    float sums[kWidth][kRows] = {};
+    for (std::size_t k = 0; k < call.in_features; k += kPart) {
+      const std::size_t count = std::min<std::size_t>(kPart, call.in_features - k);
+      unpack<kType>(call.panels + panel * call.panel_bytes, k, count, weights);
+      const float* x = static_cast<const float*>(call.x.words) + k * kWidth;
+      add_products(weights, count, x, kWidth, call.x.columns, sums);
     }
-    store(call, panel, acc);
+    store(call, panel, sums);
   }
 }
 

@@ -6,11 +6,13 @@ namespace autoglm::kernels {
 namespace {
 
 constexpr std::size_t kElements = 256;  // both operands stay in the first-level cache
+constexpr std::size_t kDot = 32;        // products of a sum, as of a quantised block
 constexpr std::size_t kSums = 32;       // f32 sums side by side: none waits for another
 
 double int8_macs(std::size_t rounds) {
-  alignas(64) std::int8_t left[kElements];
-  alignas(64) std::int8_t right[kElements];
+  // As wide as the kernels keep unpacked codes.
+  alignas(64) std::int16_t left[kElements];
+  alignas(64) std::int16_t right[kElements];
   for (std::size_t i = 0; i < kElements; ++i) {
     left[i] = 3;
     right[i] = 5;
@@ -18,9 +20,12 @@ double int8_macs(std::size_t rounds) {
   std::int64_t sum = 0;
   for (std::size_t round = 0; round < rounds; ++round) {
     asm volatile("" : : "r"(left), "r"(right) : "memory");  // the operands may have changed: no round is left out
-    std::int32_t dot = 0;
-    for (std::size_t i = 0; i < kElements; ++i) dot += left[i] * right[i];
-    sum += dot;
+#pragma clang loop vectorize(disable) unroll(disable)
+    for (std::size_t first = 0; first < kElements; first += kDot) {
+      std::int32_t dot = 0;
+      for (std::size_t i = first; i < first + kDot; ++i) dot += left[i] * right[i];
+      sum += dot;
+    }
   }
   return static_cast<double>(sum);
 }

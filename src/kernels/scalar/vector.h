@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The vector type of the portable kernels: four floats in an array, product and sum rounded apart. Same verbs as
-// avx2/vector.h and avx512/vector.h. Only units of scalar/ include it.
+// The vector type of the portable kernels: four floats in the compiler's own vector type, which every processor has in
+// some form, product and sum rounded apart. Same verbs as avx2/vector.h and avx512/vector.h. Only units of scalar/
+// include it.
 #pragma once
 
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/half.h"
 #include "kernels/row_table.h"
@@ -17,103 +19,85 @@ namespace {
 struct Scalar4 {
   static constexpr int kLanes = 4;
   static constexpr int kQueries = 4;  // rows of the outer product in the attention kernel
-  struct F {
-    float lane[kLanes];
-  };
+  using F = float __attribute__((vector_size(4 * kLanes)));
+  using Bits = std::uint32_t __attribute__((vector_size(4 * kLanes)));
+  using Ints = std::int32_t __attribute__((vector_size(4 * kLanes)));
 
   template <typename Function>
   static AUTOGLM_KERNEL_INLINE F each(Function function) {
-    F out;
-    for (int i = 0; i < kLanes; ++i) out.lane[i] = function(i);
-    return out;
+    return F{function(0), function(1), function(2), function(3)};
   }
 
-  static F set(float value) {
-    return each([&](int) { return value; });
-  }
-  static F zero() { return set(0.0f); }
+  static F set(float value) { return F{value, value, value, value}; }
+  static F zero() { return F{}; }
   static F load(const float* from) {
-    return each([&](int i) { return from[i]; });
+    F out;
+    std::memcpy(&out, from, sizeof(out));
+    return out;
   }
   static F load_part(const float* from, int count) {
     return each([&](int i) { return i < count ? from[i] : 0.0f; });
   }
   static F load(const std::uint16_t* from) {
-    return each([&](int i) { return f32_from_f16(from[i]); });
+    std::uint16_t __attribute__((vector_size(2 * kLanes))) halves;
+    std::memcpy(&halves, from, sizeof(halves));
+    return widened_f16<F>(__builtin_convertvector(halves, Bits));
   }
   static F load_part(const std::uint16_t* from, int count) {
     return each([&](int i) { return i < count ? f32_from_f16(from[i]) : 0.0f; });
   }
-  static void store(float* to, F a) { store_part(to, a, kLanes); }
+  static void store(float* to, F a) { std::memcpy(to, &a, sizeof(a)); }
   static void store_part(float* to, F a, int count) {
-    for (int i = 0; i < count; ++i) to[i] = a.lane[i];
+    for (int i = 0; i < count; ++i) to[i] = a[i];
   }
   static void store_f16_part(std::uint16_t* to, F a, int count) {
-    for (int i = 0; i < count; ++i) to[i] = f16_from_f32(a.lane[i]);
+    for (int i = 0; i < count; ++i) to[i] = f16_from_f32(a[i]);
   }
   static void store_bf16_part(std::uint16_t* to, F a, int count) {
-    for (int i = 0; i < count; ++i) to[i] = bf16_from_f32(a.lane[i]);
+    for (int i = 0; i < count; ++i) to[i] = bf16_from_f32(a[i]);
   }
 
-  static F add(F a, F b) {
-    return each([&](int i) { return a.lane[i] + b.lane[i]; });
-  }
-  static F sub(F a, F b) {
-    return each([&](int i) { return a.lane[i] - b.lane[i]; });
-  }
-  static F mul(F a, F b) {
-    return each([&](int i) { return a.lane[i] * b.lane[i]; });
-  }
-  static F div(F a, F b) {
-    return each([&](int i) { return a.lane[i] / b.lane[i]; });
-  }
-  static F fma(F a, F b, F c) { return add(mul(a, b), c); }
+  static F add(F a, F b) { return a + b; }
+  static F sub(F a, F b) { return a - b; }
+  static F mul(F a, F b) { return a * b; }
+  static F div(F a, F b) { return a / b; }
+  static F fma(F a, F b, F c) { return a * b + c; }
   // As maxps and minps: the second operand when one is NaN.
-  static F max(F a, F b) {
-    return each([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
-  }
-  static F min(F a, F b) {
-    return each([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
-  }
+  static F max(F a, F b) { return a > b ? a : b; }
+  static F min(F a, F b) { return a < b ? a : b; }
   static F abs(F a) {
-    return each([&](int i) { return std::fabs(a.lane[i]); });
+    return each([&](int i) { return std::fabs(a[i]); });
   }
   static F round(F a) {
-    return each([&](int i) { return std::nearbyint(a.lane[i]); });
+    return each([&](int i) { return std::nearbyint(a[i]); });
   }
   // a * 2^n for integral n in [-126, 127].
   static F times_pow2(F a, F n) {
-    return each([&](int i) {
-      if (n.lane[i] != n.lane[i]) return n.lane[i];  // no integer holds a NaN
-      const auto exponent = static_cast<std::uint32_t>(static_cast<std::int32_t>(n.lane[i]) + 127);
-      return a.lane[i] * std::bit_cast<float>(exponent << 23);
-    });
+    const auto is_number = n == n;  // no integer holds a NaN
+    const Ints exponent = __builtin_convertvector(is_number ? n : zero(), Ints) + 127;
+    return is_number ? a * std::bit_cast<F>(exponent << 23) : n;
   }
   // a < b ? yes : no, lane by lane; false when one is NaN.
-  static F select_less(F a, F b, F yes, F no) {
-    return each([&](int i) { return a.lane[i] < b.lane[i] ? yes.lane[i] : no.lane[i]; });
-  }
+  static F select_less(F a, F b, F yes, F no) { return a < b ? yes : no; }
   // Lane i where bit i is set, else `other`.
-  static F keep(F a, std::uint32_t bits, F other) {
-    return each([&](int i) { return (bits >> i & 1u) != 0 ? a.lane[i] : other.lane[i]; });
-  }
-  static float sum(F a) { return (a.lane[0] + a.lane[2]) + (a.lane[1] + a.lane[3]); }
+  static F keep(F a, std::uint32_t bits, F other) { return (Bits{1, 2, 4, 8} & bits) != 0u ? a : other; }
+  static float sum(F a) { return (a[0] + a[2]) + (a[1] + a[3]); }
   static float largest(F a) {
-    const float low = a.lane[0] > a.lane[2] ? a.lane[0] : a.lane[2];
-    const float high = a.lane[1] > a.lane[3] ? a.lane[1] : a.lane[3];
+    const float low = a[0] > a[2] ? a[0] : a[2];
+    const float high = a[1] > a[3] ? a[1] : a[3];
     return low > high ? low : high;
   }
   // Whether a > b in any lane.
   static bool any_above(F a, F b) {
     bool above = false;
-    for (int i = 0; i < kLanes; ++i) above = above || a.lane[i] > b.lane[i];
+    for (int i = 0; i < kLanes; ++i) above = above || a[i] > b[i];
     return above;
   }
 
   // Lane i from lane i ^ kDistance.
   template <int kDistance>
   static F swap(F a) {
-    return each([&](int i) { return a.lane[i ^ kDistance]; });
+    return each([&](int i) { return a[i ^ kDistance]; });
   }
 
   // kLanes pairs of int16, and the int32 sums of their products, which wrap around.
@@ -154,22 +138,21 @@ struct Scalar4 {
   // Rounded to even; a NaN becomes the least code.
   static void store_codes_part(std::int16_t* to, F a, int count) {
     for (int i = 0; i < count; ++i) {
-      const bool fits = a.lane[i] > -32768.0f && a.lane[i] < 32767.5f;
-      to[i] = fits ? static_cast<std::int16_t>(std::nearbyint(a.lane[i])) : std::int16_t{-32768};
+      const bool fits = a[i] > -32768.0f && a[i] < 32767.5f;
+      to[i] = fits ? static_cast<std::int16_t>(std::nearbyint(a[i])) : std::int16_t{-32768};
     }
   }
 
   // Pairs (a0, a1), (a2, a3): each pair swapped; each of the first kLanes / 2 (or `count`) floats twice.
   static F swap_pairs(F a) {
-    return each([&](int i) { return a.lane[i ^ 1]; });
+    return each([&](int i) { return a[i ^ 1]; });
   }
   static F load_twice(const float* from, int count) {
     return each([&](int i) { return i / 2 < count ? from[i / 2] : 0.0f; });
   }
   // a * b - c in even lanes, a * b + c in odd ones.
   static F fma_sub_add(F a, F b, F c) {
-    return each(
-        [&](int i) { return i % 2 == 0 ? a.lane[i] * b.lane[i] - c.lane[i] : a.lane[i] * b.lane[i] + c.lane[i]; });
+    return each([&](int i) { return i % 2 == 0 ? a[i] * b[i] - c[i] : a[i] * b[i] + c[i]; });
   }
 };
 
