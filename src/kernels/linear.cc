@@ -7,10 +7,15 @@ namespace autoglm::kernels {
 namespace {
 
 // Rows whose tiles are in memory at a time. With more the tiles crowd out the weights, with fewer the weights are read
-// too often. A multiple of 12, the widest tile, that holds a chunk of 512 rows.
+// too often. A multiple of every widest tile that holds a chunk of 512 rows.
 constexpr std::size_t kStripRows = 528;
 // Weights that a task walks through once for each tile: they should stay in a part of a 1 MiB second-level cache.
 constexpr std::size_t kChunkBytes = std::size_t{256} << 10;
+// Tiles and panels that stay in that cache together: all tiles then take each group of panels in turn, while the next
+// streams in. Else the tiles are read again for each chunk of weights.
+constexpr std::size_t kFewTileBytes = std::size_t{512} << 10;
+constexpr std::size_t kFewPanelBytes = std::size_t{192} << 10;
+constexpr std::size_t kMostPanelBytes = std::size_t{320} << 10;
 // Tasks per thread and op: enough to even out, few enough that handing out costs nothing.
 constexpr std::size_t kTasksPerThread = 4;
 // A strip whose tiles are smaller than this is interleaved faster by one thread than by a fork-join.
@@ -56,12 +61,31 @@ Sums sums_of(DType type) {
   }
 }
 
-// Panels of a job that one task computes. With one tile the weights stream once and tasks only balance the threads;
-// with several tiles they must also stay in the cache. Whole groups of panels.
-std::size_t chunk_panels(const Panels& panels, std::size_t all_panels, std::size_t tiles, std::size_t threads) {
+// Panels of a job that one task computes. Where weights stream once, tasks only balance the threads; where they are
+// read once for each tile, they must also stay in the cache. Whole groups of panels.
+std::size_t chunk_panels(const Panels& panels, std::size_t all_panels, bool stream, std::size_t threads) {
   std::size_t chunk = ceil_div(all_panels, threads * kTasksPerThread);
-  if (tiles > 1) chunk = std::min(chunk, kChunkBytes / panels.shape().panel_bytes);
+  if (!stream) chunk = std::min(chunk, kChunkBytes / panels.shape().panel_bytes);
   return std::max(kPanelGroup, chunk / kPanelGroup * kPanelGroup);
+}
+
+// Panels that several tiles take in turn; 0 where they are too large for that.
+std::size_t group_panels(const Panels& panels) {
+  const std::size_t bytes = panels.shape().panel_bytes;
+  if (kPanelGroup * bytes <= kFewPanelBytes) return kFewPanelBytes / (kPanelGroup * bytes) * kPanelGroup;
+  return 2 * bytes <= kMostPanelBytes ? 2 : 0;
+}
+
+struct TileRows {
+  std::size_t first;
+  std::size_t columns;
+};
+
+// Tile `tile` of `rows` rows that are cut into `tiles` as evenly as can be, wider ones first.
+TileRows tile_rows(std::size_t rows, std::size_t tiles, std::size_t tile) {
+  const std::size_t least = rows / tiles;
+  const std::size_t wider = rows % tiles;
+  return {tile * least + std::min(tile, wider), least + (tile < wider ? 1 : 0)};
 }
 
 }  // namespace
@@ -82,64 +106,118 @@ ActivationForms Linear::forms(const PackedLinear& weights) const {
   return {.q8 = needed == TileForm::kQ8, .bf16 = needed == TileForm::kBf16};
 }
 
-// The width of the tiles that `rows` are cut into evenly: the least that holds them in the fewest tiles.
-int Linear::width_index(std::size_t rows) const {
-  const auto widest = static_cast<std::size_t>(kernels_.widths[kernels_.width_count - 1]);
-  const std::size_t wanted = ceil_div(rows, ceil_div(rows, widest));
-  int index = 0;
-  while (static_cast<std::size_t>(kernels_.widths[index]) < wanted) ++index;
+std::span<const int> Linear::widths(TileForm form) const {
+  if (form == TileForm::kQ8 && kernels_.q8_width_count != 0) {
+    return {kernels_.q8_widths, static_cast<std::size_t>(kernels_.q8_width_count)};
+  }
+  return {kernels_.widths, static_cast<std::size_t>(kernels_.width_count)};
+}
+
+// The least width of a form that holds `columns`.
+std::size_t Linear::width_index(TileForm form, std::size_t columns) const {
+  std::size_t index = 0;
+  while (static_cast<std::size_t>(widths(form)[index]) < columns) ++index;
   return index;
 }
 
-Linear::Forms Linear::plan(std::span<const LinearJob> jobs, std::size_t in_features, std::size_t width,
-                           std::size_t tiles) const {
+// The fewest tiles of a form that hold `rows`.
+std::size_t Linear::tiles(TileForm form, std::size_t rows) const {
+  const bool is_q8 = form == TileForm::kQ8 && kernels_.q8_width_count != 0;
+  const int many = is_q8 ? kernels_.q8_many_width : kernels_.many_width;
+  const auto widest = static_cast<std::size_t>(widths(form).back());
+  return many == 0 || rows <= widest ? ceil_div(rows, widest) : ceil_div(rows, static_cast<std::size_t>(many));
+}
+
+std::size_t Linear::width(TileForm form, std::size_t columns) const {
+  return static_cast<std::size_t>(widths(form)[width_index(form, columns)]);
+}
+
+Linear::Forms Linear::plan(std::span<const LinearJob> jobs, std::size_t in_features, std::size_t rows) const {
   Forms forms;
   for (const LinearJob& job : jobs) {
     const DType type = job.weights->stored_type();
     const auto index = static_cast<std::size_t>(form(type));
-    forms.wanted[index] = true;
+    forms.tiles[index] = tiles(form(type), rows);
     forms.layout[index].sum32 |= sums_of(type).sum32;
     forms.layout[index].sum16 |= sums_of(type).sum16;
   }
   for (std::size_t index = 0; index < 3; ++index) {
-    if (!forms.wanted[index]) continue;
+    if (forms.tiles[index] == 0) continue;
     TileLayout& layout = forms.layout[index];
     layout.form = static_cast<TileForm>(index);
-    layout.width = width;
+    layout.width = width(layout.form, tile_rows(rows, forms.tiles[index], 0).columns);
     layout.in_features = in_features;
     forms.offset[index] = forms.bytes;
-    forms.bytes += tiles * layout.bytes();
+    forms.bytes += forms.tiles[index] * layout.bytes();
+    forms.all_tiles += forms.tiles[index];
   }
   return forms;
 }
 
+// Interleaves tile `tile` of a form, or lets a single row be read in place.
+ActivationTile Linear::fill(const Forms& forms, std::size_t form, std::size_t tile, const Activations& in,
+                            std::size_t first_row, std::size_t rows) {
+  const auto [first, columns] = tile_rows(rows, forms.tiles[form], tile);
+  TileLayout layout = forms.layout[form];
+  std::byte* const memory = scratch_.data() + forms.offset[form] + tile * layout.bytes();
+  layout.width = width(layout.form, columns);
+  if (in.rows == 1 && layout.width == 1) return single_row(layout, in, memory);
+  return interleave(layout, in, first_row + first, columns, memory);
+}
+
+// Panels [first, end) of a job for all tiles of its form: tile by tile where the panels stay in the cache, else group
+// by group, so that weights are read from memory once and asked for all the while.
+void Linear::run_task(const Forms& forms, const LinearJob& job, const Task& task, const ActivationTile* single) {
+  const Panels& panels = panels_of(job);
+  const DType type = panels.stored_type();
+  const TileForm tile_form = form(type);
+  const auto index = static_cast<std::size_t>(tile_form);
+  const LinearTypeKernels& kernels = *kernels_.types[static_cast<std::size_t>(type)];
+  const LinearFunction* functions = compute_ == Compute::kExact ? kernels.exact : kernels.fast;
+  LinearCall call{.panels = panels.panel(0),
+                  .panel_bytes = panels.shape().panel_bytes,
+                  .scale_area = panels.shape().scale_area,
+                  .in_features = panels.in_features(),
+                  .out_features = panels.out_features(),
+                  .out_stride = job.out.row_stride / sizeof(float),
+                  .bias = job.bias,
+                  .accumulate = job.accumulate};
+  const std::size_t tiles = forms.tiles[index];
+  const std::size_t group = forms.are_few && tiles > 1 ? group_panels(panels) : 0;
+  const std::size_t step = group != 0 ? group : task.end_panel - task.first_panel;
+  call.ahead_bytes = group * call.panel_bytes;
+  for (std::size_t panel = task.first_panel; panel < task.end_panel; panel += step) {
+    for (std::size_t tile = 0; tile < tiles; ++tile) {
+      const auto [first, columns] = tile_rows(task.rows, tiles, tile);
+      TileLayout layout = forms.layout[index];
+      std::byte* const memory = scratch_.data() + forms.offset[index] + tile * layout.bytes();
+      layout.width = width(tile_form, columns);
+      call.x = single != nullptr ? single[index] : layout.at(memory, columns);
+      call.ahead_period = group != 0 ? tiles : tile == 0 ? 1 : 0;
+      call.ahead_phase = group != 0 ? tile : 0;
+      call.out = job.out.f32(task.first_row + first);
+      functions[width_index(tile_form, columns)](call, panel, std::min(panel + step, task.end_panel));
+    }
+  }
+}
+
 void Linear::run_strip(const Activations& in, std::span<const LinearJob> jobs, std::size_t first_row,
                        std::size_t rows) {
-  const int width_at = width_index(rows);
-  const auto width = static_cast<std::size_t>(kernels_.widths[width_at]);
-  const std::size_t tiles = ceil_div(rows, width);
-  const Forms forms = plan(jobs, in.columns, width, tiles);
+  Forms forms = plan(jobs, in.columns, rows);
+  forms.are_few = forms.bytes <= kFewTileBytes;
   if (scratch_.size() < forms.bytes) scratch_ = Buffer(forms.bytes);
 
-  const auto columns_of = [&](std::size_t tile) { return std::min(width, rows - tile * width); };
-  const auto place = [&](std::size_t form_index, std::size_t tile) {
-    return scratch_.data() + forms.offset[form_index] + tile * forms.layout[form_index].bytes();
-  };
   ActivationTile single[3];
-  const auto fill = [&](std::size_t tile, int) {
-    for (std::size_t f = 0; f < 3; ++f) {
-      if (!forms.wanted[f]) continue;
-      if (in.rows == 1 && width == 1) {
-        single[f] = single_row(forms.layout[f], in, place(f, 0));
-      } else {
-        interleave(forms.layout[f], in, first_row + tile * width, columns_of(tile), place(f, tile));
-      }
-    }
+  const auto fill_one = [&](std::size_t tile, int) {
+    std::size_t form = 0;
+    while (tile >= forms.tiles[form]) tile -= forms.tiles[form++];
+    const ActivationTile filled = fill(forms, form, tile, in, first_row, rows);
+    if (in.rows == 1) single[form] = filled;
   };
   if (forms.bytes < kForkBytes) {
-    for (std::size_t tile = 0; tile < tiles; ++tile) fill(tile, 0);
+    for (std::size_t tile = 0; tile < forms.all_tiles; ++tile) fill_one(tile, 0);
   } else {
-    pool_.run(tiles, fill);
+    pool_.run(forms.all_tiles, fill_one);
   }
 
   std::size_t all_panels = 0;
@@ -148,35 +226,16 @@ void Linear::run_strip(const Activations& in, std::span<const LinearJob> jobs, s
   std::size_t first_task[kMaxJobs + 1] = {0};
   for (std::size_t j = 0; j < jobs.size(); ++j) {
     const Panels& panels = panels_of(jobs[j]);
-    chunk[j] = chunk_panels(panels, all_panels, tiles, static_cast<std::size_t>(pool_.threads()));
+    const bool stream = forms.all_tiles == 1 || (forms.are_few && group_panels(panels) != 0);
+    chunk[j] = chunk_panels(panels, all_panels, stream, static_cast<std::size_t>(pool_.threads()));
     first_task[j + 1] = first_task[j] + ceil_div(panels.group_count() * kPanelGroup, chunk[j]);
   }
-  pool_.run(first_task[jobs.size()], [&](std::size_t task, int) {
+  pool_.run(first_task[jobs.size()], [&](std::size_t index, int) {
     std::size_t j = 0;
-    while (task >= first_task[j + 1]) ++j;
-    const LinearJob& job = jobs[j];
-    const Panels& panels = panels_of(job);
-    const auto type = static_cast<std::size_t>(panels.stored_type());
-    const auto form_index = static_cast<std::size_t>(form(panels.stored_type()));
-    const LinearFunction function =
-        (compute_ == Compute::kExact ? kernels_.types[type]->exact : kernels_.types[type]->fast)[width_at];
-    LinearCall call{.panels = panels.panel(0),
-                    .panel_bytes = panels.shape().panel_bytes,
-                    .scale_area = panels.shape().scale_area,
-                    .in_features = in.columns,
-                    .out_features = panels.out_features(),
-                    .out_stride = job.out.row_stride / sizeof(float),
-                    .bias = job.bias,
-                    .accumulate = job.accumulate};
-    const std::size_t first_panel = (task - first_task[j]) * chunk[j];
-    const std::size_t end_panel = std::min(panels.group_count() * kPanelGroup, first_panel + chunk[j]);
-    for (std::size_t tile = 0; tile < tiles; ++tile) {
-      const bool in_place = in.rows == 1 && width == 1;
-      call.x = in_place ? single[form_index] : forms.layout[form_index].at(place(form_index, tile), columns_of(tile));
-      call.stream = tile == 0;
-      call.out = job.out.f32(first_row + tile * width);
-      function(call, first_panel, end_panel);
-    }
+    while (index >= first_task[j + 1]) ++j;
+    const std::size_t first_panel = (index - first_task[j]) * chunk[j];
+    const std::size_t end_panel = std::min(panels_of(jobs[j]).group_count() * kPanelGroup, first_panel + chunk[j]);
+    run_task(forms, jobs[j], {first_row, rows, first_panel, end_panel}, in.rows == 1 ? single : nullptr);
   });
 }
 

@@ -37,7 +37,12 @@ struct LinearCall {
   std::size_t out_stride = 0;   // floats
   const float* bias = nullptr;  // [out_features] or null
   bool accumulate = false;
-  bool stream = false;  // the weights come from memory, not from a cache: ask for them ahead
+  // Weights that come from memory and not from a cache are asked for ahead: of the lines or parts of 32 k those with
+  // index % ahead_period == ahead_phase. 0 = nothing is asked for. Where several tiles take a group of panels in turn
+  // they share what is to be asked for, `ahead_bytes` ahead: the next group.
+  std::size_t ahead_period = 0;
+  std::size_t ahead_phase = 0;
+  std::size_t ahead_bytes = 0;
 };
 
 /// Computes panels [first, end), multiples of kPanelGroup, of the call's tile. With s, m, q of the weights and per
@@ -51,14 +56,19 @@ using LinearFunction = void (*)(const LinearCall& call, std::size_t first_panel,
 
 // The kernels of one weight type, by index of the tile's width.
 struct LinearTypeKernels {
-  LinearFunction fast[6];
-  LinearFunction exact[6];
+  LinearFunction fast[8];
+  LinearFunction exact[8];
 };
 
 // A constant of an instruction set: made at compile time, so that no code of it exists.
 struct LinearKernels {
   int width_count;
-  int widths[6];       // rising
+  int widths[8];       // rising
+  int many_width = 0;  // the most of one among several tiles; wider ones are for a single tile. 0 = the widest
+  // The same of int8 activations, where they differ: by these go the `fast` functions of quantised types.
+  int q8_width_count = 0;
+  int q8_widths[8] = {};
+  int q8_many_width = 0;
   TileForm bf16_form;  // of BF16 weights in fast mode
   const LinearTypeKernels* types[kDTypeCount];
 };

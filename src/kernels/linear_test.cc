@@ -329,6 +329,32 @@ TEST(LinearJobsTest, ManyRowsAreCutIntoStrips) {
   }
 }
 
+// Tiles that take a few panels in turn, panels that stay while tiles pass, a single tile: wherever a row is computed,
+// it has the bits that it has alone.
+TEST(LinearJobsTest, EveryWayThroughTilesAndPanelsGivesTheSameBits) {
+  base::Random random(10);
+  constexpr std::size_t kOut = 200, kColumns = 4096;
+  for (Isa isa : available_isas()) {
+    base::ThreadPool pool(2);
+    Linear linear(isa, Compute::kFast, pool);
+    for (DType type : {DType::kQ4_K, DType::kQ6_K, DType::kQ8_0, DType::kF16, DType::kBF16}) {
+      Stored stored = random_weights(type, kOut, kColumns, random);
+      const auto weights = linear.pack(stored.tensor());
+      const Prepared x = random_activations(110, kColumns, random);
+      std::vector<std::vector<float>> alone;
+      for (std::size_t t = 0; t < x.rows; t += 9) alone.push_back(run(linear, *weights, x.view(t, 1)));
+      for (std::size_t rows : {std::size_t{7}, std::size_t{12}, std::size_t{13}, std::size_t{29}, std::size_t{110}}) {
+        const std::vector<float> got = run(linear, *weights, x.view(0, rows));
+        for (std::size_t t = 0; t < rows; t += 9) {
+          const std::vector<float> row(got.begin() + static_cast<std::ptrdiff_t>(t * kOut),
+                                       got.begin() + static_cast<std::ptrdiff_t>((t + 1) * kOut));
+          ASSERT_EQ(row, alone[t / 9]) << isa_name(isa) << ' ' << traits(type).name << ", row " << t << " of " << rows;
+        }
+      }
+    }
+  }
+}
+
 TEST(LinearJobsTest, RefusesAWrongShape) {
   base::Random random(9);
   base::ThreadPool pool(1);
