@@ -23,17 +23,41 @@ constexpr std::size_t kUsualForcedTokens = 256;
 constexpr float kGreedyBelow = 1e-5f;  // a smaller temperature is greedy: its reciprocal would leave the range of float
 constexpr std::uint64_t kSamplingStream = 0;  // of base::random_bits: other uses of a request's seed take other streams
 
+// What runs over a whole row works lane by lane, in one order whatever the processor: the compiler makes vector code of
+// that, and no element waits for the one before.
+constexpr std::size_t kLanes = 16;
+
 // The largest logit, or an error when any is NaN or +infinity. -infinity means impossible and is fine.
 Result<float> checked_max(std::span<const float> row) {
-  float max = -kInfinity;
-  bool is_number = true;
-  for (const float logit : row) {
-    is_number &= logit < kInfinity;
-    max = logit > max ? logit : max;
+  float most[kLanes];
+  std::uint32_t is_wrong[kLanes] = {};
+  std::ranges::fill(most, -kInfinity);
+  const auto take = [&](std::size_t lane, float logit) {
+    is_wrong[lane] |= logit < kInfinity ? 0u : 1u;
+    most[lane] = logit > most[lane] ? logit : most[lane];
+  };
+  std::size_t i = 0;
+  for (; i + kLanes <= row.size(); i += kLanes) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) take(lane, row[i + lane]);
   }
-  if (!is_number) return fail(Code::kInternal, "the model returned logits that are not finite numbers");
+  for (; i < row.size(); ++i) take(i % kLanes, row[i]);
+  if (std::ranges::any_of(is_wrong, [](std::uint32_t wrong) { return wrong != 0; })) {
+    return fail(Code::kInternal, "the model returned logits that are not finite numbers");
+  }
+  const float max = *std::ranges::max_element(most);
   if (max == -kInfinity) return fail(Code::kInternal, "no token is left to choose from");
   return max;
+}
+
+// The sum of at most kSumBlock weights.
+double sum_of(std::span<const float> weights) {
+  double sums[kLanes] = {};
+  std::size_t i = 0;
+  for (; i + kLanes <= weights.size(); i += kLanes) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) sums[lane] += static_cast<double>(weights[i + lane]);
+  }
+  for (; i < weights.size(); ++i) sums[i % kLanes] += static_cast<double>(weights[i]);
+  return std::accumulate(std::begin(sums), std::end(sums), 0.0);
 }
 
 double log_sum_exp(std::span<const float> row, float max) {
@@ -42,13 +66,22 @@ double log_sum_exp(std::span<const float> row, float max) {
     float weights[kSumBlock];
     const std::size_t n = std::min(kSumBlock, row.size() - begin);
     for (std::size_t i = 0; i < n; ++i) weights[i] = exp_nonpositive(row[begin + i] - max);
-    for (std::size_t i = 0; i < n; ++i) sum += weights[i];
+    sum += sum_of({weights, n});
   }
   return max + std::log(sum);
 }
 
 // Ties go to the lowest id.
-TokenId argmax(std::span<const float> row) { return static_cast<TokenId>(std::ranges::max_element(row) - row.begin()); }
+TokenId argmax(std::span<const float> row, float max) {
+  for (std::size_t begin = 0; begin < row.size(); begin += kSumBlock) {
+    const std::span<const float> block = row.subspan(begin, std::min(kSumBlock, row.size() - begin));
+    bool is_here = false;
+    for (const float logit : block) is_here |= logit == max;
+    if (is_here)
+      return static_cast<TokenId>(begin + static_cast<std::size_t>(std::ranges::find(block, max) - block.begin()));
+  }
+  return 0;
+}
 
 bool is_set(std::span<const std::uint32_t> words, TokenId token) { return (words[token >> 5] >> (token & 31)) & 1; }
 
@@ -132,7 +165,7 @@ Status Sampler::sample_answer(Sequence& sequence, std::span<float> row, SampledS
     log_sum = log_sum_exp(row, raw_max);
   }
   if (state.matcher() != nullptr) {
-    TRY(apply_grammar(state, row, result.is_complete));
+    TRY(apply_grammar(state, row, raw_max, result.is_complete));
     if (result.is_complete) return {};
   }
   state.adjust(row);
@@ -172,7 +205,7 @@ Status Sampler::jump_forward(const Sequence& sequence, bool& is_complete) {
   return {};
 }
 
-Status Sampler::apply_grammar(SamplingState& state, std::span<float> row, bool& is_complete) {
+Status Sampler::apply_grammar(SamplingState& state, std::span<float> row, float raw_max, bool& is_complete) {
   const auto mask = state.take_mask();
   if (!mask) return grammar_fault(mask.error());
   const std::span<std::uint32_t> words = *mask;
@@ -184,7 +217,7 @@ Status Sampler::apply_grammar(SamplingState& state, std::span<float> row, bool& 
   if (std::ranges::any_of(options_.grammar_ends, allows) || std::ranges::any_of(state.ends(), allows)) {
     for (const TokenId token : state.ends()) set(words, token);
   }
-  const TokenId favourite = argmax(row);
+  const TokenId favourite = argmax(row, raw_max);
   if (options_.is_favourite_binding && !is_set(words, favourite)) {
     return fail(Code::kInternal, fmt::format("the script's token {} is forbidden by the grammar", favourite));
   }
@@ -195,7 +228,7 @@ Status Sampler::apply_grammar(SamplingState& state, std::span<float> row, bool& 
 Result<TokenId> Sampler::choose(const Sequence& sequence, std::span<const float> row) {
   const generation::Sampling& sampling = sequence.sampling.sampling();
   const float max = TRY(checked_max(row));
-  if (sampling.temperature < kGreedyBelow) return argmax(row);
+  if (sampling.temperature < kGreedyBelow) return argmax(row, max);
   const double unit = base::random_unit(sequence.sampling.seed(), kSamplingStream, sequence.tokens.size());
   const bool cuts = sampling.top_p < 1 || (sampling.top_k > 0 && static_cast<std::size_t>(sampling.top_k) < row.size());
   return cuts ? draw_from_best(row, max, sampling, unit) : draw_from_all(row, max, sampling, unit);
@@ -212,7 +245,7 @@ TokenId Sampler::draw_from_all(std::span<const float> row, float max, const gene
       const float weight = exp_nonpositive((row[i] - max) * scale);
       weights_[i] = weight < sampling.min_p ? 0 : weight;
     }
-    block_sums_[block] = std::accumulate(weights_.begin() + begin, weights_.begin() + end, 0.0);
+    block_sums_[block] = sum_of({weights_.data() + begin, end - begin});
     total += block_sums_[block];
   }
   double left = unit * total;
@@ -225,7 +258,7 @@ TokenId Sampler::draw_from_all(std::span<const float> row, float max, const gene
     if (left < weights_[i]) break;
     left -= weights_[i];
   }
-  return chosen >= 0 ? chosen : argmax(row);
+  return chosen >= 0 ? chosen : argmax(row, max);
 }
 
 // top_k, then top_p of what is left, then min_p of the best. Sorts only as far as top_p reaches.

@@ -46,7 +46,7 @@ class Sampler final {
   Status score_prompt(const PlannedSequence& planned, const model::Logits& logits, SampledSequence& result);
   Status sample_answer(Sequence& sequence, std::span<float> row, SampledSequence& result);
   Status jump_forward(const Sequence& sequence, bool& is_complete);
-  Status apply_grammar(SamplingState& state, std::span<float> row, bool& is_complete);
+  Status apply_grammar(SamplingState& state, std::span<float> row, float raw_max, bool& is_complete);
   Result<TokenId> choose(const Sequence& sequence, std::span<const float> row);
   TokenId draw_from_all(std::span<const float> row, float max, const generation::Sampling& sampling, double unit);
   TokenId draw_from_best(std::span<const float> row, float max, const generation::Sampling& sampling, double unit);
