@@ -55,7 +55,7 @@ TEST(LoadText, EndTokensOfAGguf) {
 
 // GLM's converters name one end; the others are known by their spelling.
 TEST(LoadText, EndTokensOfAGgufOfGlm) {
-  for (const char* name : {"gguf/chatglm-F16.gguf", "gguf/glm4-F16.gguf"}) {
+  for (const char* name : {"gguf/chatglm-F16.gguf", "gguf/glm4-F16.gguf", "gguf/glm4moe-F16.gguf"}) {
     const auto words = load_text(golden(name));
     ASSERT_TRUE(words) << words.error().message;
     for (const char* spelling : {"<|endoftext|>", "<|user|>", "<|observation|>", "</answer>"}) {
