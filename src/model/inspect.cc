@@ -128,7 +128,11 @@ Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOp
   if (checkpoint.gguf() != nullptr) {
     TRY(read_gguf_facts(*checkpoint.gguf(), facts));
   } else {
-    facts.format = TRY(find_compressed_scheme(checkpoint.config())) ? "safetensors, compressed-tensors" : "safetensors";
+    facts.format = "safetensors";
+    if (TRY(find_compressed_scheme(checkpoint.config()))) facts.format += ", compressed-tensors";
+    if (const auto scheme = TRY(find_transposed_scheme(checkpoint.config())); scheme) {
+      facts.format += scheme->layout == TransposedScheme::Layout::kGptq ? ", GPTQ" : ", AWQ";
+    }
     read_folder_facts(path, facts);
   }
   const ModelConfig& config = description->config;

@@ -46,7 +46,7 @@ bool is_ready(const StoredTensor& tensor) {
 
 kernels::Buffer ready_copy(const StoredProjection& from) {
   if (from.tensor->compressed != nullptr) {
-    const CompressedMatrix& matrix = *from.tensor->compressed;
+    const QuantizedMatrix& matrix = *from.tensor->compressed;
     kernels::Buffer blocks(from.rows * kernels::row_bytes(*from.tensor->type, matrix.columns));
     matrix.expand(from.first_row, from.rows, blocks.data());
     return blocks;

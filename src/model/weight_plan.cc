@@ -56,6 +56,7 @@ class TensorReader final {
     for (const StoredTensor& stored : checkpoint_.tensors()) {
       if (used_.contains(std::string(stored.name))) continue;
       if (description_.leaves_out(stored.name)) continue;
+      if (is_bias_of_zeros(stored)) continue;  // of every layer, as some quantisers write them
       // Old files store what theta says anyway.
       if (stored.name.ends_with(".rotary_emb.inv_freq") || stored.name.ends_with(".rotary_pos_emb.inv_freq")) continue;
       return fail(Code::kInvalidArgument, "tensor \"" + base::printable(stored.name) + "\" is not a part of a " +
@@ -65,6 +66,11 @@ class TensorReader final {
   }
 
  private:
+  static bool is_bias_of_zeros(const StoredTensor& stored) {
+    return stored.name.ends_with(".bias") && stored.type && !stored.bytes.empty() &&
+           std::ranges::all_of(stored.bytes, [](std::byte byte) { return byte == std::byte{}; });
+  }
+
   Result<const StoredTensor*> find(const std::string& name) {
     const StoredTensor* const stored = checkpoint_.find(name);
     if (stored == nullptr) return fail(Code::kCorrupt, "the checkpoint has no tensor \"" + name + "\"");

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "model/formats/compressed_tensors.h"
+#include "model/formats/transposed_matrix.h"
 
 namespace autoglm::model {
 namespace {
@@ -26,7 +27,8 @@ Result<std::size_t> need_count(const json::Object& config, std::string_view key,
 
 // What would change the computation and is not done by any family here.
 Status refuse_what_we_lack(const json::Object& config, bool may_have_experts) {
-  TRY(find_compressed_scheme(config));  // refuses what else weights may be quantised by
+  TRY(find_compressed_scheme(config));  // these refuse what else weights may be quantised by
+  TRY(find_transposed_scheme(config));
   for (const std::string_view key : {"num_local_experts", "num_experts", "n_routed_experts"}) {
     if (!may_have_experts && present(config, key) != nullptr)
       return refuse("the checkpoint is a mixture of experts, which this family has not");

@@ -140,6 +140,8 @@ Status Checkpoint::index_tensors() {
 Status Checkpoint::gather_quantized() {
   const auto scheme = TRY(find_compressed_scheme(config_));
   if (scheme) compressed_ = TRY(gather_compressed(*scheme, tensors_));
+  const auto transposed = TRY(find_transposed_scheme(config_));
+  if (transposed) compressed_ = TRY(gather_transposed(*transposed, tensors_));
   return {};
 }
 
