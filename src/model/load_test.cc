@@ -108,6 +108,18 @@ TEST_F(CopiedFolder, ATemplateFileGoesBeforeTheConfigs) {
   EXPECT_EQ(words->chat_template->render(inputs)->text, "from the file");
 }
 
+TEST_F(CopiedFolder, OlderQuantisersHaveAConfigOfTheirOwn) {
+  copy("tiny/qwen2", {"config.json", "model.safetensors"});
+  for (const char* name : {"quant_config.json", "quantize_config.json"}) {
+    write(name, R"({"bits":3,"group_size":128})");
+    const auto refused = load_network(folder_, {});
+    ASSERT_FALSE(refused) << name;
+    EXPECT_NE(refused.error().message.find("3 bits"), std::string::npos) << refused.error().message;
+    write(name, R"({"w_bit":4,"q_group_size":128})");
+    EXPECT_TRUE(load_network(folder_, {})) << name << " beside weights that are not quantised";
+  }
+}
+
 TEST_F(CopiedFolder, BrokenFilesBesideTheWeightsAreCorrupt) {
   copy("tiny/qwen2", {"tokenizer.json", "config.json", "model.safetensors"});
   EXPECT_TRUE(load_model(folder_, {}));
