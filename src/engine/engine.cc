@@ -264,11 +264,16 @@ Result<std::unique_ptr<generation::Generator>> start_engine(EngineModel model, c
   model.card.kv_bytes = block_count * block_bytes;
   model.card.kv_tokens = block_count * kBlockTokens;
   // Pages are taken as they are used: what is not there would end the process later, amid its work.
-  if (const std::size_t available = available_bytes("/"); model.card.kv_bytes > available) {
+  const std::size_t available = available_bytes("/");
+  if (model.card.kv_bytes > available) {
     return fail(Code::kExhausted,
                 fmt::format("{} bytes of KV memory are wanted, and {} bytes of memory are left", model.card.kv_bytes,
                             available),
                 "kv_bytes");
+  }
+  if (const std::size_t unpacked = model.network->unpacked_bytes(); unpacked > available - model.card.kv_bytes) {
+    LOG_WARN("experts may take {} bytes as they are first used, and {} bytes of memory are left beside the KV cache",
+             unpacked, available - model.card.kv_bytes);
   }
   // One sequence may fill it, and no more.
   model.card.context_length = std::min(model.card.context_length, model.card.kv_tokens);

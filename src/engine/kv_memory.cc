@@ -81,7 +81,10 @@ std::size_t default_kv_bytes(const model::LanguageModel& network, const EngineOp
   const std::size_t blocks = (context + kBlockTokens - 1) / kBlockTokens;
   const std::size_t block = network.kv_bytes_per_block();
   // Divided before it is multiplied: a context of 2^40 tokens must not wrap.
-  const std::size_t most = available_bytes("/") / kShareOfMemory / block;
+  const std::size_t available = available_bytes("/");
+  // Half is left where weights may come to more than there is: most texts do not need all of them.
+  const std::size_t promised = std::min(available / 2, network.unpacked_bytes());
+  const std::size_t most = (available - promised) / kShareOfMemory / block;
   const std::size_t wanted = most / options.max_batch_size >= blocks ? blocks * options.max_batch_size : most;
   return std::max<std::size_t>(wanted, 1) * block;
 }

@@ -4,7 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <fstream>
+
+#include "engine/engine.h"
+#include "model/language_model.h"
 
 namespace autoglm::engine {
 namespace {
@@ -65,6 +69,30 @@ TEST_F(KvMemory, TheFirstVersionOfGroupsHasOtherNames) {
   write("sys/fs/cgroup/memory/box/memory.usage_in_bytes", std::to_string(300 * kMiB));
   write("sys/fs/cgroup/memory/box/memory.stat", "total_inactive_file " + std::to_string(100 * kMiB) + "\n");
   EXPECT_EQ(left_mib(), 312u);
+}
+
+// A model whose weights are packed later.
+class LazyModel final : public model::LanguageModel {
+ public:
+  explicit LazyModel(std::size_t unpacked_bytes) : unpacked_bytes_(unpacked_bytes) {}
+  std::size_t vocab() const override { return 1; }
+  std::size_t context_length() const override { return std::size_t{1} << 40; }
+  std::size_t kv_bytes_per_block() const override { return 1024; }
+  std::size_t unpacked_bytes() const override { return unpacked_bytes_; }
+  void reserve(std::size_t, std::size_t, std::size_t) override {}
+  void copy_block(std::uint32_t, std::uint32_t) override {}
+  model::Logits forward(const model::Batch&) override { return {}; }
+
+ private:
+  std::size_t unpacked_bytes_;
+};
+
+TEST_F(KvMemory, LeavesRoomForExpertsButNeverAll) {
+  // Of the machine itself, whose memory others use meanwhile: twice as much is no accident.
+  const std::size_t without = default_kv_bytes(LazyModel(0), {});
+  const std::size_t with = default_kv_bytes(LazyModel(std::size_t{1} << 60), {});
+  EXPECT_GT(without, with + with / 2);
+  EXPECT_GT(with, without / 4);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "kernels/linear.h"
 #include "kernels/ops.h"
+#include "kernels/panels.h"
 #include "kernels/row_kernels.h"
 
 namespace autoglm::kernels {
@@ -27,7 +28,8 @@ class CpuOps final : public Ops {
   Arena& arena() const override { return arena_; }
 
   std::unique_ptr<PackedLinear> pack(const Tensor& weights) override { return linear_.pack(weights); }
-  ActivationForms forms(const PackedLinear& weights) const override { return linear_.forms(weights); }
+  std::size_t packed_bytes(const Tensor& weights) const override { return kernels::packed_bytes(weights); }
+  ActivationForms forms(DType type) const override { return linear_.forms(type); }
   void linear(const Activations& in, std::span<const LinearJob> jobs) override { linear_.run(in, jobs); }
 
   Activations prepare(const Tensor& x, ActivationForms forms) override { return rows_.prepare(x, forms); }
@@ -37,6 +39,14 @@ class CpuOps final : public Ops {
   Activations gated_prepare(const Tensor& gate, const Tensor& up, Activation activation,
                             ActivationForms forms) override {
     return rows_.gated_prepare(gate, up, activation, forms);
+  }
+  Activations pick(const Activations& in, std::span<const std::uint32_t> rows, ActivationForms forms) override {
+    return rows_.pick(in, rows, forms);
+  }
+  void route(const RouteJob& job) override { rows_.route(job); }
+  void add_scaled(const Tensor& x, const Tensor& y, std::span<const std::uint32_t> rows,
+                  const float* weights) override {
+    rows_.add_scaled(x, y, rows, weights);
   }
   void add_norm(const Tensor& x, const Tensor& y, const float* weight, float eps) override {
     rows_.add_norm(x, y, weight, eps);

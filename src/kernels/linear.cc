@@ -101,9 +101,9 @@ TileForm Linear::form(DType type) const {
   return is_quantized(type) ? TileForm::kQ8 : TileForm::kF32;
 }
 
-ActivationForms Linear::forms(const PackedLinear& weights) const {
-  const TileForm needed = form(weights.stored_type());
-  return {.q8 = needed == TileForm::kQ8, .bf16 = needed == TileForm::kBf16};
+ActivationForms Linear::forms(DType type) const {
+  const TileForm needed = form(type);
+  return {.q8 = needed == TileForm::kQ8, .bf16 = needed == TileForm::kBf16, .f32 = needed == TileForm::kF32};
 }
 
 std::span<const int> Linear::widths(TileForm form) const {

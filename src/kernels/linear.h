@@ -20,7 +20,7 @@ class Linear final {
   Linear(Isa isa, Compute compute, base::ThreadPool& pool);
 
   std::unique_ptr<PackedLinear> pack(const Tensor& weights);
-  ActivationForms forms(const PackedLinear& weights) const;
+  ActivationForms forms(DType type) const;
   void run(const Activations& in, std::span<const LinearJob> jobs);
 
  private:

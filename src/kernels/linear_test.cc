@@ -177,7 +177,7 @@ TEST_P(LinearTest, AgreesWithDoublePrecision) {
       Stored stored = random_weights(type(), out_features, columns, random_);
       const Values values = values_of(stored);
       const auto weights = linear.pack(stored.tensor());
-      const ActivationForms forms = linear.forms(*weights);
+      const ActivationForms forms = linear.forms(weights->stored_type());
       const Prepared x = random_activations(5, columns, random_);
       const std::vector<float> got = run(linear, *weights, x.view(0, 5));
       for (std::size_t t = 0; t < 5; ++t) {

@@ -41,7 +41,7 @@ class PackedLinear {
 struct Activations {
   std::size_t rows = 0;
   std::size_t columns = 0;
-  const float* f32 = nullptr;       // [rows, columns], always there
+  const float* f32 = nullptr;       // [rows, columns]; null only where pick() was not asked for it
   const std::int8_t* q8 = nullptr;  // [rows, columns] s8, or null when no layer needs it
   const float* q8_scale = nullptr;  // [rows, columns / 32]: value = q8 * scale
   const float* q8_sum = nullptr;    // [rows, columns / 32]: scale * sum of the block's q8, for formats with an offset
@@ -52,6 +52,11 @@ struct Activations {
 struct ActivationForms {
   bool q8 = false;
   bool bf16 = false;
+  bool f32 = false;  // the rows as they are, which only pick() may leave out
+
+  ActivationForms operator|(ActivationForms other) const {
+    return {.q8 = q8 || other.q8, .bf16 = bf16 || other.bf16, .f32 = f32 || other.f32};
+  }
 };
 
 struct LinearJob {
@@ -147,6 +152,30 @@ struct AttentionJob {
   std::span<const SequenceRows> sequences;
 };
 
+// How the scores of a router become the shares of its experts.
+enum class Gating : std::uint8_t {
+  kSoftmax,  // over all experts
+  kSigmoid,  // each for itself
+};
+
+// Which experts a token meets, and how much of each. The `used` with the highest score (+ bias) are chosen, of equal
+// ones those in front; with groups, from the `groups_used` groups whose two best are highest together. Their weights
+// are the scores without the bias, normalised where it says so, times `scale`.
+//   Source   Shazeer et al. 2017, arXiv:1701.06538; sigmoid, bias and groups: DeepSeek-V3, arXiv:2412.19437, 2.1.2
+struct RouteJob {
+  static constexpr std::size_t kMaxGroups = 512;
+  Tensor logits;                // [rows, experts] f32; becomes the scores
+  const float* bias = nullptr;  // [experts], for the choice alone; null = none
+  Gating gating = Gating::kSoftmax;
+  std::size_t groups = 1;  // divides the experts into runs of at least two, or is 1
+  std::size_t groups_used = 1;
+  std::size_t used = 1;
+  bool is_normalised = false;  // weights of a token sum to 1 before they are scaled
+  float scale = 1;
+  std::uint32_t* experts = nullptr;  // out [rows, used], rising in a row
+  float* weights = nullptr;          // out [rows, used]
+};
+
 // The operations for one instruction set. Make one per model with make_ops(); no state but pool and arena.
 class Ops {
  public:
@@ -162,8 +191,12 @@ class Ops {
   ///   Cost     O(bytes); the result has memory of its own, so that the file's pages can be let go
   virtual std::unique_ptr<PackedLinear> pack(const Tensor& weights) = 0;
 
-  /// The forms that `weights` reads. Or-ed over the layers of one input.
-  virtual ActivationForms forms(const PackedLinear& weights) const = 0;
+  /// The memory that pack() would hold of such weights; their data are not looked at.
+  virtual std::size_t packed_bytes(const Tensor& weights) const = 0;
+
+  /// The forms that weights stored as `type` read. Or-ed over the layers of one input.
+  virtual ActivationForms forms(DType type) const = 0;
+  ActivationForms forms(const PackedLinear& weights) const { return forms(weights.stored_type()); }
 
   /// out[t] = prepared(x[t]); memory from the arena.
   virtual Activations prepare(const Tensor& x, ActivationForms forms) = 0;
@@ -175,6 +208,17 @@ class Ops {
   /// Prepared rows of act(gate) * up. gate, up: [rows, ffn] f32.
   virtual Activations gated_prepare(const Tensor& gate, const Tensor& up, Activation activation,
                                     ActivationForms forms) = 0;
+
+  /// Rows of prepared activations as an input of their own, in the forms asked for; memory from the arena.
+  ///   rows     indices into `in`, which has these forms
+  virtual Activations pick(const Activations& in, std::span<const std::uint32_t> rows, ActivationForms forms) = 0;
+
+  /// Chooses the experts of every row.
+  virtual void route(const RouteJob& job) = 0;
+
+  /// x[rows[i]] += y[i] * weights[i]; `rows` are different ones. y is scratch afterwards.
+  virtual void add_scaled(const Tensor& x, const Tensor& y, std::span<const std::uint32_t> rows,
+                          const float* weights) = 0;
 
   /// Runs all jobs on one input in one fork-join.
   virtual void linear(const Activations& in, std::span<const LinearJob> jobs) = 0;

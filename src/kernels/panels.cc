@@ -233,6 +233,8 @@ std::shared_ptr<std::byte> PanelMemory::take(std::size_t bytes) {
   return {buffer_, memory};
 }
 
+std::size_t packed_bytes(const Tensor& weights) { return Panels::bytes_of(shape_of(weights)); }
+
 std::unique_ptr<Panels> pack_panels(const Tensor& weights, base::ThreadPool& pool, PanelMemory& memory) {
   CHECK(weights.rows > 0 && weights.columns > 0) << weights.rows << " x " << weights.columns;
   CHECK(weights.columns % traits(weights.type).block_elements == 0)

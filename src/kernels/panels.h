@@ -35,7 +35,12 @@ class Panels final : public PackedLinear {
   };
 
   Panels(const Shape& shape, PanelMemory& memory)
-      : shape_(shape), bytes_(group_count() * kPanelGroup * shape.panel_bytes), panels_(memory.take(bytes_)) {}
+      : shape_(shape), bytes_(bytes_of(shape)), panels_(memory.take(bytes_)) {}
+
+  static std::size_t bytes_of(const Shape& shape) {
+    const std::size_t panels = (shape.out_features + kPanelRows - 1) / kPanelRows;
+    return (panels + kPanelGroup - 1) / kPanelGroup * kPanelGroup * shape.panel_bytes;
+  }
 
   std::size_t out_features() const override { return shape_.out_features; }
   std::size_t in_features() const override { return shape_.in_features; }
@@ -52,6 +57,9 @@ class Panels final : public PackedLinear {
   std::size_t bytes_;
   std::shared_ptr<std::byte> panels_;
 };
+
+/// The bytes of the panels that pack_panels() makes of such weights; their data are not looked at.
+std::size_t packed_bytes(const Tensor& weights);
 
 /// Packs `weights` [out_features, in_features] into memory taken from `memory`.
 ///   Thread   splits over `pool` by panels

@@ -22,6 +22,9 @@ class RowKernels final {
   Activations prepare(const Tensor& x, ActivationForms forms) const;
   Activations rms_norm_prepare(const Tensor& x, const float* weight, float eps, ActivationForms forms) const;
   Activations gated_prepare(const Tensor& gate, const Tensor& up, Activation activation, ActivationForms forms) const;
+  Activations pick(const Activations& in, std::span<const std::uint32_t> rows, ActivationForms forms) const;
+  void route(const RouteJob& job) const;
+  void add_scaled(const Tensor& x, const Tensor& y, std::span<const std::uint32_t> rows, const float* weights) const;
   void add_norm(const Tensor& x, const Tensor& y, const float* weight, float eps) const;
   void embed(const Tensor& table, std::span<const std::int32_t> ids, float scale, const Tensor& out) const;
   void rotate_store(const RotateStore& job) const;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/config.h"
 
+#include <algorithm>
 #include <sstream>
 
 namespace autoglm::model {
@@ -35,6 +36,33 @@ Status check_rope(const kernels::RopeDescription& rope, std::size_t head_dim) {
   TRY(in_range(rope.llama3->original_context, ranges::kOriginalContext));
   if (rope.llama3->high_frequency_factor <= rope.llama3->low_frequency_factor) {
     return refuse("the rope scaling's high_freq_factor must be above its low_freq_factor");
+  }
+  return {};
+}
+
+// Of a model whose layers have experts.
+Status check_experts(const ExpertConfig& experts) {
+  TRY(in_range(experts.count, ranges::kExperts));
+  TRY(in_range(experts.used, ranges::kExpertsUsed));
+  TRY(in_range(experts.feed_forward, ranges::kExpertFeedForward));
+  if (experts.shared_feed_forward > 0) TRY(in_range(experts.shared_feed_forward, ranges::kFeedForward));
+  TRY(in_range(experts.groups, ranges::kExpertGroups));
+  TRY(in_range(experts.groups_used, ranges::kExpertGroups));
+  TRY(in_range(experts.scale, ranges::kExpertScale));
+  const auto number = [](std::size_t value) { return std::to_string(value); };
+  if (experts.used > experts.count) {
+    return refuse("the checkpoint chooses " + number(experts.used) + " experts for a token, but has " +
+                  number(experts.count));
+  }
+  if (experts.groups == 1 && experts.groups_used == 1) return {};
+  const std::size_t size = experts.count / experts.groups;
+  if (experts.count % experts.groups != 0 || size < 2) {
+    return refuse(number(experts.count) + " experts do not divide into " + number(experts.groups) +
+                  " groups of at least two");
+  }
+  if (experts.groups_used > experts.groups || experts.used > experts.groups_used * size) {
+    return refuse("the checkpoint chooses " + number(experts.used) + " experts from " + number(experts.groups_used) +
+                  " groups, but has " + number(experts.groups) + " groups of " + number(size));
   }
   return {};
 }
@@ -83,6 +111,9 @@ Status check_config(const ModelConfig& config) {
       return refuse("ropes of several layers that differ in what is a long text are not supported");
     }
   }
+  const bool has_experts = std::ranges::any_of(config.layers, &LayerConfig::has_experts);
+  if (has_experts || config.experts.count > 0) TRY(check_experts(config.experts));
+  TRY(in_range(config.skipped_layers, ranges::kSkippedLayers));
   for (const LayerConfig& layer : config.layers) {
     if (layer.rope >= config.ropes.size()) return refuse("a layer names a rope that is not there");
     if (layer.window > ranges::kWindow.max) return refuse("a sliding window is too long");

@@ -18,8 +18,23 @@
 namespace autoglm::model {
 
 struct LayerConfig {
-  std::size_t window = 0;  // 0 = all earlier positions, else only the last `window`, this one included
-  std::size_t rope = 0;    // index into ModelConfig::ropes
+  std::size_t window = 0;    // 0 = all earlier positions, else only the last `window`, this one included
+  std::size_t rope = 0;      // index into ModelConfig::ropes
+  bool has_experts = false;  // in place of one MLP
+};
+
+// The MLP of layers with experts: a router chooses a few for each token. (kernels::RouteJob)
+struct ExpertConfig {
+  std::size_t count = 0;                // 0 = the model has none
+  std::size_t used = 0;                 // by a token
+  std::size_t feed_forward = 0;         // of one
+  std::size_t shared_feed_forward = 0;  // of the one that every token meets; 0 = there is none
+  kernels::Gating gating = kernels::Gating::kSoftmax;
+  bool has_bias = false;  // on the choice
+  std::size_t groups = 1;
+  std::size_t groups_used = 1;
+  bool is_normalised = false;
+  double scale = 1;
 };
 
 struct ModelConfig {
@@ -46,6 +61,9 @@ struct ModelConfig {
   bool has_post_norms = false;                  // a norm of what attention and MLP give back, before it is added
   std::vector<kernels::RopeDescription> ropes;  // their `positions` are set when the tables are made
   std::vector<LayerConfig> layers;
+  ExpertConfig experts;
+  // Layers behind the last that guess tokens ahead (multi-token prediction): they are in the file and are not run.
+  std::size_t skipped_layers = 0;
 
   std::size_t query_width() const { return heads * head_dim; }
   std::size_t kv_width() const { return kv_heads * head_dim; }
@@ -72,6 +90,13 @@ inline constexpr CountRange kKvHeads{"key-value heads", 1, 1'024};
 inline constexpr CountRange kHeadDim{"head dimension", 2, kernels::KvLayer::kMaxHeadDim};
 inline constexpr CountRange kFeedForward{"feed-forward size", 1, 1'048'576};
 inline constexpr CountRange kContext{"context length", 1, 16'777'216};
+inline constexpr CountRange kExperts{"number of experts", 1, 1'024};
+inline constexpr CountRange kExpertsUsed{"number of experts for a token", 1, 1'024};
+inline constexpr CountRange kExpertFeedForward{"feed-forward size of an expert", 1, 1'048'576};
+inline constexpr CountRange kSharedExperts{"number of shared experts", 0, 64};
+inline constexpr CountRange kExpertGroups{"number of groups of experts", 1, kernels::RouteJob::kMaxGroups};
+inline constexpr CountRange kDenseLayers{"number of dense layers", 0, 1'024};
+inline constexpr CountRange kSkippedLayers{"number of layers that guess ahead", 0, 16};
 inline constexpr CountRange kWindow{"sliding window", 1, 16'777'216};
 inline constexpr CountRange kWindowPattern{"sliding window pattern", 1, 1'024};
 }  // namespace ranges
@@ -89,6 +114,7 @@ inline constexpr NumberRange kRopeFactor{"rope scaling factor", 1e-3, 1e6};
 inline constexpr NumberRange kOriginalContext{"rope scaling's original context", 1, 1e9};
 inline constexpr NumberRange kRotaryShare{"rotary share of a head", 1e-3, 1};
 inline constexpr NumberRange kScalar{"attention scalar", 1e-6, 1e6};
+inline constexpr NumberRange kExpertScale{"scale of experts", 1e-6, 1e6};
 inline constexpr NumberRange kSoftcap{"softcap", 0, 1e6};
 }  // namespace ranges
 

@@ -3,10 +3,12 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 
 #include "base/log.h"
 #include "model/conversion.h"
 #include "model/formats/compressed_tensors.h"
+#include "model/weights.h"
 
 namespace autoglm::model {
 namespace {
@@ -57,15 +59,15 @@ bool is_ours_to_write(std::string_view key) {
          key.starts_with("quantize.");
 }
 
-// Adds `source` to the plan, in the type `wanted` where its rows allow it.
+// Adds `source` to the plan, in the type `wanted` where its rows allow it: a matrix, or one for each expert.
 void add_tensor(ConversionPlan& plan, const StoredTensor& source, DType wanted) {
   PlannedTensor planned{.source = &source, .first_part = plan.parts.size()};
   OutputTensor part{.name = std::string(source.name),
                     .shape = {source.shape.begin(), source.shape.begin() + source.rank},
                     .type = *source.type,
                     .bytes = source.bytes.size()};
-  if (source.rank == 2 && source.elements() > 0) {
-    const std::size_t columns = source.shape[1];
+  if (source.rank >= 2 && source.elements() > 0) {
+    const std::size_t columns = source.shape[source.rank - 1];
     if (kernels::traits(wanted).block_elements > 1 && columns % kBlockColumns != 0) {
       planned.note = "rows of " + std::to_string(columns) + " are not whole blocks of 32";
       wanted = DType::kF16;
@@ -73,7 +75,7 @@ void add_tensor(ConversionPlan& plan, const StoredTensor& source, DType wanted) 
     if (wanted != *source.type) {
       planned.rows = convert_to_blocks(wanted, columns);
       part.type = wanted;
-      part.bytes = source.shape[0] * planned.rows->row_bytes();
+      part.bytes = source.elements() / columns * planned.rows->row_bytes();
     }
   }
   plan.parts.push_back(std::move(part));
@@ -91,6 +93,10 @@ Result<ConversionPlan> plan_gguf(const Checkpoint& checkpoint, const Description
                 "format");
   }
   const Target target = TRY(target_of(options));
+  std::unordered_set<std::string_view> routers;  // they choose, which a rounded score would change
+  for (const ListedProjection& one : TRY(list_projections(checkpoint, description))) {
+    if (one.part == ListedProjection::Part::kRouter) routers.insert(one.tensor->name);
+  }
   ConversionPlan plan{.file_name = "model.gguf"};
   for (const StoredTensor& source : file->tensors()) {
     if (!source.type) {
@@ -101,7 +107,9 @@ Result<ConversionPlan> plan_gguf(const Checkpoint& checkpoint, const Description
     const bool is_vocabulary = source.name == std::string(description.names->embedding) + ".weight" ||
                                source.name == std::string(description.names->head) + ".weight";
     const bool has_four_bits = options.kind == WeightKind::kInt4;
-    add_tensor(plan, source, is_vocabulary && has_four_bits ? DType::kQ8_0 : target.type);
+    DType wanted = is_vocabulary && has_four_bits ? DType::kQ8_0 : target.type;
+    if (routers.contains(source.name) || description.leaves_out(source.name)) wanted = *source.type;
+    add_tensor(plan, source, wanted);
   }
   std::vector<GgufFile::Pair> pairs = file->pairs();
   std::erase_if(pairs, [](const GgufFile::Pair& pair) { return is_ours_to_write(pair.key); });

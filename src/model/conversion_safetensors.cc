@@ -84,7 +84,9 @@ class SafetensorsPlanner final {
 
   Result<ConversionPlan> plan() {
     plan_.file_name = "model.safetensors";
-    for (const StoredTensor* stored : TRY(list_projections(checkpoint_, description_))) linear_.insert(stored->name);
+    for (const ListedProjection& one : TRY(list_projections(checkpoint_, description_))) {
+      (one.part == ListedProjection::Part::kRouter ? routers_ : linear_).insert(one.tensor->name);
+    }
     linear_.erase(std::string(description_.names->embedding) + ".weight");
     linear_.erase(std::string(description_.names->head) + ".weight");
     for (const StoredTensor& source : checkpoint_.tensors()) TRY(add(source));
@@ -101,8 +103,7 @@ class SafetensorsPlanner final {
     }
     const bool is_linear = linear_.contains(source.name);
     PlannedTensor planned{.source = &source, .first_part = plan_.parts.size()};
-    const std::string_view left_out = description_.names->left_out;
-    if (!left_out.empty() && source.name.starts_with(left_out)) {
+    if (description_.leaves_out(source.name)) {
       if (source.rank == 2) ignored_.emplace_back(source.name.substr(0, source.name.rfind('.')));
       if (source.compressed != nullptr) {
         add_16_bits(source, planned);
@@ -115,6 +116,7 @@ class SafetensorsPlanner final {
         add_16_bits(source, planned);
       }
     } else if (source.rank == 2 && source.elements() > 0) {
+      if (routers_.contains(source.name)) ignored_.emplace_back(source.name.substr(0, source.name.rfind('.')));
       add_16_bits(source, planned);
     } else {
       add_copy(source);
@@ -182,6 +184,7 @@ class SafetensorsPlanner final {
   const std::optional<CompressedScheme>& scheme_;
   ConversionPlan plan_;
   std::unordered_set<std::string_view> linear_;
+  std::unordered_set<std::string_view> routers_;  // linear layers too, which nobody quantises: they choose
   std::vector<std::string> ignored_;
   bool has_quantized_ = false;
 };

@@ -19,9 +19,6 @@
 namespace autoglm::model {
 namespace {
 
-// Enough rows to fill whole panels of any instruction set, few enough to be packed in no time.
-constexpr std::size_t kSampleRows = 64;
-
 std::vector<TypeFacts> count_types(const Checkpoint& checkpoint) {
   std::map<std::string, TypeFacts> by_name;
   for (const StoredTensor& tensor : checkpoint.tensors()) {
@@ -53,33 +50,38 @@ void add_linear(std::vector<LinearFacts>& linear, const LinearFacts& one) {
   same->bytes += one.bytes;
 }
 
-// What all projections cost, and their bytes once packed: measured on the first rows of one of each (type, columns).
-// The head comes last.
-void measure_projections(std::span<const StoredTensor* const> projections, kernels::Ops& ops, ModelFacts& facts) {
-  struct Sample {
-    double bytes_per_row = 0;
-    kernels::Arithmetic arithmetic = kernels::Arithmetic::kF32;
-  };
-  std::map<std::pair<kernels::DType, std::uint64_t>, Sample> samples;
-  double total = 0;
-  for (const StoredTensor* stored : projections) {
-    const std::uint64_t columns = stored->shape[1];
-    const auto [entry, is_new] = samples.try_emplace({*stored->type, columns});
-    if (is_new) {
-      const std::size_t rows = std::min<std::size_t>(stored->shape[0], kSampleRows);
-      const std::size_t row_bytes = kernels::row_bytes(*stored->type, columns);
-      const kernels::Buffer sample(rows * row_bytes);  // zeros do: the size is the same
-      const auto packed = ops.pack({*stored->type, rows, columns, row_bytes, sample.data()});
-      entry->second = {static_cast<double>(packed->bytes()) / static_cast<double>(rows),
-                       arithmetic_of(ops.forms(*packed))};
+// What all projections cost, and their bytes once packed. Of experts a token runs, and reads, only a few.
+void measure_projections(std::span<const ListedProjection> projections, const kernels::Ops& ops,
+                         const ExpertConfig& experts, ModelFacts& facts) {
+  using Part = ListedProjection::Part;
+  LinearFacts of_experts[3];  // by arithmetic, of all experts
+  std::uint64_t expert_weights = 0;
+  for (const ListedProjection& one : projections) {
+    const std::uint64_t weights = one.extent.rows * one.extent.columns;
+    const kernels::Arithmetic arithmetic = arithmetic_of(ops.forms(one.extent.type));
+    const std::size_t packed = ops.packed_bytes(one.extent);
+    facts.packed_bytes += packed;
+    if (one.part == Part::kExpert) {
+      LinearFacts& sum = of_experts[static_cast<std::size_t>(arithmetic)];
+      sum.arithmetic = arithmetic;
+      sum.weights += weights;
+      sum.bytes += one.file_bytes;
+      facts.expert_bytes += packed;
+      expert_weights += weights;
+      continue;
     }
-    total += entry->second.bytes_per_row * static_cast<double>(stored->shape[0]);
-    add_linear(facts.linear, {.arithmetic = entry->second.arithmetic,
-                              .is_head = stored == projections.back(),
-                              .weights = stored->elements(),
-                              .bytes = stored->file_bytes()});
+    add_linear(
+        facts.linear,
+        {.arithmetic = arithmetic, .is_head = one.part == Part::kHead, .weights = weights, .bytes = one.file_bytes});
   }
-  facts.packed_bytes = static_cast<std::uint64_t>(total);
+  if (experts.count == 0) return;
+  facts.active_parameters -= expert_weights - expert_weights / experts.count * experts.used;
+  for (LinearFacts& sum : of_experts) {
+    if (sum.weights == 0) continue;
+    sum.weights = sum.weights / experts.count * experts.used;
+    sum.bytes = sum.bytes / experts.count * experts.used;
+    add_linear(facts.linear, sum);
+  }
 }
 
 Status read_gguf_facts(const GgufFile& file, ModelFacts& facts) {
@@ -105,6 +107,14 @@ std::string mebibytes(std::uint64_t bytes) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1024.0 * 1024.0));
 }
 
+std::string experts_text(const ModelFacts& facts) {
+  const ExpertConfig& experts = facts.experts;
+  std::string text = fmt::format("{} in {} layers, {} for a token, feed-forward {}", experts.count, facts.expert_layers,
+                                 experts.used, experts.feed_forward);
+  if (experts.shared_feed_forward > 0) text += fmt::format(", beside {} for all", experts.shared_feed_forward);
+  return text;
+}
+
 }  // namespace
 
 Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOptions& options) {
@@ -118,7 +128,11 @@ Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOp
   if (checkpoint.gguf() != nullptr) {
     TRY(read_gguf_facts(*checkpoint.gguf(), facts));
   } else {
-    facts.format = TRY(find_compressed_scheme(checkpoint.config())) ? "safetensors, compressed-tensors" : "safetensors";
+    facts.format = "safetensors";
+    if (TRY(find_compressed_scheme(checkpoint.config()))) facts.format += ", compressed-tensors";
+    if (const auto scheme = TRY(find_transposed_scheme(checkpoint.config())); scheme) {
+      facts.format += scheme->layout == TransposedScheme::Layout::kGptq ? ", GPTQ" : ", AWQ";
+    }
     read_folder_facts(path, facts);
   }
   const ModelConfig& config = description->config;
@@ -131,6 +145,8 @@ Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOp
   facts.kv_heads = config.kv_heads;
   facts.head_dim = config.head_dim;
   facts.feed_forward = config.feed_forward;
+  facts.experts = config.experts;
+  facts.expert_layers = static_cast<std::size_t>(std::ranges::count_if(config.layers, &LayerConfig::has_experts));
   facts.context_length = options.context_length != 0 ? options.context_length : config.context_length;
   for (const LayerConfig& layer : config.layers) {
     facts.sliding_window = std::max(facts.sliding_window, layer.window);
@@ -138,12 +154,15 @@ Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOp
   }
   facts.has_tied_head = config.has_tied_head;
   facts.types = count_types(checkpoint);
-  for (const TypeFacts& type : facts.types) facts.parameters += type.elements;
+  for (const StoredTensor& tensor : checkpoint.tensors()) {
+    facts.parameters += tensor.elements();
+    if (!description->leaves_out(tensor.name)) facts.active_parameters += tensor.elements();
+  }
 
   base::ThreadPool pool(1);
   kernels::Arena arena(4096);
   const auto ops = kernels::make_ops(options.isa, options.compute, pool, arena);
-  measure_projections(*projections, *ops, facts);
+  measure_projections(*projections, *ops, config.experts, facts);
   facts.kv_bytes_per_token = KvCache::bytes_per_block(config, kv_type_of(options)) / kernels::KvLayer::kBlockTokens;
   facts.int8_kv_bytes_per_token =
       KvCache::bytes_per_block(config, kernels::KvType::kInt8) / kernels::KvLayer::kBlockTokens;
@@ -159,8 +178,14 @@ std::string format_facts(const ModelFacts& facts) {
   line("architecture", facts.architecture);
   if (!facts.name.empty()) line("name", base::printable(facts.name));
   line("format", fmt::format("{}, {}", facts.format, mebibytes(facts.file_bytes)));
-  line("parameters", fmt::format("{:.1f} million", static_cast<double>(facts.parameters) / 1e6));
+  std::string parameters = fmt::format("{:.1f} million", static_cast<double>(facts.parameters) / 1e6);
+  if (facts.experts.count > 0) {
+    parameters +=
+        fmt::format(", of which a token meets {:.1f} million", static_cast<double>(facts.active_parameters) / 1e6);
+  }
+  line("parameters", parameters);
   line("layers", fmt::format("{} of hidden size {}, feed-forward {}", facts.layers, facts.hidden, facts.feed_forward));
+  if (facts.experts.count > 0) line("experts", experts_text(facts));
   line("attention", fmt::format("{} heads of {} on {} key-value heads", facts.heads, facts.head_dim, facts.kv_heads));
   if (facts.sliding_window > 0) line("sliding window", fmt::format("{} tokens", facts.sliding_window));
   line("vocabulary", fmt::format("{}{}", facts.vocab, facts.has_tied_head ? ", output tied to the embedding" : ""));
@@ -173,6 +198,9 @@ std::string format_facts(const ModelFacts& facts) {
   }
   text += "\nmemory\n";
   line("  weights", mebibytes(facts.packed_bytes) + " as packed for this processor");
+  if (facts.expert_bytes > 0) {
+    line("    at start", mebibytes(facts.packed_bytes - facts.expert_bytes) + "; each expert when it is first chosen");
+  }
   line("  KV per token",
        fmt::format("{:.1f} KiB; {:.1f} KiB with --kv-type int8", static_cast<double>(facts.kv_bytes_per_token) / 1024.0,
                    static_cast<double>(facts.int8_kv_bytes_per_token) / 1024.0));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a checkpoint is, without loading it: architecture, sizes, element types, memory needed. For `inspect MODEL`.
-// Reads metadata and packs a few rows of each kind of weight to measure them; any thread.
+// Reads metadata only; any thread.
 #pragma once
 
 #include <cstddef>
@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "kernels/roof.h"
+#include "model/config.h"
 #include "model/load.h"
 
 namespace autoglm::model {
@@ -35,8 +36,11 @@ struct ModelFacts {
   std::string architecture;  // "llama", "gemma3", ...
   std::string name;          // general.name of a GGUF, else empty
   std::uint64_t parameters = 0;
+  std::uint64_t active_parameters = 0;  // those that a token meets
   std::uint64_t file_bytes = 0;
   std::size_t vocab = 0, hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, feed_forward = 0;
+  ExpertConfig experts;
+  std::size_t expert_layers = 0;
   std::size_t context_length = 0;
   std::size_t sliding_window = 0;  // of the layers that have one, 0 = none
   std::size_t sliding_layers = 0;  // how many do
@@ -46,6 +50,7 @@ struct ModelFacts {
   std::vector<TypeFacts> types;  // by falling bytes
   std::vector<LinearFacts> linear;
   std::uint64_t packed_bytes = 0;        // weights as the engine keeps them, on the chosen instruction set
+  std::uint64_t expert_bytes = 0;        // of those, what is packed only when it is used
   std::uint64_t kv_bytes_per_token = 0;  // all layers
   std::uint64_t int8_kv_bytes_per_token = 0;
   std::uint64_t kv_bytes_of_context = 0;  // one sequence of context_length

@@ -15,7 +15,7 @@ namespace autoglm::model {
 // What a stage of forward() does at least, by its weights alone.
 struct StageWork {
   double macs_per_row = 0;  // multiply-adds
-  double weight_bytes = 0;  // read once a step, whatever its rows
+  double weight_bytes = 0;  // read once a step, whatever its rows (experts: by one row)
 };
 
 class LanguageModel {
@@ -31,7 +31,8 @@ class LanguageModel {
       const = 0;  // all layers, keys and values, of kernels::KvLayer::kBlockTokens tokens
 
   /// Reserves KV memory for `blocks` blocks and scratch for batches of up to `max_rows` rows, of which up to
-  /// `max_logit_rows` want logits. Called once, before the first forward(). After it, forward() does not allocate.
+  /// `max_logit_rows` want logits. Called once, before the first forward(). After it, forward() does not allocate, but
+  /// for an expert on its first use.
   virtual void reserve(std::size_t blocks, std::size_t max_rows, std::size_t max_logit_rows) = 0;
 
   /// Copies all KV of one block onto another, before a step.
@@ -39,6 +40,9 @@ class LanguageModel {
 
   /// One step: writes the KV of every row of the batch and returns the logits asked for.
   virtual Logits forward(const Batch& batch) = 0;
+
+  /// Memory that weights packed on their first use may yet take.
+  virtual std::size_t unpacked_bytes() const { return 0; }
 
   /// Of the stages that are linear layers; nothing of the others.
   virtual StageWork work(telemetry::Stage) const { return {}; }

@@ -55,7 +55,7 @@ TEST(LoadText, EndTokensOfAGguf) {
 
 // GLM's converters name one end; the others are known by their spelling.
 TEST(LoadText, EndTokensOfAGgufOfGlm) {
-  for (const char* name : {"gguf/chatglm-F16.gguf", "gguf/glm4-F16.gguf"}) {
+  for (const char* name : {"gguf/chatglm-F16.gguf", "gguf/glm4-F16.gguf", "gguf/glm4moe-F16.gguf"}) {
     const auto words = load_text(golden(name));
     ASSERT_TRUE(words) << words.error().message;
     for (const char* spelling : {"<|endoftext|>", "<|user|>", "<|observation|>", "</answer>"}) {
@@ -106,6 +106,18 @@ TEST_F(CopiedFolder, ATemplateFileGoesBeforeTheConfigs) {
   words = load_text(folder_);
   ASSERT_TRUE(words);
   EXPECT_EQ(words->chat_template->render(inputs)->text, "from the file");
+}
+
+TEST_F(CopiedFolder, OlderQuantisersHaveAConfigOfTheirOwn) {
+  copy("tiny/qwen2", {"config.json", "model.safetensors"});
+  for (const char* name : {"quant_config.json", "quantize_config.json"}) {
+    write(name, R"({"bits":3,"group_size":128})");
+    const auto refused = load_network(folder_, {});
+    ASSERT_FALSE(refused) << name;
+    EXPECT_NE(refused.error().message.find("3 bits"), std::string::npos) << refused.error().message;
+    write(name, R"({"w_bit":4,"q_group_size":128})");
+    EXPECT_TRUE(load_network(folder_, {})) << name << " beside weights that are not quantised";
+  }
 }
 
 TEST_F(CopiedFolder, BrokenFilesBesideTheWeightsAreCorrupt) {

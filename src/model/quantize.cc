@@ -29,7 +29,9 @@ constexpr std::size_t kCopyBytes = std::size_t{4} << 20;
 class RowReader final {
  public:
   explicit RowReader(const StoredTensor& stored)
-      : stored_(stored), columns_(stored.shape[1]), row_bytes_(kernels::row_bytes(*stored.type, columns_)) {}
+      : stored_(stored),
+        columns_(stored.shape[stored.rank - 1]),
+        row_bytes_(kernels::row_bytes(*stored.type, columns_)) {}
 
   void read(std::size_t row, float* to) const {
     if (stored_.compressed == nullptr) {
@@ -127,8 +129,8 @@ class Converter final {
   // Returns the relative error.
   Result<double> convert(const PlannedTensor& planned) {
     const StoredTensor& source = *planned.source;
-    const std::size_t rows = source.shape[0];
-    const std::size_t columns = source.shape[1];
+    const std::size_t columns = source.shape[source.rank - 1];
+    const std::size_t rows = source.elements() / columns;
     const std::size_t row_bytes = planned.rows->row_bytes();
     const std::size_t chunk = std::clamp<std::size_t>(kChunkElements / columns, 1, rows);
     const RowReader reader(source);

@@ -21,7 +21,7 @@ struct Counted {
 };
 
 LoadedModel load(const std::string& name, telemetry::Stages* stages) {
-  const auto path = std::filesystem::path(TESTDATA_DIR) / "golden" / "tiny" / name;
+  const auto path = std::filesystem::path(TESTDATA_DIR) / "golden" / (name.ends_with(".gguf") ? "gguf" : "tiny") / name;
   auto loaded = load_model(path, {.isa = kernels::available_isas().back(), .threads = 1, .stages = stages});
   EXPECT_TRUE(loaded) << loaded.error().message;
   return std::move(*loaded);
@@ -83,6 +83,33 @@ TEST(ModelStages, TheWorkOfAStageIsThatOfItsWeights) {
   EXPECT_EQ(macs(Stage::kHead), 84 * 451);
   EXPECT_EQ(macs(Stage::kAttention), 0);
   EXPECT_GE(loaded.network->work(Stage::kHead).weight_bytes, 84 * 451);
+}
+
+TEST(ModelStages, ExpertsAreChosenAndPackedInStagesOfTheirOwn) {
+  const base::SystemClock clock;
+  telemetry::Stages stages(clock);
+  const LoadedModel loaded = load("glm4moe-F16.gguf", &stages);
+  SoloSequence sequence(*loaded.network, 64, 64);
+  const TokenId token[] = {7};
+  sequence.append(token, SoloSequence::Want::kLast);
+  telemetry::StageTimes times = stages.read();
+  EXPECT_EQ(times[Stage::kRoute].calls, 2u);  // layers that have them
+  EXPECT_EQ(times[Stage::kPackExperts].calls, 2u * 4);
+  EXPECT_EQ(times[Stage::kFfnDown].calls, 3u + 2 * 4);
+  sequence.restart();
+  sequence.append(token, SoloSequence::Want::kLast);
+  times = stages.read();
+  EXPECT_EQ(times[Stage::kRoute].calls, 4u);
+  EXPECT_EQ(times[Stage::kPackExperts].calls, 2u * 4);
+}
+
+// hidden 52; 3 layers, the first with an MLP of 70, the others with 4 of 8 experts of 24 and one more for all.
+TEST(ModelStages, TheWorkOfExpertsIsThatOfTheChosen) {
+  const LoadedModel loaded = load("glm4moe-F16.gguf", nullptr);
+  EXPECT_EQ(loaded.network->work(Stage::kRoute).macs_per_row, 2 * 8 * 52);
+  EXPECT_EQ(loaded.network->work(Stage::kFfnGateUp).macs_per_row, 52 * 2 * (70 + 2 * (24 + 4 * 24)));
+  EXPECT_EQ(loaded.network->work(Stage::kFfnDown).macs_per_row, 52 * (70 + 2 * (24 + 4 * 24)));
+  EXPECT_GT(loaded.network->work(Stage::kFfnDown).weight_bytes, 2 * 52 * (70 + 2 * (24 + 4 * 24)));  // of F16
 }
 
 }  // namespace

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "base/check.h"
+#include "model/expert_mixer.h"
+#include "model/scratch.h"
 
 namespace autoglm::model {
 namespace {
@@ -22,30 +25,7 @@ using telemetry::StageTimer;
 // Before reserve() there is no batch and no scratch.
 constexpr std::size_t kUnreservedArenaBytes = 4096;
 
-template <typename... Projections>
-kernels::ActivationForms forms_of(const kernels::Ops& ops, const Projections&... projections) {
-  kernels::ActivationForms forms;
-  const auto add = [&](const Projection& projection) {
-    const kernels::ActivationForms one = ops.forms(*projection.weights);
-    forms.q8 |= one.q8;
-    forms.bf16 |= one.bf16;
-  };
-  (add(projections), ...);
-  return forms;
-}
-
 const float* or_null(const std::vector<float>& values) { return values.empty() ? nullptr : values.data(); }
-
-// What the arena gives for `bytes`: it aligns to 64.
-std::size_t taken(std::size_t bytes) { return (bytes + 63) & ~std::size_t{63}; }
-std::size_t taken_f32(std::size_t rows, std::size_t columns) { return taken(rows * columns * sizeof(float)); }
-
-// Rows prepared for linear layers in every form at once: f32, int8 with scale and sum a block of 32, bf16.
-std::size_t taken_prepared(std::size_t rows, std::size_t columns) {
-  const std::size_t elements = rows * columns;
-  return taken_f32(rows, columns) + taken(elements) + 2 * taken((elements / 32 + rows) * sizeof(float)) +
-         taken(elements * 2);
-}
 
 // Where every layer stretches its positions, the checkpoint's own figure is that before the stretching.
 std::size_t longest_context(const ModelConfig& config) {
@@ -124,8 +104,9 @@ std::size_t Transformer::arena_bytes(std::size_t rows, std::size_t logit_rows) c
   const std::size_t attention = taken_prepared(rows, hidden) + 2 * taken_f32(rows, query) +
                                 2 * taken_f32(rows, config_.kv_width()) + taken_prepared(rows, query) +
                                 taken_f32(rows, hidden) + taken_f32(logit_rows, query);
-  const std::size_t mlp = taken_prepared(rows, hidden) + 2 * taken_f32(rows, config_.feed_forward) +
-                          taken_prepared(rows, config_.feed_forward) + taken_f32(rows, hidden);
+  const std::size_t width = std::max(config_.feed_forward, config_.experts.shared_feed_forward);
+  const std::size_t mlp = taken_prepared(rows, hidden) +
+                          std::max(taken_gated(rows, width, hidden), ExpertMixer::arena_bytes(config_, rows));
   const std::size_t head = taken_prepared(logit_rows, hidden) + taken_f32(logit_rows, config_.vocab);
   return taken_f32(rows, hidden) + taken_f32(logit_rows, hidden) + std::max({attention, mlp, head});
 }
@@ -280,14 +261,30 @@ void Transformer::attend(std::size_t index, const Tensor& query, const Tensor& h
 
 void Transformer::feed_forward(std::size_t index, const Tensor& hidden) {
   const LayerWeights& layer = weights_.layers[index];
-  const Tensor gate = arena_.take_f32(hidden.rows, config_.feed_forward);
-  const Tensor up = arena_.take_f32(hidden.rows, config_.feed_forward);
+  const bool has_mlp = layer.gate.weights != nullptr;  // of its own, or for every token beside the experts
+  kernels::ActivationForms forms;
+  if (has_mlp) forms = forms_of(*ops_, layer.gate, layer.up);
+  std::optional<ExpertMixer> mixer;
+  if (config_.layers[index].has_experts) {
+    mixer.emplace(config_, *ops_, *weights_.experts);
+    forms = forms | mixer->forms(index, layer);
+  }
   StageTimer time(stages_, Stage::kNorm);
-  const Activations normed = ops_->rms_norm_prepare(hidden, layer.mlp_norm.data(), static_cast<float>(config_.norm_eps),
-                                                    forms_of(*ops_, layer.gate, layer.up));
+  const Activations normed =
+      ops_->rms_norm_prepare(hidden, layer.mlp_norm.data(), static_cast<float>(config_.norm_eps), forms);
+  const std::size_t mark = arena_.mark();
+  if (has_mlp) add_gated(layer, normed, hidden, time);
+  arena_.reset(mark);
+  if (mixer) mixer->add(index, layer, normed, hidden, time);
+}
+
+void Transformer::add_gated(const LayerWeights& layer, const Activations& in, const Tensor& hidden, StageTimer& time) {
+  const std::size_t width = layer.gate.weights->out_features();
+  const Tensor gate = arena_.take_f32(hidden.rows, width);
+  const Tensor up = arena_.take_f32(hidden.rows, width);
   const LinearJob jobs[] = {layer.gate.job(gate), layer.up.job(up)};
   time.next(Stage::kFfnGateUp);
-  ops_->linear(normed, jobs);
+  ops_->linear(in, jobs);
   time.next(Stage::kFfnActivation);
   const Activations gated = ops_->gated_prepare(gate, up, config_.activation, forms_of(*ops_, layer.down));
   time.next(Stage::kFfnDown);
@@ -321,26 +318,39 @@ Logits Transformer::head(const Tensor& wanted) {
   return {.rows = wanted.rows, .vocab = config_.vocab, .data = logits.f32(0)};
 }
 
+std::size_t Transformer::unpacked_bytes() const {
+  return weights_.experts == nullptr ? 0 : weights_.experts->all_bytes() - weights_.experts->packed_bytes();
+}
+
 StageWork Transformer::work(Stage stage) const {
   StageWork work;
   const auto add = [&](const Projection& projection) {
+    if (projection.weights == nullptr) return;
     const kernels::PackedLinear& weights = *projection.weights;
     work.macs_per_row += static_cast<double>(weights.out_features()) * static_cast<double>(weights.in_features());
     work.weight_bytes += static_cast<double>(weights.bytes());
   };
   if (stage == Stage::kHead) add(weights_.head);
-  for (const LayerWeights& layer : weights_.layers) {
+  for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
+    const LayerWeights& layer = weights_.layers[i];
     if (stage == Stage::kQkv) {
       add(layer.query);
       add(layer.key);
       add(layer.value);
     }
     if (stage == Stage::kAttentionOutput) add(layer.output);
+    if (stage == Stage::kRoute) add(layer.router);
     if (stage == Stage::kFfnGateUp) {
       add(layer.gate);
       add(layer.up);
     }
     if (stage == Stage::kFfnDown) add(layer.down);
+    // Of an expert two thirds are gate and up. One row reads its own experts; more rows read others too.
+    const double parts = stage == Stage::kFfnGateUp ? 2 : stage == Stage::kFfnDown ? 1 : 0;
+    if (!config_.layers[i].has_experts || parts == 0) continue;
+    const ExpertConfig& experts = config_.experts;
+    work.macs_per_row += static_cast<double>(experts.used * experts.feed_forward * config_.hidden) * parts;
+    work.weight_bytes += static_cast<double>(experts.used * weights_.experts->bytes_of_one(i)) * parts / 3;
   }
   return work;
 }

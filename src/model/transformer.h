@@ -36,6 +36,7 @@ class Transformer final : public LanguageModel {
   void copy_block(std::uint32_t from, std::uint32_t to) override { kv_.copy_block(from, to); }
   Logits forward(const Batch& batch) override;
   StageWork work(telemetry::Stage stage) const override;
+  std::size_t unpacked_bytes() const override;
 
   const ModelConfig& config() const { return config_; }
   const Weights& weights() const { return weights_; }
@@ -59,6 +60,8 @@ class Transformer final : public LanguageModel {
   void attend(std::size_t index, const kernels::Tensor& query, const kernels::Tensor& hidden,
               std::span<const kernels::SequenceRows> sequences);
   void feed_forward(std::size_t index, const kernels::Tensor& hidden);
+  void add_gated(const LayerWeights& layer, const kernels::Activations& in, const kernels::Tensor& hidden,
+                 telemetry::StageTimer& time);
   void add_projected(const kernels::Tensor& hidden, const kernels::Activations& in, const Projection& projection,
                      const std::vector<float>& post_norm, telemetry::StageTimer& time);
   const kernels::RopeTable* long_rope(std::size_t index) const {

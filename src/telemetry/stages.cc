@@ -16,6 +16,8 @@ constexpr StageSpec kStages[] = {
     {"rotate_store", StagePlace::kStep, "Rotary positions, and the writing of keys and values."},
     {"attention", StagePlace::kStep, "Attention over the KV cache."},
     {"attention_output", StagePlace::kStep, "The linear layer behind attention."},
+    {"route", StagePlace::kStep, "The choice of experts, where a model has them."},
+    {"pack_experts", StagePlace::kStep, "Packing experts for this processor, each on its first use."},
     {"ffn_gate_up", StagePlace::kStep, "The linear layers of gate and up."},
     {"ffn_activation", StagePlace::kStep, "Gate times up, and its rounding for the layer that reads it."},
     {"ffn_down", StagePlace::kStep, "The linear layer of down."},

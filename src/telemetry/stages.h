@@ -27,6 +27,8 @@ enum class Stage : std::uint8_t {
   kRotateStore,
   kAttention,
   kAttentionOutput,
+  kRoute,
+  kPackExperts,
   kFfnGateUp,
   kFfnActivation,
   kFfnDown,

@@ -37,6 +37,13 @@ void check_accepted(const model::Description& description) {
     CHECK(rope.short_positions > 0 && std::isfinite(rope.attention_factor)) << rope.attention_factor;
     for (const double frequency : kernels::rope_frequencies(kernels::long_rope(rope))) CHECK(std::isfinite(frequency));
   }
+  const model::ExpertConfig& experts = config.experts;
+  for (const model::LayerConfig& layer : config.layers) {
+    if (!layer.has_experts) continue;
+    CHECK(experts.used > 0 && experts.used <= experts.count && experts.feed_forward > 0) << experts.count;
+    CHECK(experts.groups > 0 && experts.count % experts.groups == 0 && std::isfinite(experts.scale)) << experts.groups;
+    CHECK(experts.count / experts.groups * experts.groups_used >= experts.used) << experts.groups_used;
+  }
   CHECK(std::isfinite(config.attention_scale) && std::isfinite(config.embedding_scale));
 }
 

@@ -12,6 +12,7 @@
 #include "memory_meter.h"
 #include "model/formats/compressed_tensors.h"
 #include "model/formats/safetensors.h"
+#include "model/formats/transposed_matrix.h"
 
 namespace {
 
@@ -42,15 +43,27 @@ model::CompressedScheme scheme_of(std::uint8_t byte) {
   scheme.bits = scheme.is_packed && (byte & 2) != 0 ? 4 : 8;
   scheme.scales = kScales[(byte >> 3) & 3];
   if (scheme.scales == Scales::kGroup) scheme.group = std::size_t{8} << (byte >> 6);
+  scheme.has_order = scheme.scales == Scales::kGroup && (byte & 32) != 0;
   return scheme;
 }
 
-void read_compressed(std::uint8_t choice, std::span<const std::byte> bytes, base::Budget& budget) {
+model::TransposedScheme transposed_scheme_of(std::uint8_t byte) {
+  using Layout = model::TransposedScheme::Layout;
+  model::TransposedScheme scheme{.layout = (byte & 1) != 0 ? Layout::kAwq : Layout::kGptq};
+  scheme.bits = (byte & 2) != 0 ? 4 : 8;
+  scheme.has_order = scheme.layout == Layout::kGptq && (byte & 4) != 0;
+  scheme.is_one_less = scheme.layout == Layout::kGptq && (byte & 8) != 0;
+  if ((byte & 16) != 0) scheme.group = std::size_t{8} << (byte >> 6);
+  return scheme;
+}
+
+void read_quantized(bool is_transposed, std::uint8_t choice, std::span<const std::byte> bytes, base::Budget& budget) {
   const auto file = model::SafetensorsFile::parse(bytes, budget);
   if (!file) return;
   std::vector<model::StoredTensor> tensors(file->tensors().begin(), file->tensors().end());
   std::ranges::sort(tensors, {}, &model::StoredTensor::name);
-  const auto matrices = model::gather_compressed(scheme_of(choice), tensors);
+  const auto matrices = is_transposed ? model::gather_transposed(transposed_scheme_of(choice), tensors)
+                                      : model::gather_compressed(scheme_of(choice), tensors);
   if (!matrices) {
     CHECK(matrices.error().code == Code::kCorrupt) << matrices.error().message;
     return;
@@ -82,8 +95,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   base::Budget budget({.bytes = std::uint64_t{512} << 20, .steps = 1'000'000, .depth = 64});
   if (data[0] == 'I') {
     read_index(fuzz::as_text(data + 1, size - 1), budget);
-  } else if (data[0] == 'C' && size > 1) {
-    read_compressed(data[1], fuzz::as_bytes(data + 2, size - 2), budget);
+  } else if ((data[0] == 'C' || data[0] == 'T') && size > 1) {
+    read_quantized(data[0] == 'T', data[1], fuzz::as_bytes(data + 2, size - 2), budget);
   } else {
     read_file(fuzz::as_bytes(data + 1, size - 1), budget);
   }

@@ -76,6 +76,7 @@ TEST_P(ChatTemplateOfGlm, RendersWhatThePublishedOneDoes) {
       text::ChatTemplate::parse(read_text(fs::path(TESTDATA_DIR) / "templates" / (GetParam() + ".jinja")), "", "");
   ASSERT_TRUE(chat) << chat.error().message;
   expect_golden_prompts(**chat, GetParam());
+  EXPECT_EQ(text::tool_format_of((*chat)->source()), text::ToolFormat::kGlmXml);
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, ChatTemplateOfGlm, testing::Values("glm46", "glm47flash"),

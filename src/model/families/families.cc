@@ -8,8 +8,8 @@
 namespace autoglm::model {
 namespace {
 
-constexpr const Family* kFamilies[] = {&kLlama, &kQwen2, &kQwen3, &kGemma3,  &kMistral,
-                                       &kGlm,   &kGlm4,  &kGlm4v, &kChatGlm, &kPhi3};
+constexpr const Family* kFamilies[] = {&kLlama, &kQwen2, &kQwen3, &kQwen3Moe, &kGemma3,  &kMistral,
+                                       &kGlm,   &kGlm4,  &kGlm4v, &kGlm4Moe,  &kChatGlm, &kPhi3};
 
 std::unexpected<Error> unknown_family(std::string_view what, std::string_view name) {
   std::string known;
@@ -32,11 +32,19 @@ Result<Description> checked(Description description) {
 
 std::span<const Family* const> all_families() { return kFamilies; }
 
+bool Description::leaves_out(std::string_view tensor) const {
+  if (!names->left_out.empty() && tensor.starts_with(names->left_out)) return true;
+  for (std::size_t i = 0; i < config.skipped_layers; ++i) {
+    if (tensor.starts_with(layer_name(names->layer, config.layers.size() + i))) return true;
+  }
+  return false;
+}
+
 Result<Description> describe(const GgufFile& file) {
   const std::string_view architecture = TRY(file.get_string("general.architecture"));
   for (const Family* family : kFamilies) {
     if (family->from_gguf == nullptr || family->architecture != architecture) continue;
-    return checked(Description{TRY(family->from_gguf(file)), &gguf_names()});
+    return checked(Description{TRY(family->from_gguf(file)), &family->own_gguf_names()});
   }
   return unknown_family("architecture", architecture);
 }

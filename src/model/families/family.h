@@ -24,17 +24,20 @@ struct Family {
   std::string_view model_type = {};    // model_type of a config.json
   Result<ModelConfig> (*from_gguf)(const GgufFile& file) = nullptr;
   Result<ModelConfig> (*from_json)(const json::Object& config) = nullptr;
-  const TensorNames& (*json_names)() = nullptr;  // of the safetensors; a GGUF has gguf_names()
+  const TensorNames& (*json_names)() = nullptr;         // of the safetensors
+  const TensorNames& (*own_gguf_names)() = gguf_names;  // of the GGUF
 };
 
 extern const Family kLlama;
 extern const Family kQwen2;
 extern const Family kQwen3;
+extern const Family kQwen3Moe;
 extern const Family kGemma3;
 extern const Family kMistral;
 extern const Family kGlm;
 extern const Family kGlm4;
 extern const Family kGlm4v;
+extern const Family kGlm4Moe;
 extern const Family kPhi3;
 extern const Family kChatGlm;
 
@@ -45,6 +48,9 @@ std::span<const Family* const> all_families();
 struct Description {
   ModelConfig config;
   const TensorNames* names = nullptr;
+
+  /// Whether a tensor is of a part that is known and not run.
+  bool leaves_out(std::string_view tensor) const;
 };
 
 /// Finds the checkpoint's family and lets it describe the model; checks the result. Reads no weights.

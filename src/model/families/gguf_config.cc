@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/families/gguf_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -95,15 +96,61 @@ Result<std::size_t> get_count(const GgufFile& file, std::string_view suffix, con
   return in_range(TRY(file.get_uint(architecture_key(file, suffix))), range);
 }
 
+namespace {
+
+// Source of the numbers: gguf-py, constants.py, ExpertGatingFuncType.
+Result<kernels::Gating> read_gating(const GgufFile& file, kernels::Gating absent) {
+  const std::uint64_t number = TRY(file.find_uint(architecture_key(file, "expert_gating_func"))).value_or(0);
+  if (number == 0) return absent;
+  if (number == 1) return kernels::Gating::kSoftmax;
+  if (number == 2) return kernels::Gating::kSigmoid;
+  return refuse("the gating function " + std::to_string(number) +
+                " of experts is not supported; 1 (softmax) and 2 (sigmoid) are");
+}
+
+}  // namespace
+
+Status read_gguf_experts(const GgufFile& file, const ExpertConfig& absent, ModelConfig& config) {
+  ExpertConfig experts = absent;
+  experts.count = TRY(get_count(file, "expert_count", ranges::kExperts));
+  experts.used = TRY(get_count(file, "expert_used_count", ranges::kExpertsUsed));
+  experts.feed_forward = TRY(get_count(file, "expert_feed_forward_length", ranges::kExpertFeedForward));
+  const auto shared = TRY(find_count(file, "expert_shared_count", ranges::kSharedExperts));
+  experts.shared_feed_forward = shared.value_or(0) * experts.feed_forward;
+  experts.gating = TRY(read_gating(file, absent.gating));
+  constexpr CountRange kOrNone{ranges::kExpertGroups.name, 0, ranges::kExpertGroups.max};
+  const auto at_least_one = [](std::optional<std::size_t> groups) {
+    return std::max<std::size_t>(groups.value_or(1), 1);
+  };
+  experts.groups = at_least_one(TRY(find_count(file, "expert_group_count", kOrNone)));
+  experts.groups_used = at_least_one(TRY(find_count(file, "expert_group_used_count", kOrNone)));
+  experts.is_normalised =
+      TRY(file.find_bool(architecture_key(file, "expert_weights_norm"))).value_or(absent.is_normalised);
+  constexpr NumberRange kOrZero{ranges::kExpertScale.name, 0, ranges::kExpertScale.max};
+  const double scale = TRY(find_number(file, "expert_weights_scale", kOrZero)).value_or(0);
+  if (scale != 0) experts.scale = scale;  // converters write 0 for none
+  config.experts = experts;
+
+  config.skipped_layers = TRY(find_count(file, "nextn_predict_layers", ranges::kSkippedLayers)).value_or(0);
+  if (config.skipped_layers >= config.layers.size()) {
+    return refuse("of " + std::to_string(config.layers.size()) + " layers " + std::to_string(config.skipped_layers) +
+                  " are to guess ahead, which leaves none");
+  }
+  config.layers.resize(config.layers.size() - config.skipped_layers);
+  const auto dense = TRY(find_count(file, "leading_dense_block_count", ranges::kDenseLayers)).value_or(0);
+  for (std::size_t i = dense; i < config.layers.size(); ++i) config.layers[i].has_experts = true;
+  return {};
+}
+
 Result<std::optional<double>> find_number(const GgufFile& file, std::string_view suffix, const NumberRange& range) {
   const auto value = TRY(file.find_float(architecture_key(file, suffix)));
   if (!value) return std::nullopt;
   return TRY(in_range(*value, range));
 }
 
-Result<ModelConfig> read_gguf_config(const GgufFile& file, kernels::RopeStyle style) {
-  if (TRY(file.find_uint(architecture_key(file, "expert_count"))).value_or(0) > 0) {
-    return refuse("the checkpoint is a mixture of experts, which is not supported");
+Result<ModelConfig> read_gguf_config(const GgufFile& file, kernels::RopeStyle style, bool may_have_experts) {
+  if (!may_have_experts && TRY(file.find_uint(architecture_key(file, "expert_count"))).value_or(0) > 0) {
+    return refuse("the checkpoint is a mixture of experts, which this family has not");
   }
   if (!TRY(file.find_bool(architecture_key(file, "attention.causal"))).value_or(true)) {
     return refuse("the checkpoint attends in both directions, which is not supported");

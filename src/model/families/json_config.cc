@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "model/formats/compressed_tensors.h"
+#include "model/formats/transposed_matrix.h"
 
 namespace autoglm::model {
 namespace {
@@ -25,11 +26,12 @@ Result<std::size_t> need_count(const json::Object& config, std::string_view key,
 }
 
 // What would change the computation and is not done by any family here.
-Status refuse_what_we_lack(const json::Object& config) {
-  TRY(find_compressed_scheme(config));  // refuses what else weights may be quantised by
+Status refuse_what_we_lack(const json::Object& config, bool may_have_experts) {
+  TRY(find_compressed_scheme(config));  // these refuse what else weights may be quantised by
+  TRY(find_transposed_scheme(config));
   for (const std::string_view key : {"num_local_experts", "num_experts", "n_routed_experts"}) {
-    if (present(config, key) != nullptr)
-      return refuse("the checkpoint is a mixture of experts, which is not supported");
+    if (!may_have_experts && present(config, key) != nullptr)
+      return refuse("the checkpoint is a mixture of experts, which this family has not");
   }
   for (const std::string_view key : {"kv_lora_rank", "q_lora_rank"}) {
     if (present(config, key) != nullptr)
@@ -195,7 +197,7 @@ Result<std::optional<std::vector<bool>>> read_layer_types(const json::Object& co
 }
 
 Result<ModelConfig> read_json_config(const json::Object& config, const JsonDefaults& defaults) {
-  TRY(refuse_what_we_lack(config));
+  TRY(refuse_what_we_lack(config, defaults.may_have_experts));
   ModelConfig result;
   result.architecture = TRY(find_text(config, "model_type")).value_or("");
   result.vocab = TRY(need_count(config, "vocab_size", ranges::kVocab));

@@ -32,10 +32,11 @@ struct JsonDefaults {
   double theta = 10'000;
   double norm_eps = 1e-6;
   double rotary_share = 1;  // of a head, `partial_rotary_factor`
+  bool may_have_experts = false;
 };
 
 /// Shape, norms, activation and one rope for all layers; no windows. Refuses by name what no family here runs
-/// (quantised weights, experts, unknown activation or rope type).
+/// (quantised weights, unknown activation or rope type).
 Result<ModelConfig> read_json_config(const json::Object& config, const JsonDefaults& defaults);
 
 /// The rope that `rope` (a `rope_scaling` or `rope_parameters` object, or null) describes for the model in `shape`, of

@@ -26,6 +26,15 @@ const TensorNames& gguf_names() {
       .post_mlp_norm = "blk.{}.post_ffw_norm",
       .query_key_value = "blk.{}.attn_qkv",
       .gate_up = "blk.{}.ffn_up",
+      .router = "blk.{}.ffn_gate_inp",
+      .router_bias = "blk.{}.exp_probs_b.bias",
+      .expert_gate = "blk.{}.ffn_gate_exps",
+      .expert_up = "blk.{}.ffn_up_exps",
+      .expert_down = "blk.{}.ffn_down_exps",
+      .shared_gate = "blk.{}.ffn_gate_shexp",
+      .shared_up = "blk.{}.ffn_up_shexp",
+      .shared_down = "blk.{}.ffn_down_shexp",
+      .layer = "blk.{}.",
   };
   return kNames;
 }
@@ -46,6 +55,15 @@ const TensorNames& llama_style_names() {
       .gate = "model.layers.{}.mlp.gate_proj",
       .up = "model.layers.{}.mlp.up_proj",
       .down = "model.layers.{}.mlp.down_proj",
+      .router = "model.layers.{}.mlp.gate",
+      .router_bias = "model.layers.{}.mlp.gate.e_score_correction_bias",
+      .expert_gate = "model.layers.{}.mlp.experts.{}.gate_proj",
+      .expert_up = "model.layers.{}.mlp.experts.{}.up_proj",
+      .expert_down = "model.layers.{}.mlp.experts.{}.down_proj",
+      .shared_gate = "model.layers.{}.mlp.shared_experts.gate_proj",
+      .shared_up = "model.layers.{}.mlp.shared_experts.up_proj",
+      .shared_down = "model.layers.{}.mlp.shared_experts.down_proj",
+      .layer = "model.layers.{}.",
   };
   return kNames;
 }

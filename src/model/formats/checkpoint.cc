@@ -5,6 +5,7 @@
 #include <cstring>
 #include <functional>
 #include <system_error>
+#include <utility>
 
 #include "base/log.h"
 
@@ -112,6 +113,14 @@ Status Checkpoint::open_folder(const path& folder) {
   }
   config_ = TRY(read_config(folder / "config.json"));
   generation_config_ = TRY(read_config(folder / "generation_config.json"));
+  // Older quantisers say what they did in a file of their own.
+  for (const auto& [name, method] : {std::pair("quantize_config.json", "gptq"), {"quant_config.json", "awq"}}) {
+    if (config_.contains("quantization_config")) break;
+    json::Object own = TRY(read_config(folder / name));
+    if (own.empty()) continue;
+    if (!own.contains("quant_method")) own["quant_method"] = method;
+    config_["quantization_config"] = std::move(own);
+  }
   return {};
 }
 
@@ -140,6 +149,8 @@ Status Checkpoint::index_tensors() {
 Status Checkpoint::gather_quantized() {
   const auto scheme = TRY(find_compressed_scheme(config_));
   if (scheme) compressed_ = TRY(gather_compressed(*scheme, tensors_));
+  const auto transposed = TRY(find_transposed_scheme(config_));
+  if (transposed) compressed_ = TRY(gather_transposed(*transposed, tensors_));
   return {};
 }
 

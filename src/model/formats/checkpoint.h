@@ -21,6 +21,7 @@
 #include "model/formats/gguf.h"
 #include "model/formats/mapped_file.h"
 #include "model/formats/safetensors.h"
+#include "model/formats/transposed_matrix.h"
 
 namespace autoglm::model {
 
@@ -58,7 +59,7 @@ class Checkpoint final {
   std::optional<GgufFile> gguf_;
   std::vector<SafetensorsFile> shards_;
   std::vector<StoredTensor> tensors_;
-  std::vector<std::unique_ptr<const CompressedMatrix>> compressed_;  // what tensors_ point to
+  std::vector<std::unique_ptr<const QuantizedMatrix>> compressed_;  // what tensors_ point to
   json::Object config_;
   json::Object generation_config_;
 };

@@ -84,12 +84,17 @@ Result<CompressedScheme> read_weights(const json::Object& weights, bool is_packe
   scheme.bits = static_cast<int>(bits);
   scheme.is_symmetric = TRY(flag_at(weights, "symmetric", true));
   if (TRY(flag_at(weights, "dynamic", false))) return lacking("quantising weights as they are used");
-  if (const json::Value* order = at(weights, "actorder"); order != nullptr && !order->is_bool()) {
-    const std::string_view name = TRY(text_at(weights, "actorder", ""));
+  if (const json::Value* order = at(weights, "actorder"); order != nullptr) {
+    const std::string_view name =
+        order->is_bool() ? (order->get_bool() ? "group" : "weight") : TRY(text_at(weights, "actorder", ""));
     // With "weight" only the calibration went in another order, not the columns.
-    if (name != "weight" && name != "static") return lacking("the order \"" + base::printable(name) + "\" of columns");
+    if (name != "weight" && name != "static" && name != "group") {
+      return lacking("the order \"" + base::printable(name) + "\" of columns");
+    }
+    scheme.has_order = name == "group";
   }
   TRY(read_scales(weights, scheme));
+  if (scheme.has_order && scheme.scales != Scales::kGroup) return lacking("an order of columns without groups");
   if (is_packed && !scheme.is_symmetric && scheme.scales == Scales::kTensor) {
     return lacking("a packed zero point for a whole tensor");
   }
@@ -116,9 +121,10 @@ Result<std::optional<CompressedScheme>> find_compressed_scheme(const json::Objec
   if (!value->is_object()) return wrong("quantization_config", "an object");
   const json::Object& object = value->get_object();
   const std::string_view method = TRY(text_at(object, "quant_method", "unnamed"));
+  if (method == "gptq" || method == "awq") return std::nullopt;
   if (method != "compressed-tensors") {
     return fail(Code::kInvalidArgument, "the weights are quantised by the method \"" + base::printable(method) +
-                                            "\", which is not supported; compressed-tensors is");
+                                            "\", which is not supported; compressed-tensors, gptq and awq are");
   }
   const std::string_view format = TRY(text_at(object, "format", ""));
   if (format != "pack-quantized" && format != "int-quantized") {

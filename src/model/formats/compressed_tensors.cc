@@ -10,7 +10,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "kernels/half.h"
+#include "kernels/quantize.h"
 
 namespace autoglm::model {
 namespace {
@@ -23,29 +23,18 @@ constexpr std::string_view kPacked = ".weight_packed";
 
 std::size_t words(std::size_t count, int bits) { return (count * static_cast<std::size_t>(bits) + 31) / 32; }
 
-// Columns that one scale serves, at most.
-std::size_t group_columns(const CompressedMatrix& matrix) {
-  return matrix.scheme.group == 0 ? matrix.columns : matrix.scheme.group;
-}
-
 // Code `index` of packed words or signed bytes, unsigned.
 int code_at(const CompressedScheme& scheme, const std::byte* from, std::size_t index) {
   if (scheme.bits == 4) return static_cast<int>(from[index / 2] >> (4 * (index % 2))) & 15;
   return static_cast<int>(from[index]) ^ (scheme.is_packed ? 0 : 0x80);
 }
 
-float scale_of(DType type, const std::byte* from, std::size_t index) {
-  float scale = 0;
-  kernels::dequantize(type, from + index * kernels::traits(type).block_bytes, &scale, 1);
-  return scale;
+// The words of a tensor, wherever it lies.
+std::vector<std::uint32_t> groups_of(std::span<const std::byte> bytes) {
+  std::vector<std::uint32_t> groups(bytes.size() / sizeof(std::uint32_t));
+  std::memcpy(groups.data(), bytes.data(), groups.size() * sizeof(std::uint32_t));
+  return groups;
 }
-
-void put_half(float value, std::byte* to) {
-  const std::uint16_t bits = kernels::f16_from_f32(value);
-  std::memcpy(to, &bits, sizeof(bits));
-}
-
-float half(float value) { return kernels::f32_from_f16(kernels::f16_from_f32(value)); }
 
 // The tensors of one matrix while they are looked at.
 class Gatherer final {
@@ -55,7 +44,9 @@ class Gatherer final {
 
   /// `codes` is its NAME.weight_packed or int8 NAME.weight.
   Result<CompressedMatrix> gather(const StoredTensor& codes) {
-    CompressedMatrix matrix{.scheme = scheme_, .codes = codes.bytes};
+    CompressedMatrix matrix;
+    matrix.scheme = scheme_;
+    matrix.codes = codes.bytes;
     about_ = "the quantised matrix \"" + base::printable(name_of(codes)) + "\"";
     if (codes.rank != 2) return broken("its codes are " + codes.shape_text() + ", not a matrix");
     matrix.rows = codes.shape[0];
@@ -68,6 +59,7 @@ class Gatherer final {
     }
     TRY(read_scales(codes, matrix));
     if (!scheme_.is_symmetric) TRY(read_zeros(codes, matrix));
+    if (scheme_.has_order) TRY(read_order(codes, matrix));
     return matrix;
   }
 
@@ -129,7 +121,7 @@ class Gatherer final {
     matrix.scale_type = *scales.type;
     matrix.scales = scales.bytes;
     for (std::size_t i = 0; i < scales.elements(); ++i) {
-      const float scale = scale_of(matrix.scale_type, matrix.scales.data(), i);
+      const float scale = stored_scale(matrix.scale_type, matrix.scales, i);
       if (!(std::fabs(scale) <= CompressedMatrix::kMaxScale)) {
         return broken("scale " + std::to_string(i) + " is " + std::to_string(scale) + "; at most 256 is allowed");
       }
@@ -155,6 +147,21 @@ class Gatherer final {
     return {};
   }
 
+  Status read_order(const StoredTensor& codes, CompressedMatrix& matrix) const {
+    const StoredTensor& order = *TRY(need(codes, "_g_idx"));
+    if (order.stored_type_name != "I32" || order.rank != 1 || order.shape[0] != matrix.columns) {
+      return broken("its columns' groups are " + order.type_text() + order.shape_text() + "; expected I32[" +
+                    std::to_string(matrix.columns) + "]");
+    }
+    for (const std::uint32_t group : groups_of(order.bytes)) {
+      if (group >= matrix.groups()) {
+        return broken("a column is of group " + std::to_string(group) + " of " + std::to_string(matrix.groups()));
+      }
+    }
+    matrix.group_of = order.bytes;
+    return {};
+  }
+
   const CompressedScheme& scheme_;
   std::span<const StoredTensor> tensors_;
   std::string about_;
@@ -167,14 +174,12 @@ std::size_t CompressedMatrix::code_row_bytes() const {
 }
 
 DType CompressedMatrix::block_type() const {
-  const bool has_whole_blocks = columns % kBlockColumns == 0 && group_columns(*this) % kBlockColumns == 0;
-  if (!has_whole_blocks || (scheme.bits == 8 && !scheme.is_symmetric)) return DType::kF16;
-  if (scheme.bits == 8) return DType::kQ8_0;
-  return scheme.is_symmetric ? DType::kQ4_0 : DType::kQ4_1;
+  const std::size_t group = scheme.group == 0 ? columns : scheme.group;
+  return block_type_of(columns, group, scheme.bits, scheme.is_symmetric, !scheme.has_order);
 }
 
 float CompressedMatrix::scale_at(std::size_t row, std::size_t group) const {
-  return scale_of(scale_type, scales.data(), scheme.scales == Scales::kTensor ? 0 : row * groups() + group);
+  return stored_scale(scale_type, scales, scheme.scales == Scales::kTensor ? 0 : row * groups() + group);
 }
 
 // Packed zero points lie along the rows: one word holds those of eight (or four) rows.
@@ -191,50 +196,40 @@ int CompressedMatrix::zero_at(std::size_t row, std::size_t group) const {
 void CompressedMatrix::expand(std::size_t first, std::size_t count, std::byte* to) const {
   CHECK(first + count <= rows) << first << " + " << count << " of " << rows;
   const DType type = block_type();
+  std::vector<std::uint8_t> row_codes(columns);
+  std::vector<float> row_scales(groups());
+  std::vector<int> row_zeros(groups());
+  const std::vector<std::uint32_t> order = groups_of(group_of);
   for (std::size_t row = first; row < first + count; ++row) {
     const std::byte* const from = codes.data() + row * code_row_bytes();
-    float scale = 0;
-    int zero = 0;
-    for (std::size_t column = 0; column < columns;) {
-      if (column % group_columns(*this) == 0) {
-        scale = scale_at(row, column / group_columns(*this));
-        zero = zero_at(row, column / group_columns(*this));
-      }
-      if (type == DType::kF16) {
-        put_half(scale * static_cast<float>(code_at(scheme, from, column) - zero), to);
-        to += 2;
-        ++column;
-        continue;
-      }
-      put_half(scale, to);
-      to += 2;
-      if (type == DType::kQ4_1) {
-        put_half(-static_cast<float>(zero) * half(scale), to);
-        to += 2;
-      }
-      const std::size_t bytes = scheme.bits == 4 ? kBlockColumns / 2 : kBlockColumns;
-      for (std::size_t i = 0; i < bytes; ++i) {
-        const int code = code_at(scheme, from, column + i);
-        const int byte = scheme.bits == 8 ? code ^ 0x80 : code | (code_at(scheme, from, column + 16 + i) << 4);
-        to[i] = static_cast<std::byte>(byte);
-      }
-      to += bytes;
-      column += kBlockColumns;
+    for (std::size_t i = 0; i < columns; ++i) row_codes[i] = static_cast<std::uint8_t>(code_at(scheme, from, i));
+    for (std::size_t group = 0; group < groups(); ++group) {
+      row_scales[group] = scale_at(row, group);
+      row_zeros[group] = zero_at(row, group);
     }
+    to = put_row(type,
+                 {.codes = row_codes,
+                  .bits = scheme.bits,
+                  .group = scheme.group == 0 ? columns : scheme.group,
+                  .scales = row_scales,
+                  .zeros = row_zeros,
+                  .group_of = order},
+                 to);
   }
 }
 
-Result<std::vector<std::unique_ptr<const CompressedMatrix>>> gather_compressed(const CompressedScheme& scheme,
-                                                                               std::vector<StoredTensor>& tensors) {
+Result<std::vector<std::unique_ptr<const QuantizedMatrix>>> gather_compressed(const CompressedScheme& scheme,
+                                                                              std::vector<StoredTensor>& tensors) {
   Gatherer gatherer(scheme, tensors);
-  std::vector<std::unique_ptr<const CompressedMatrix>> matrices;
+  std::vector<std::unique_ptr<const QuantizedMatrix>> matrices;
   std::vector<StoredTensor> made;
   std::vector<std::string_view> taken;
   for (const StoredTensor& codes : tensors) {
     const bool is_bytes = codes.name.ends_with(kWeight) && codes.stored_type_name == "I8";
     if (scheme.is_packed ? !codes.name.ends_with(kPacked) : !is_bytes) continue;
-    matrices.push_back(std::make_unique<const CompressedMatrix>(TRY(gatherer.gather(codes))));
-    const CompressedMatrix& matrix = *matrices.back();
+    auto gathered = std::make_unique<const CompressedMatrix>(TRY(gatherer.gather(codes)));
+    const CompressedMatrix& matrix = *gathered;
+    matrices.push_back(std::move(gathered));
     made.push_back({.name = Gatherer::name_of(codes),
                     .shape = {matrix.rows, matrix.columns},
                     .rank = 2,
@@ -242,7 +237,8 @@ Result<std::vector<std::unique_ptr<const CompressedMatrix>>> gather_compressed(c
                     .bytes = matrix.codes,
                     .compressed = &matrix});
     taken.push_back(codes.name);
-    for (const std::string_view suffix : {"_scale", "_zero_point", "_shape"}) {
+    for (const std::string_view suffix : {"_scale", "_zero_point", "_shape", "_g_idx"}) {
+      if (suffix == "_g_idx" && !scheme.has_order) continue;
       if (suffix == "_zero_point" && scheme.is_symmetric) continue;
       if (suffix == "_shape" && !scheme.is_packed) continue;
       taken.push_back(gatherer.part(codes, suffix)->name);

@@ -16,12 +16,10 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "kernels/dtype.h"
+#include "model/formats/quantized_matrix.h"
 #include "model/formats/stored_tensor.h"
 
 namespace autoglm::model {
-
-// Columns of the blocks that quantised rows become.
-inline constexpr std::size_t kBlockColumns = 32;
 
 // How all quantised matrices of a folder are stored.
 struct CompressedScheme {
@@ -31,39 +29,33 @@ struct CompressedScheme {
   bool is_packed = false;  // pack-quantized: codes and zero points in 32-bit words; else int-quantized: signed bytes
   bool is_symmetric = true;
   Scales scales = Scales::kRow;
-  std::size_t group = 0;  // columns that share a scale; 0 unless kGroup
+  std::size_t group = 0;   // columns that share a scale; 0 unless kGroup
+  bool has_order = false;  // a group's columns do not lie side by side: weight_g_idx names each one's
 
   bool operator==(const CompressedScheme&) const = default;
 };
 
-/// The scheme that `quantization_config` of a config.json describes; nothing when there is none.
-///   Errors   kInvalidArgument (another method, several schemes, floats, activation orders and what else we do not run,
-///            by name), kCorrupt (a key is missing or of the wrong type)
+/// The scheme that `quantization_config` of a config.json describes; nothing when there is none, or it is of another
+/// method.
+///   Errors   kInvalidArgument (several schemes, floats and what else we do not run, by name), kCorrupt (a key is
+///            missing or of the wrong type)
 Result<std::optional<CompressedScheme>> find_compressed_scheme(const json::Object& config);
 
 // One matrix and where its parts lie: value = scale * (code - zero).
-struct CompressedMatrix {
-  static constexpr float kMaxScale = 256;  // keeps 255 scales inside f16
-
+class CompressedMatrix final : public QuantizedMatrix {
+ public:
   CompressedScheme scheme;
-  std::size_t rows = 0;
-  std::size_t columns = 0;
   kernels::DType scale_type = kernels::DType::kF16;  // F32, F16 or BF16
   std::span<const std::byte> codes, scales;
-  std::span<const std::byte> zeros;  // empty when symmetric
+  std::span<const std::byte> zeros;     // empty when symmetric
+  std::span<const std::byte> group_of;  // empty unless the scheme has an order
 
   std::size_t groups() const { return scheme.group == 0 ? 1 : columns / scheme.group; }  // of a row
   std::size_t code_row_bytes() const;
-  std::uint64_t bytes() const { return codes.size() + scales.size() + zeros.size(); }
 
-  /// The type that its rows become: Q8_0 (8 bits, symmetric), Q4_0, Q4_1 (4 bits), F16 where groups are not whole
-  /// blocks of 32 or codes of 8 bits have a zero point.
-  kernels::DType block_type() const;
-
-  /// Rows [first, first + count) as blocks of block_type(). Codes are kept as they are. Scales become f16: exact for
-  /// an f16, and for a bf16 of at least 2^-17; else within 2^-11 of themselves. The minimum of a Q4_1, -zero * scale,
-  /// and the values of an F16 are rounded to f16 once.
-  void expand(std::size_t first, std::size_t count, std::byte* to) const;
+  std::uint64_t bytes() const override { return codes.size() + scales.size() + zeros.size() + group_of.size(); }
+  kernels::DType block_type() const override;
+  void expand(std::size_t first, std::size_t count, std::byte* to) const override;
 
  private:
   float scale_at(std::size_t row, std::size_t group) const;
@@ -74,7 +66,7 @@ struct CompressedMatrix {
 /// scales, zero points and shapes) and puts one tensor NAME.weight of block_type() in their place, which points to an
 /// entry of the result. Keeps the order by name.
 ///   Errors   kCorrupt: a part is missing or does not fit the others, or a scale is not finite or above kMaxScale
-Result<std::vector<std::unique_ptr<const CompressedMatrix>>> gather_compressed(const CompressedScheme& scheme,
-                                                                               std::vector<StoredTensor>& tensors);
+Result<std::vector<std::unique_ptr<const QuantizedMatrix>>> gather_compressed(const CompressedScheme& scheme,
+                                                                              std::vector<StoredTensor>& tensors);
 
 }  // namespace autoglm::model

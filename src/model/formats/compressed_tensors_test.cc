@@ -57,7 +57,7 @@ class Folder final {
 
   /// All values of the only matrix.
   std::vector<float> values() const {
-    const CompressedMatrix& matrix = *matrices.at(0);
+    const QuantizedMatrix& matrix = *matrices.at(0);
     std::vector<std::byte> blocks(matrix.rows * kernels::row_bytes(matrix.block_type(), matrix.columns));
     matrix.expand(0, matrix.rows, blocks.data());
     std::vector<float> values(matrix.rows * matrix.columns);
@@ -66,7 +66,7 @@ class Folder final {
   }
 
   std::vector<StoredTensor> tensors;
-  std::vector<std::shared_ptr<const CompressedMatrix>> matrices;
+  std::vector<std::shared_ptr<const QuantizedMatrix>> matrices;
 
  private:
   std::vector<OutputTensor> parts_;
@@ -243,6 +243,38 @@ std::string config_with(const std::string& weights, const std::string& more = ""
          weights + "}}}" + more + "}}";
 }
 
+// Each column names its group: the row becomes F16.
+TEST(CompressedTensors, ColumnsMayBeOfAnyGroup) {
+  CompressedScheme scheme = kInt4;
+  scheme.group = 16;
+  scheme.has_order = true;
+  std::vector<std::uint32_t> order(32);
+  for (std::uint32_t i = 0; i < 32; ++i) order[i] = i % 2;
+  const auto folder = [&] {
+    Folder made;
+    made.add<std::uint32_t>("a.weight_packed", "I32", {1, 4}, {0x76543210, 0xfedcba98, 0x76543210, 0xfedcba98})
+        .add("a.weight_scale", "F16", {1, 2}, halves({0.5f, 2.0f}))
+        .add("a.weight_g_idx", "I32", {order.size()}, order)
+        .add<std::int64_t>("a.weight_shape", "I64", {2}, {1, 32});
+    return made;
+  };
+  Folder whole = folder();
+  ASSERT_TRUE(whole.gather(scheme));
+  EXPECT_EQ(whole.tensors.size(), 1u);
+  EXPECT_EQ(whole.matrices[0]->block_type(), DType::kF16);
+  const std::vector<float> values = whole.values();
+  for (int i = 0; i < 32; ++i) {
+    EXPECT_EQ(values[static_cast<std::size_t>(i)], (i % 2 == 0 ? 0.5f : 2.0f) * static_cast<float>(i % 16 - 8)) << i;
+  }
+  order[7] = 2;
+  EXPECT_EQ(folder().gather(scheme).error().code, Code::kCorrupt);
+  order[7] = 0xffffffffu;
+  EXPECT_EQ(folder().gather(scheme).error().code, Code::kCorrupt);
+  order.pop_back();
+  EXPECT_EQ(folder().gather(scheme).error().code, Code::kCorrupt);
+  EXPECT_EQ(folder().remove("a.weight_g_idx").gather(scheme).error().code, Code::kCorrupt);
+}
+
 TEST(CompressedScheme, ReadsWhatOthersWrite) {
   EXPECT_EQ(*scheme_of("{}"), std::nullopt);
   EXPECT_EQ(*scheme_of(R"({"quantization_config":null})"), std::nullopt);
@@ -250,6 +282,11 @@ TEST(CompressedScheme, ReadsWhatOthersWrite) {
       *scheme_of(config_with(R"("num_bits":4,"type":"int","symmetric":false,"strategy":"group","group_size":128,
                                       "actorder":"weight","dynamic":false,"observer":"minmax")")),
       (CompressedScheme{.bits = 4, .is_packed = true, .is_symmetric = false, .scales = Scales::kGroup, .group = 128}));
+  for (const char* order : {"\"group\"", "true"}) {
+    EXPECT_EQ(
+        *scheme_of(config_with(R"("num_bits":4,"group_size":32,"actorder":)" + std::string(order))),
+        (CompressedScheme{.bits = 4, .is_packed = true, .scales = Scales::kGroup, .group = 32, .has_order = true}));
+  }
   EXPECT_EQ(*scheme_of(config_with(R"("num_bits":8,"group_size":-1)")),
             (CompressedScheme{.bits = 8, .is_packed = true}));
   EXPECT_EQ(*scheme_of(config_with(R"("num_bits":8)", R"(,"ignore":["lm_head"],"kv_cache_scheme":null)")),
@@ -260,14 +297,15 @@ TEST(CompressedScheme, RefusesWhatWeDoNotRun) {
   const std::string four = R"("num_bits":4,"group_size":32)";
   const std::pair<std::string, Code> cases[] = {
       {R"({"quantization_config":7})", Code::kCorrupt},
-      {R"({"quantization_config":{"quant_method":"gptq"}})", Code::kInvalidArgument},
+      {R"({"quantization_config":{"quant_method":"fp8"}})", Code::kInvalidArgument},
       {R"({"quantization_config":{"quant_method":"compressed-tensors","format":"float-quantized"}})",
        Code::kInvalidArgument},
       {R"({"quantization_config":{"quant_method":"compressed-tensors","format":"pack-quantized"}})", Code::kCorrupt},
       {config_with(R"("num_bits":3,"group_size":32)"), Code::kInvalidArgument},
       {config_with(R"("num_bits":4,"group_size":32,"type":"float")"), Code::kInvalidArgument},
       {config_with(R"("num_bits":4,"group_size":32,"dynamic":true)"), Code::kInvalidArgument},
-      {config_with(R"("num_bits":4,"group_size":32,"actorder":"group")"), Code::kInvalidArgument},
+      {config_with(R"("num_bits":4,"group_size":32,"actorder":"random")"), Code::kInvalidArgument},
+      {config_with(R"("num_bits":4,"group_size":-1,"actorder":"group")"), Code::kInvalidArgument},
       {config_with(R"("num_bits":4,"strategy":"block")"), Code::kInvalidArgument},
       {config_with(R"("num_bits":4,"strategy":"group","group_size":0)"), Code::kCorrupt},
       {config_with(R"("num_bits":4,"strategy":"group","group_size":9000000)"), Code::kCorrupt},

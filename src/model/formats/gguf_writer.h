@@ -43,6 +43,14 @@ class GgufWriter final {
     data_.append((bytes + alignment - 1) / alignment * alignment, '\0');
     return *this;
   }
+  /// A tensor of these bytes.
+  GgufWriter& tensor_of(std::string_view name, const std::vector<std::uint64_t>& shape, std::uint32_t type,
+                        std::string_view bytes) {
+    tensor_at(name, shape, type, data_.size());
+    data_ += bytes;
+    data_.resize((data_.size() + alignment - 1) / alignment * alignment, '\0');
+    return *this;
+  }
   /// A tensor that claims to lie at `offset`; adds no bytes of its own.
   GgufWriter& tensor_at(std::string_view name, const std::vector<std::uint64_t>& shape, std::uint32_t type,
                         std::uint64_t offset) {

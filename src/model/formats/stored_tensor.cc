@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/formats/stored_tensor.h"
 
-#include "model/formats/compressed_tensors.h"
+#include "model/formats/quantized_matrix.h"
 
 namespace autoglm::model {
 

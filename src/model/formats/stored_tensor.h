@@ -14,7 +14,7 @@
 
 namespace autoglm::model {
 
-struct CompressedMatrix;
+class QuantizedMatrix;
 
 struct StoredTensor {
   static constexpr std::size_t kMaxRank = 5;  // a convolution over frames
@@ -27,9 +27,9 @@ struct StoredTensor {
   std::string_view stored_type_name;   // the file's own name of the type (safetensors), for messages
   std::span<const std::byte> bytes;    // empty when the type is not ours and the file a GGUF
 
-  // Of a matrix that the file holds in parts (formats/compressed_tensors.h): `type` is what its rows become, and
+  // Of a matrix that the file holds in parts (formats/quantized_matrix.h): `type` is what its rows become, and
   // `bytes` are its codes only. Null for all others.
-  const CompressedMatrix* compressed = nullptr;
+  const QuantizedMatrix* compressed = nullptr;
 
   std::uint64_t elements() const {
     std::uint64_t product = 1;
