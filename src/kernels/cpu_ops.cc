@@ -38,6 +38,11 @@ class CpuOps final : public Ops {
                             ActivationForms forms) override {
     return rows_.gated_prepare(gate, up, activation, forms);
   }
+  Activations layer_norm_prepare(const Tensor& x, const float* weight, const float* bias, float eps,
+                                 ActivationForms forms) override {
+    return rows_.layer_norm_prepare(x, weight, bias, eps, forms);
+  }
+  Activations gelu_prepare(const Tensor& x, ActivationForms forms) override { return rows_.gelu_prepare(x, forms); }
   void add_norm(const Tensor& x, const Tensor& y, const float* weight, float eps) override {
     rows_.add_norm(x, y, weight, eps);
   }

@@ -22,6 +22,9 @@ class RowKernels final {
   Activations prepare(const Tensor& x, ActivationForms forms) const;
   Activations rms_norm_prepare(const Tensor& x, const float* weight, float eps, ActivationForms forms) const;
   Activations gated_prepare(const Tensor& gate, const Tensor& up, Activation activation, ActivationForms forms) const;
+  Activations layer_norm_prepare(const Tensor& x, const float* weight, const float* bias, float eps,
+                                 ActivationForms forms) const;
+  Activations gelu_prepare(const Tensor& x, ActivationForms forms) const;
   void add_norm(const Tensor& x, const Tensor& y, const float* weight, float eps) const;
   void embed(const Tensor& table, std::span<const std::int32_t> ids, float scale, const Tensor& out) const;
   void rotate_store(const RotateStore& job) const;
@@ -29,6 +32,9 @@ class RowKernels final {
   void softcap(const Tensor& x, float cap) const;
 
  private:
+  template <typename Function>
+  Activations activate(const Tensor& x, ActivationForms forms, const Function& function) const;
+
   const RowTable& table_;
   Compute compute_;
   base::ThreadPool& pool_;
