@@ -11,9 +11,12 @@
 
 #include "base/log.h"
 #include "base/thread_pool.h"
+#include "model/encoder_weights.h"
+#include "model/families/encoder_family.h"
 #include "model/families/family.h"
 #include "model/formats/checkpoint.h"
 #include "model/kv_cache.h"
+#include "model/sentence_folder.h"
 #include "model/weights.h"
 
 namespace autoglm::model {
@@ -54,8 +57,13 @@ void add_linear(std::vector<LinearFacts>& linear, const LinearFacts& one) {
 }
 
 // What all projections cost, and their bytes once packed: measured on the first rows of one of each (type, columns).
-// The head comes last.
-void measure_projections(std::span<const StoredTensor* const> projections, kernels::Ops& ops, ModelFacts& facts) {
+// The head, where there is one, comes last.
+void measure_projections(std::span<const StoredTensor* const> projections, bool has_head, const LoadOptions& options,
+                         ModelFacts& facts) {
+  base::ThreadPool pool(1);
+  kernels::Arena arena(4096);
+  const auto made = kernels::make_ops(options.isa, options.compute, pool, arena);
+  kernels::Ops& ops = *made;
   struct Sample {
     double bytes_per_row = 0;
     kernels::Arithmetic arithmetic = kernels::Arithmetic::kF32;
@@ -75,7 +83,7 @@ void measure_projections(std::span<const StoredTensor* const> projections, kerne
     }
     total += entry->second.bytes_per_row * static_cast<double>(stored->shape[0]);
     add_linear(facts.linear, {.arithmetic = entry->second.arithmetic,
-                              .is_head = stored == projections.back(),
+                              .is_head = has_head && stored == projections.back(),
                               .weights = stored->elements(),
                               .bytes = stored->file_bytes()});
   }
@@ -105,10 +113,47 @@ std::string mebibytes(std::uint64_t bytes) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1024.0 * 1024.0));
 }
 
+void count_checkpoint(const Checkpoint& checkpoint, ModelFacts& facts) {
+  facts.file_bytes = checkpoint.file_bytes();
+  facts.types = count_types(checkpoint);
+  for (const TypeFacts& type : facts.types) facts.parameters += type.elements;
+}
+
+Result<ModelFacts> inspect_encoder(const std::filesystem::path& path, const Checkpoint& checkpoint,
+                                   const EncoderFamily& family, const LoadOptions& options) {
+  const EncoderConfig config = TRY(family.from_json(checkpoint.config()));
+  const SentenceSettings settings = TRY(read_sentence_folder(path));
+  const auto projections = TRY(list_encoder_projections(checkpoint, config, family.prefix));
+  ModelFacts facts;
+  facts.format = "safetensors";
+  read_folder_facts(path, facts);
+  count_checkpoint(checkpoint, facts);
+  facts.architecture = config.architecture;
+  facts.vocab = config.vocab;
+  facts.hidden = config.hidden;
+  facts.layers = config.layers;
+  facts.heads = facts.kv_heads = config.heads;
+  facts.head_dim = config.head_dim();
+  facts.feed_forward = config.feed_forward;
+  facts.context_length = config.max_tokens();
+  if (settings.max_tokens != 0) facts.context_length = std::min(facts.context_length, settings.max_tokens);
+  if (options.context_length != 0) facts.context_length = options.context_length;
+  facts.embedding = fmt::format("{} dimensions, {}{}", config.hidden,
+                                settings.pooling == Pooling::kMean ? "the mean of all tokens" : "the first token",
+                                settings.is_normalised ? ", normalised" : "");
+  measure_projections(projections, false, options, facts);
+  return facts;
+}
+
 }  // namespace
 
 Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOptions& options) {
   const Checkpoint checkpoint = TRY(Checkpoint::open(path));
+  if (const EncoderFamily* family = find_encoder_family(checkpoint.config()); family != nullptr) {
+    auto facts = inspect_encoder(path, checkpoint, *family, options);
+    if (!facts) return fail_in(path.string(), std::move(facts).error());
+    return facts;
+  }
   auto description = describe(checkpoint);
   if (!description) return fail_in(path.string(), std::move(description).error());
   auto projections = list_projections(checkpoint, *description);
@@ -121,9 +166,9 @@ Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOp
     facts.format = TRY(find_compressed_scheme(checkpoint.config())) ? "safetensors, compressed-tensors" : "safetensors";
     read_folder_facts(path, facts);
   }
+  count_checkpoint(checkpoint, facts);
   const ModelConfig& config = description->config;
   facts.architecture = config.architecture;
-  facts.file_bytes = checkpoint.file_bytes();
   facts.vocab = config.vocab;
   facts.hidden = config.hidden;
   facts.layers = config.layers.size();
@@ -137,13 +182,8 @@ Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOp
     if (layer.window > 0) ++facts.sliding_layers;
   }
   facts.has_tied_head = config.has_tied_head;
-  facts.types = count_types(checkpoint);
-  for (const TypeFacts& type : facts.types) facts.parameters += type.elements;
 
-  base::ThreadPool pool(1);
-  kernels::Arena arena(4096);
-  const auto ops = kernels::make_ops(options.isa, options.compute, pool, arena);
-  measure_projections(*projections, *ops, facts);
+  measure_projections(*projections, true, options, facts);
   facts.kv_bytes_per_token = KvCache::bytes_per_block(config, kv_type_of(options)) / kernels::KvLayer::kBlockTokens;
   facts.int8_kv_bytes_per_token =
       KvCache::bytes_per_block(config, kernels::KvType::kInt8) / kernels::KvLayer::kBlockTokens;
@@ -166,13 +206,18 @@ std::string format_facts(const ModelFacts& facts) {
   line("vocabulary", fmt::format("{}{}", facts.vocab, facts.has_tied_head ? ", output tied to the embedding" : ""));
   line("context", fmt::format("{} tokens", facts.context_length));
   line("tokenizer", facts.tokenizer.empty() ? "none" : base::printable(facts.tokenizer));
-  line("chat template", facts.has_chat_template ? "yes" : "no");
+  if (facts.embedding.empty()) {
+    line("chat template", facts.has_chat_template ? "yes" : "no");
+  } else {
+    line("embedding", facts.embedding);
+  }
   text += "\ntype       tensors        elements           size\n";
   for (const TypeFacts& type : facts.types) {
     text += fmt::format("{:<10} {:>7} {:>15} {:>14}\n", type.type, type.tensors, type.elements, mebibytes(type.bytes));
   }
   text += "\nmemory\n";
   line("  weights", mebibytes(facts.packed_bytes) + " as packed for this processor");
+  if (!facts.embedding.empty()) return text;
   line("  KV per token",
        fmt::format("{:.1f} KiB; {:.1f} KiB with --kv-type int8", static_cast<double>(facts.kv_bytes_per_token) / 1024.0,
                    static_cast<double>(facts.int8_kv_bytes_per_token) / 1024.0));

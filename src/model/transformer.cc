@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "model/scratch_size.h"
 
 namespace autoglm::model {
 namespace {
@@ -35,17 +36,6 @@ kernels::ActivationForms forms_of(const kernels::Ops& ops, const Projections&...
 }
 
 const float* or_null(const std::vector<float>& values) { return values.empty() ? nullptr : values.data(); }
-
-// What the arena gives for `bytes`: it aligns to 64.
-std::size_t taken(std::size_t bytes) { return (bytes + 63) & ~std::size_t{63}; }
-std::size_t taken_f32(std::size_t rows, std::size_t columns) { return taken(rows * columns * sizeof(float)); }
-
-// Rows prepared for linear layers in every form at once: f32, int8 with scale and sum a block of 32, bf16.
-std::size_t taken_prepared(std::size_t rows, std::size_t columns) {
-  const std::size_t elements = rows * columns;
-  return taken_f32(rows, columns) + taken(elements) + 2 * taken((elements / 32 + rows) * sizeof(float)) +
-         taken(elements * 2);
-}
 
 // Where every layer stretches its positions, the checkpoint's own figure is that before the stretching.
 std::size_t longest_context(const ModelConfig& config) {
