@@ -56,7 +56,6 @@ Encoder::Encoder(Checkpoint checkpoint, const EncoderConfig& config, const Sente
     : checkpoint_(std::move(checkpoint)),
       config_(config),
       settings_(settings),
-      kv_type_(options.compute == kernels::Compute::kExact ? kernels::KvType::kF32 : kernels::KvType::kF16),
       pool_(options.threads),
       arena_(4096),  // before reserve() there is no batch and no scratch
       ops_(kernels::make_ops(options.isa, options.compute, pool_, arena_)),
@@ -79,7 +78,7 @@ void Encoder::reserve(std::size_t max_rows, std::size_t max_texts) {
   sequences_.reserve(max_texts);
   // Each text fills all of its blocks but the last.
   const std::size_t blocks = max_rows / KvLayer::kBlockTokens + max_texts;
-  kv_ = {.type = kv_type_, .kv_heads = config_.heads, .head_dim = config_.head_dim()};
+  kv_ = {.type = kernels::KvType::kF32, .kv_heads = config_.heads, .head_dim = config_.head_dim()};
   const std::size_t bytes = blocks * kv_.block_stride();
   kv_memory_ = kernels::Buffer(2 * bytes);
   kv_.keys = kv_memory_.data();

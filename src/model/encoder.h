@@ -52,12 +52,12 @@ class Encoder final : public EmbeddingModel {
   Checkpoint checkpoint_;
   const EncoderConfig config_;
   const SentenceSettings settings_;
-  const kernels::KvType kv_type_;
   base::ThreadPool pool_;
   kernels::Arena arena_;
   std::unique_ptr<kernels::Ops> ops_;
   EncoderWeights weights_;
-  // Keys and values of one layer at a time: each text has whole blocks, one after the other.
+  // Keys and values of one layer at a time: each text has whole blocks, one after the other. Nothing would be gained by
+  // rounding them: they are read while they are in the cache.
   kernels::Buffer kv_memory_;
   kernels::KvLayer kv_;
   std::vector<std::uint32_t> blocks_;             // 0, 1, ..: a text's table is a part of it
