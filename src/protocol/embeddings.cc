@@ -19,7 +19,7 @@ constexpr std::array<std::string_view, 1> kHarmlessHere = {"user"};
 Result<EmbeddingsRequest> read_embeddings(FieldReader& reader) {
   EmbeddingsRequest out;
   auto model = TRY(reader.string("model", kMaxNameBytes));
-  if (!model) return reader.wrong("model", "a model's name");
+  if (!model || model->empty()) return reader.wrong("model", "the name of a model");
   out.model = std::move(*model);
   out.inputs = TRY(read_prompts(reader, "input", kMaxInputs));
   const std::string format = TRY(reader.string("encoding_format", kMaxNameBytes)).value_or("float");

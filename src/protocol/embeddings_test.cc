@@ -38,6 +38,7 @@ TEST(Embeddings, BoundsHold) {
   EXPECT_TRUE(parse_embeddings_request(R"({"model":"m","input":")" + std::string(kMaxTextBytes, 'a') + "\"}"));
   EXPECT_EQ(refused(R"({"model":"m","input":")" + std::string(kMaxTextBytes + 1, 'a') + "\"}"), "input");
   EXPECT_EQ(refused(R"({"model":"m","input":"a","unknown":1})"), "unknown");
+  EXPECT_EQ(refused(R"({"model":"","input":"a"})"), "model");
 }
 
 // Numbers read back as the same floats.
