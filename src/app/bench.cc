@@ -106,6 +106,7 @@ void add_sub_verbs(CLI::App& bench) {
   add_bench_roof(bench);
   add_bench_stages(bench);
   add_bench_headline(bench);
+  add_bench_embed(bench);
   for (CLI::App* verb : bench.get_subcommands([](const CLI::App*) { return true; })) {
     for (CLI::Option* flag : flags) verb->excludes(flag);
   }

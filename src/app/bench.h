@@ -11,5 +11,6 @@ namespace autoglm::app {
 void add_bench_roof(CLI::App& bench);
 void add_bench_stages(CLI::App& bench);
 void add_bench_headline(CLI::App& bench);
+void add_bench_embed(CLI::App& bench);
 
 }  // namespace autoglm::app

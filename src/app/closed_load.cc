@@ -23,8 +23,7 @@ constexpr std::uint64_t kLoadSeed = 20260101;
 // What all clients write to.
 class Ledger final {
  public:
-  Ledger(const LoadPlan& plan, const std::function<void(std::size_t, std::size_t)>& progress)
-      : total_(plan.clients * (plan.requests + 1)), progress_(progress) {}
+  Ledger(std::size_t total, const LoadProgress& progress) : total_(total), progress_(progress) {}
 
   void enter(base::Time submitted, base::Time ended) EXCLUDES(mutex_) {
     base::MutexLock lock(mutex_);
@@ -61,7 +60,7 @@ class Ledger final {
     base::Time submitted, ended;
   };
   const std::size_t total_;
-  const std::function<void(std::size_t, std::size_t)>& progress_;
+  const LoadProgress& progress_;
   base::Mutex mutex_;
   std::vector<Entry> entries_ GUARDED_BY(mutex_);
   std::optional<Error> error_ GUARDED_BY(mutex_);
@@ -78,23 +77,43 @@ generation::Request make_request(const LoadPlan& plan, std::size_t vocab, std::u
   return request;
 }
 
-void run_client(generation::Generator& generator, const LoadPlan& plan, const base::Clock& clock, std::size_t client,
-                Ledger& ledger) {
-  const std::size_t vocab = generator.card().tokenizer->vocab();
-  for (std::size_t i = 0; i <= plan.requests && !ledger.has_failed(); ++i) {
-    generation::Request request = make_request(plan, vocab, kLoadSeed + client * (plan.requests + 1) + i);
-    const base::Time submitted = clock.now();
-    const auto answer = generation::generate(generator, std::move(request));
-    const base::Time ended = clock.now();
-    if (!answer) return ledger.fail_with(answer.error());
-    if (answer->tokens.size() != plan.answer_tokens) {
-      return ledger.fail_with(
-          {Code::kInternal,
-           fmt::format("an answer has {} tokens and not {}", answer->tokens.size(), plan.answer_tokens),
-           {}});
+// Sends one request, the one of this seed, and waits for its end.
+using Ask = std::function<Status(std::uint64_t seed)>;
+
+Result<LoadResult> measure_clients(std::size_t clients, std::size_t requests, const Ask& ask, const base::Clock& clock,
+                                   const LoadProgress& progress) {
+  Ledger ledger(clients * (requests + 1), progress);
+  const auto run_client = [&](std::size_t client) {
+    for (std::size_t i = 0; i <= requests && !ledger.has_failed(); ++i) {
+      const base::Time submitted = clock.now();
+      const Status status = ask(kLoadSeed + client * (requests + 1) + i);
+      const base::Time ended = clock.now();
+      if (!status) return ledger.fail_with(status.error());
+      ledger.enter(submitted, ended);
     }
-    ledger.enter(submitted, ended);
+  };
+  {
+    std::vector<std::jthread> threads;  // joined at the end of this block
+    threads.reserve(clients);
+    for (std::size_t client = 0; client < clients; ++client) threads.emplace_back([&, client] { run_client(client); });
   }
+  return ledger.result(clients);
+}
+
+Status ask_generator(generation::Generator& generator, const LoadPlan& plan, std::uint64_t seed) {
+  const auto answer =
+      TRY(generation::generate(generator, make_request(plan, generator.card().tokenizer->vocab(), seed)));
+  if (answer.tokens.size() == plan.answer_tokens) return {};
+  return fail(Code::kInternal,
+              fmt::format("an answer has {} tokens and not {}", answer.tokens.size(), plan.answer_tokens));
+}
+
+Status ask_embedder(generation::Embedder& embedder, const EmbeddingLoadPlan& plan, std::uint64_t seed) {
+  base::Random random(seed);
+  std::vector<generation::TokenId> text(plan.tokens);
+  for (auto& token : text) token = static_cast<generation::TokenId>(random.below(plan.vocab));
+  TRY(generation::embed(embedder, {.id = {}, .texts = {std::move(text)}, .tenant = {}}));
+  return {};
 }
 
 }  // namespace
@@ -117,17 +136,19 @@ double LoadResult::requests_per_second() const {
 }
 
 Result<LoadResult> measure_closed_load(generation::Generator& generator, const LoadPlan& plan, const base::Clock& clock,
-                                       const std::function<void(std::size_t done, std::size_t total)>& progress) {
+                                       const LoadProgress& progress) {
   CHECK(plan.clients > 0 && plan.requests > 0 && plan.prompt_tokens > 0 && plan.answer_tokens > 0);
-  Ledger ledger(plan, progress);
-  {
-    std::vector<std::jthread> clients;  // joined at the end of this block
-    clients.reserve(plan.clients);
-    for (std::size_t client = 0; client < plan.clients; ++client) {
-      clients.emplace_back([&, client] { run_client(generator, plan, clock, client, ledger); });
-    }
-  }
-  return ledger.result(plan.clients);
+  return measure_clients(
+      plan.clients, plan.requests, [&](std::uint64_t seed) { return ask_generator(generator, plan, seed); }, clock,
+      progress);
+}
+
+Result<LoadResult> measure_embedding_load(generation::Embedder& embedder, const EmbeddingLoadPlan& plan,
+                                          const base::Clock& clock, const LoadProgress& progress) {
+  CHECK(plan.clients > 0 && plan.requests > 0 && plan.tokens > 0 && plan.vocab > 0);
+  return measure_clients(
+      plan.clients, plan.requests, [&](std::uint64_t seed) { return ask_embedder(embedder, plan, seed); }, clock,
+      progress);
 }
 
 }  // namespace autoglm::app

@@ -8,6 +8,7 @@
 #include <iostream>
 #include <limits>
 #include <memory>
+#include <span>
 #include <sstream>
 
 #include "app/model_choice.h"
@@ -21,6 +22,7 @@
 #include "model/evaluate.h"
 #include "model/inspect.h"
 #include "model/load.h"
+#include "model/load_encoder.h"
 
 namespace autoglm::app {
 namespace {
@@ -140,23 +142,42 @@ Status inspect_prompt(const InspectFlags& flags) {
   return {};
 }
 
-Status inspect_logits(const InspectFlags& flags) {
+// Seen before the work, not after it.
+Status check_output_folder(const std::string& output) {
+  const auto folder = std::filesystem::absolute(output).parent_path();
+  if (std::filesystem::is_directory(folder)) return {};
+  return fail(Code::kInvalidArgument, fmt::format("no folder {}", base::printable(folder.string())), "--output");
+}
+
+Status write_floats(const std::string& output, std::span<const float> values) {
   static_assert(std::endian::native == std::endian::little, "the file is little-endian float32");
+  std::ofstream file(output, std::ios::binary | std::ios::trunc);
+  file.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size_bytes()));
+  file.close();
+  if (file) return {};
+  return fail(Code::kExhausted, fmt::format("{} cannot be written", base::printable(output)), "--output");
+}
+
+Status inspect_embedding(const InspectFlags& flags) {
   const auto options = TRY(load_options(flags));
-  // Seen before the work, not after it.
-  if (const auto folder = std::filesystem::absolute(flags.output).parent_path();
-      !std::filesystem::is_directory(folder)) {
-    return fail(Code::kInvalidArgument, fmt::format("no folder {}", base::printable(folder.string())), "--output");
-  }
+  TRY(check_output_folder(flags.output));
+  const auto path = TRY(checkpoint_path(flags));
+  auto encoder = TRY(model::load_encoder(path, options));
+  const auto vector = TRY(model::compute_embedding(encoder, flags.ids));
+  TRY(write_floats(flags.output, vector));
+  fmt::print("{} dimensions of {} tokens, {}, float32 little-endian\n", vector.size(), flags.ids.size(),
+             encoder.settings.is_normalised ? "normalised" : "not normalised");
+  return {};
+}
+
+Status inspect_logits(const InspectFlags& flags) {
+  const auto options = TRY(load_options(flags));
+  TRY(check_output_folder(flags.output));
   const auto path = TRY(checkpoint_path(flags));
   model::LoadedModel loaded;
   loaded.network = TRY(model::load_network(path, options));
   const auto logits = TRY(model::compute_logits(loaded, flags.ids));
-  std::ofstream file(flags.output, std::ios::binary | std::ios::trunc);
-  file.write(reinterpret_cast<const char*>(logits.data()), static_cast<std::streamsize>(logits.size() * sizeof(float)));
-  file.close();
-  if (!file)
-    return fail(Code::kExhausted, fmt::format("{} cannot be written", base::printable(flags.output)), "--output");
+  TRY(write_floats(flags.output, logits));
   fmt::print("{} positions, {} logits each, float32 little-endian\n", flags.ids.size(),
              logits.size() / flags.ids.size());
   return {};
@@ -198,12 +219,26 @@ void add_prompt(CLI::App& verb, const std::shared_ptr<InspectFlags>& flags) {
   set_action(*part, [flags] { return inspect_prompt(*flags); });
 }
 
-void add_logits(CLI::App& verb, const std::shared_ptr<InspectFlags>& flags) {
-  auto* part = add_part(verb, "logits", "Logits of every position of one sequence, to a file", *flags);
-  part->add_option("--ids", flags->ids, "Token ids, as 1,2,3")
+void add_ids(CLI::App& part, InspectFlags& flags) {
+  part.add_option("--ids", flags.ids, "Token ids, as 1,2,3")
       ->required()
       ->delimiter(',')
       ->check(CLI::Range(0, std::numeric_limits<std::int32_t>::max()));
+}
+
+void add_embedding(CLI::App& verb, const std::shared_ptr<InspectFlags>& flags) {
+  auto* part = add_part(verb, "embedding", "The vector that an encoder makes of one text, to a file", *flags);
+  add_ids(*part, *flags);
+  part->add_option("--output", flags->output, "float32 little-endian, [dimensions]; of length 1 when the model says so")
+      ->required()
+      ->type_name("FILE");
+  add_computing(*part, *flags);
+  set_action(*part, [flags] { return inspect_embedding(*flags); });
+}
+
+void add_logits(CLI::App& verb, const std::shared_ptr<InspectFlags>& flags) {
+  auto* part = add_part(verb, "logits", "Logits of every position of one sequence, to a file", *flags);
+  add_ids(*part, *flags);
   part->add_option("--output", flags->output, "float32 little-endian, [positions, vocab]")
       ->required()
       ->type_name("FILE");
@@ -214,7 +249,7 @@ void add_logits(CLI::App& verb, const std::shared_ptr<InspectFlags>& flags) {
 }  // namespace
 
 void add_inspect(CLI::App& app) {
-  auto* verb = app.add_subcommand("inspect", "What a model is; its tokens, prompts and logits");
+  auto* verb = app.add_subcommand("inspect", "What a model is; its tokens, prompts, logits and embeddings");
   auto flags = std::make_shared<InspectFlags>();
   verb->add_option("MODEL", flags->model,
                    "A model's name or path: prints architecture, tensors, formats, memory needed");
@@ -223,6 +258,7 @@ void add_inspect(CLI::App& app) {
   add_tokens(*verb, flags);
   add_prompt(*verb, flags);
   add_logits(*verb, flags);
+  add_embedding(*verb, flags);
   set_action(*verb, [verb, flags]() -> Status {
     if (!verb->get_subcommands().empty()) return {};
     return inspect_checkpoint(*flags);

@@ -12,9 +12,11 @@
 #include "app/text_file.h"
 #include "base/log.h"
 #include "base/thread_pool.h"
+#include "engine/embedding_engine.h"
 #include "engine/engine.h"
 #include "model/inspect.h"
 #include "model/load.h"
+#include "model/load_encoder.h"
 
 namespace autoglm::app {
 namespace {
@@ -132,9 +134,9 @@ void add_engine_flags(CLI::App& verb, EngineFlags& flags, EngineUse use) {
                     "Rows of one step; longer prompts are cut into chunks")
         ->check(CLI::Range(1, 65536))
         ->capture_default_str();
-    verb.add_option("--batch-timeout-ms", flags.batch_timeout_ms, "Longest wait of a lonely request for company")
-        ->check(CLI::Range(0, 60'000))
-        ->capture_default_str();
+    verb.add_option("--batch-timeout-ms", flags.batch_timeout_ms,
+                    "Longest wait of a lonely request for company; default: 0, and 50 for an encoder")
+        ->check(CLI::Range(0, 60'000));
     verb.add_option("--queue-capacity", flags.queue_capacity, "Waiting requests; more are refused with 429")
         ->check(CLI::Range(1, 1 << 20))
         ->capture_default_str();
@@ -159,23 +161,36 @@ Status read_settings(CLI::App& verb, EngineFlags& flags) {
   return {};
 }
 
-Result<RunningModel> start_model(const EngineFlags& flags) {
+namespace {
+
+// Chosen, and the means to run it.
+struct Chosen {
+  ModelChoice choice;
+  RunningModel running;
+};
+
+Result<Chosen> choose(const EngineFlags& flags) {
+  TRY(chosen_isa(flags.isa));
+  Chosen chosen{.choice = TRY(choose_model(flags.model, flags.may_pull)), .running = {}};
+  if (is_terminal(STDERR_FILENO))
+    fmt::print(stderr, "{}", dim(fmt::format("loading {} ...\n", chosen.choice.name), STDERR_FILENO));
+  chosen.running.clock = std::make_unique<base::SystemClock>();
+  chosen.running.metrics = std::make_unique<telemetry::Registry>(*chosen.running.clock);
+  return chosen;
+}
+
+Result<RunningModel> run_generator(const EngineFlags& flags, Chosen chosen) {
   engine::EngineOptions options;
   options.kv_bytes = flags.kv_memory.empty() ? 0 : TRY(parse_bytes(flags.kv_memory));
   options.context_length = flags.context_length;
   options.max_batch_size = flags.max_batch_size;
   options.max_batch_tokens = flags.max_batch_tokens;
-  options.batch_timeout = std::chrono::milliseconds(flags.batch_timeout_ms);
+  options.batch_timeout = std::chrono::milliseconds(flags.batch_timeout_ms.value_or(0));
   options.queue_capacity = flags.queue_capacity;
   options.has_prefix_cache = flags.has_prefix_cache;
   options.has_jump_forward = flags.has_jump_forward;
-  TRY(chosen_isa(flags.isa));
-  const ModelChoice choice = TRY(choose_model(flags.model, flags.may_pull));
-  if (is_terminal(STDERR_FILENO))
-    fmt::print(stderr, "{}", dim(fmt::format("loading {} ...\n", choice.name), STDERR_FILENO));
-  RunningModel running;
-  running.clock = std::make_unique<base::SystemClock>();
-  running.metrics = std::make_unique<telemetry::Registry>(*running.clock);
+  RunningModel& running = chosen.running;
+  const ModelChoice& choice = chosen.choice;
   Opened opened =
       TRY(as_flag(choice.kind == ModelKind::kScript ? open_script(choice)
                                                     : open_checkpoint(choice, flags, running.metrics->stages())));
@@ -184,7 +199,65 @@ Result<RunningModel> start_model(const EngineFlags& flags) {
   running.generator =
       TRY(as_flag(engine::start_engine(std::move(opened.model), options, *running.clock, *running.metrics)));
   running.summary = describe(opened, flags, running.generator->card());
-  return running;
+  return std::move(chosen.running);
+}
+
+std::string describe_encoder(const EngineFlags& flags, const generation::EmbedderCard& card,
+                             const model::ModelFacts& facts) {
+  const int threads = chosen_threads(flags.threads);
+  return fmt::format(
+      "model     {}\n"
+      "weights   {} ({}, {} parameters)\n"
+      "vectors   {}\n"
+      "texts     up to {} tokens\n"
+      "computing {}, {} thread{}, {}\n",
+      card.name, format_bytes(facts.packed_bytes), facts.architecture, facts.parameters, facts.embedding,
+      card.context_length, flags.compute, threads, threads == 1 ? "" : "s",
+      flags.isa.empty() ? kernels::isa_name(kernels::available_isas().back()) : flags.isa);
+}
+
+Result<RunningModel> run_embedder(const EngineFlags& flags, Chosen chosen) {
+  RunningModel& running = chosen.running;
+  model::LoadOptions load;
+  load.isa = TRY(chosen_isa(flags.isa));
+  TRY(choose_precision(flags.compute, flags.kv_type, load));
+  load.threads = chosen_threads(flags.threads);
+  load.context_length = flags.context_length;
+  load.stages = &running.metrics->stages();
+  model::LoadedEncoder loaded = TRY(as_flag(model::load_encoder(chosen.choice.path, load)));
+  const model::ModelFacts facts = TRY(model::inspect_model(chosen.choice.path, load));
+  engine::EmbeddingEngineModel model;
+  model.network = std::move(loaded.network);
+  model.card.name = chosen.choice.name;
+  model.card.created_unix_seconds = running.clock->unix_seconds();
+  model.card.context_length = loaded.context_length;
+  model.card.is_normalised = loaded.settings.is_normalised;
+  model.card.dimensions = loaded.settings.dimensions;
+  model.card.may_cut_anywhere = loaded.settings.may_cut_anywhere;
+  model.card.tokenizer = std::move(loaded.tokenizer);
+  const engine::EmbeddingOptions options{
+      .max_batch_size = flags.max_batch_size,
+      .max_batch_tokens = flags.max_batch_tokens,
+      .batch_timeout = std::chrono::milliseconds(flags.batch_timeout_ms.value_or(kEncoderTimeoutMs)),
+      .queue_capacity = flags.queue_capacity};
+  running.embedder = TRY(engine::start_embedding_engine(std::move(model), options, *running.clock, *running.metrics));
+  running.summary = describe_encoder(flags, running.embedder->card(), facts);
+  return std::move(chosen.running);
+}
+
+Result<bool> is_encoder(const ModelChoice& choice) {
+  if (choice.kind == ModelKind::kScript) return false;
+  return model::is_encoder(choice.path);
+}
+
+}  // namespace
+
+Result<RunningModel> start_model(const EngineFlags& flags) { return run_generator(flags, TRY(choose(flags))); }
+
+Result<RunningModel> start_any_model(const EngineFlags& flags) {
+  Chosen chosen = TRY(choose(flags));
+  const bool makes_vectors = TRY(is_encoder(chosen.choice));
+  return makes_vectors ? run_embedder(flags, std::move(chosen)) : run_generator(flags, std::move(chosen));
 }
 
 }  // namespace autoglm::app

@@ -6,16 +6,20 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "generation/embedder.h"
 #include "generation/generator.h"
 #include "kernels/cpu.h"
 #include "model/load.h"
 #include "telemetry/metrics.h"
 
 namespace autoglm::app {
+
+inline constexpr int kEncoderTimeoutMs = 50;
 
 struct EngineFlags {
   std::string model;
@@ -28,7 +32,7 @@ struct EngineFlags {
   std::string kv_memory;
   std::size_t max_batch_size = 32;
   std::size_t max_batch_tokens = 512;
-  int batch_timeout_ms = 0;
+  std::optional<int> batch_timeout_ms;  // nothing = 0, or for an encoder kEncoderTimeoutMs
   std::size_t queue_capacity = 256;
   bool has_prefix_cache = true;
   bool has_jump_forward = true;
@@ -45,7 +49,8 @@ void add_engine_flags(CLI::App& verb, EngineFlags& flags, EngineUse use);
 struct RunningModel {
   std::unique_ptr<base::SystemClock> clock;
   std::unique_ptr<telemetry::Registry> metrics;
-  std::unique_ptr<generation::Generator> generator;  // last: it uses both
+  std::unique_ptr<generation::Generator> generator;  // uses both, as does the embedder; null for an encoder
+  std::unique_ptr<generation::Embedder> embedder;    // null for a model that writes text
   std::string summary;                               // several lines for people
 };
 
@@ -53,8 +58,10 @@ struct RunningModel {
 /// only after it.
 Status read_settings(CLI::App& verb, EngineFlags& flags);
 
-/// Chooses (and pulls) the model, loads it and starts its engine.
+/// Chooses (and pulls) the model, loads it and starts its engine. An encoder is kInvalidArgument here.
 Result<RunningModel> start_model(const EngineFlags& flags);
+/// The same for whichever kind it is.
+Result<RunningModel> start_any_model(const EngineFlags& flags);
 
 /// Adds --kv-type.
 void add_kv_type(CLI::App& verb, std::string& kv_type);

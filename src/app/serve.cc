@@ -56,16 +56,31 @@ std::pair<const char*, std::string> example_call(const generation::ModelCard& ca
           model + R"("messages":[{"role":"user","content":"Why is the sky blue?"}],"max_tokens":200})"};
 }
 
-void print_summary(const RunningModel& running, const ServeFlags& flags, std::uint16_t port, bool has_keys) {
+// The lines behind the model's own: how to call it.
+void print_call(const ServeFlags& flags, std::uint16_t port, bool has_keys, std::string_view path,
+                std::string_view body) {
   const std::string url = base_url(flags, port);
-  const auto [path, body] = example_call(running.generator->card());
   fmt::print(
-      "{}batching  up to {} sequences, {} tokens a step\nkeys      {}\nAPI       {}/v1 (base URL for OpenAI clients)\n"
+      "keys      {}\nAPI       {}/v1 (base URL for OpenAI clients)\n"
       "try       curl {}/v1/{} -H 'Content-Type: application/json'{} -d '{}'\nlistening on {}\n",
-      running.summary, flags.engine.max_batch_size, flags.engine.max_batch_tokens,
       has_keys ? "required" : "none needed (loopback only)", url, url, path,
       has_keys ? " -H 'Authorization: Bearer KEY'" : "", body, url);
   std::fflush(stdout);
+}
+
+void print_summary(const RunningModel& running, const ServeFlags& flags, std::uint16_t port, bool has_keys) {
+  fmt::print("{}batching  up to {} sequences, {} tokens a step\n", running.summary, flags.engine.max_batch_size,
+             flags.engine.max_batch_tokens);
+  const auto [path, body] = example_call(running.generator->card());
+  print_call(flags, port, has_keys, path, body);
+}
+
+void print_encoder_summary(const RunningModel& running, const ServeFlags& flags, std::uint16_t port, bool has_keys) {
+  const generation::EmbedderCard& card = running.embedder->card();
+  fmt::print("{}batching  up to {} texts, which wait for company up to {} ms\n", running.summary, card.max_batch_size,
+             flags.engine.batch_timeout_ms.value_or(kEncoderTimeoutMs));
+  const std::string input = card.tokenizer->has_text() ? R"("What is an embedding?")" : "[1,2,3]";
+  print_call(flags, port, has_keys, "embeddings", fmt::format(R"({{"model":"{}","input":{}}})", card.name, input));
 }
 
 // A client of the API says in its requests how to sample; who gives these flags to a server alone would wait in vain
@@ -115,6 +130,39 @@ Status check_labels(const ConfiguredTools& configured) {
   return {};
 }
 
+// Until a signal comes; then what is in flight may end.
+void drain_when_told(server::Server& server, int drain_seconds) {
+  Interrupts::exit_on_next();
+  fmt::print(stderr, "draining: requests in flight may end, up to {} s; a second Ctrl-C stops at once\n",
+             drain_seconds);
+  server.drain();
+  fmt::print(stderr, "stopped\n");
+}
+
+// What only a model that writes has a use for.
+Status refuse_for_encoders(const ServeFlags& flags) {
+  const std::pair<const char*, bool> given[] = {{"--chat", flags.chats},
+                                                {"--tools", !flags.tools.tool_file.empty()},
+                                                {"--mcp-config", !flags.tools.mcp_file.empty()},
+                                                {"--database", !flags.database.empty()}};
+  for (const auto& [flag, is_given] : given) {
+    if (!is_given) continue;
+    return fail(Code::kInvalidArgument, fmt::format("an encoder writes no text: it has no use for {}", flag), flag);
+  }
+  return {};
+}
+
+Status serve_encoder(const RunningModel& running, const ServeFlags& flags, const server::ServerOptions& options) {
+  TRY(refuse_for_encoders(flags));
+  Interrupts interrupts;
+  const bool has_keys = !options.api_keys.empty();
+  const auto server = TRY(server::start_server(*running.embedder, options, *running.clock, *running.metrics));
+  print_encoder_summary(running, flags, server->port(), has_keys);
+  Interrupts::wait();
+  drain_when_told(*server, flags.drain_seconds);
+  return {};
+}
+
 // What can be refused at once is refused before a model is pulled or loaded.
 Status serve(CLI::App& verb, ServeFlags& flags) {
   TRY(read_settings(verb, flags.engine));
@@ -131,7 +179,8 @@ Status serve(CLI::App& verb, ServeFlags& flags) {
   const base::SystemClock clock;
   std::unique_ptr<store::ResponseStore> responses;
   if (!flags.database.empty()) responses = TRY(store::ResponseStore::open(flags.database, clock));
-  const RunningModel running = TRY(start_model(flags.engine));
+  const RunningModel running = TRY(start_any_model(flags.engine));
+  if (running.embedder != nullptr) return serve_encoder(running, flags, options);
   agent::ToolRegistry tools(callable_by(running.generator->card()));
   TRY(add_configured_tools(tools, std::move(configured), {}));
   if (flags.chats) TRY(check_can_chat(running.generator->card()));
@@ -147,11 +196,7 @@ Status serve(CLI::App& verb, ServeFlags& flags) {
   } else {
     Interrupts::wait();
   }
-  Interrupts::exit_on_next();
-  fmt::print(stderr, "draining: requests in flight may end, up to {} s; a second Ctrl-C stops at once\n",
-             flags.drain_seconds);
-  server->drain();
-  fmt::print(stderr, "stopped\n");
+  drain_when_told(*server, flags.drain_seconds);
   return {};
 }
 

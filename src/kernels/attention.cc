@@ -75,7 +75,8 @@ struct Unit {
   const SequenceRows* sequence;
   std::size_t row;  // in the batch
   std::size_t rows;
-  std::size_t first_position;  // of row
+  std::size_t first_position;  // of the last token that the first row sees
+  std::size_t step;            // from a row to the next: 0 where all see the whole sequence
   std::size_t kv_head;
   std::size_t first_head;  // query head
   std::size_t heads;
@@ -114,14 +115,18 @@ class Plan {
     Unit unit{.sequence = sequence};
     unit.row = sequence->first_row + tile * rows_per_unit_;
     unit.rows = std::min(rows_per_unit_, sequence->rows - tile * rows_per_unit_);
-    unit.first_position = sequence->first_position + tile * rows_per_unit_;
+    unit.step = job_.is_causal ? 1 : 0;
+    unit.first_position = sequence->first_position + (job_.is_causal ? tile * rows_per_unit_ : sequence->rows - 1);
     unit.kv_head = piece / head_pieces_;
     unit.first_head = unit.kv_head * group_ + skipped;
     unit.heads = std::min(heads_per_unit_, group_ - skipped);
     unit.first_segment = oldest(unit) / kSegmentTokens;
-    unit.end_segment = (unit.first_position + unit.rows - 1) / kSegmentTokens + 1;
+    unit.end_segment = last_position(unit) / kSegmentTokens + 1;
     return unit;
   }
+
+  // The last position that any row of the unit sees.
+  static std::size_t last_position(const Unit& unit) { return unit.first_position + (unit.rows - 1) * unit.step; }
 
   // The first position that any row of the unit sees.
   std::size_t oldest(const Unit& unit) const {
@@ -207,7 +212,7 @@ class Runner {
 
   void attend(const Unit& unit, std::size_t segment, const TileMemory& memory, const AttentionState& part) const {
     const KvLayer& kv = job_.kv;
-    const std::size_t last = unit.first_position + unit.rows - 1;
+    const std::size_t last = Plan::last_position(unit);
     const AttentionTile tile = {
         .query = memory.query,
         .query_codes = memory.query_codes,
@@ -216,6 +221,7 @@ class Runner {
         .group = unit.heads,
         .head_dim = kv.head_dim,
         .first_position = unit.first_position,
+        .position_step = unit.step,
         .window = job_.window,
         .first_block = std::max(segment * kSegmentBlocks, plan_.oldest(unit) / kTileTokens),
         .end_block = std::min((segment + 1) * kSegmentBlocks, last / kTileTokens + 1),
@@ -263,8 +269,10 @@ void check_job(const AttentionJob& job) {
         job.out.rows == job.query.rows && job.out.data != job.query.data)
       << "query [" << job.query.rows << ", " << job.query.columns << "], out [" << job.out.rows << ", "
       << job.out.columns << "]";
+  CHECK(job.is_causal || job.window == 0) << "a window of " << job.window << " in both directions";
   for (const SequenceRows& sequence : job.sequences) {
     CHECK(sequence.first_row + sequence.rows <= job.query.rows) << "rows beyond the batch";
+    CHECK(job.is_causal || sequence.first_position == 0) << "all of a sequence is seen at once";
   }
 }
 

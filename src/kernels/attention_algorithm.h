@@ -72,7 +72,7 @@ struct VisibleTokens {
 
 template <typename V>
 AUTOGLM_KERNEL_INLINE VisibleTokens visible_tokens(const AttentionTile& tile, std::size_t row, std::size_t block) {
-  const std::size_t position = tile.first_position + row;
+  const std::size_t position = tile.first_position + row * tile.position_step;
   const std::size_t oldest = tile.window != 0 && position >= tile.window ? position + 1 - tile.window : 0;
   const std::size_t begin = block * kTileTokens;
   const std::size_t end = begin + kTileTokens;
@@ -142,10 +142,9 @@ AUTOGLM_KERNEL_INLINE void attend_block(const AttentionTile& tile, std::size_t b
   }
   for (std::size_t row = first; row < end;) {
     const VisibleTokens seen = visible_tokens<V>(tile, row, block);
-    const bool whole = seen.from == 0 && seen.to == kTileTokens;
-    std::size_t last = row + 1;  // rows that see the whole block share a pass
-    while (whole && last < end && visible_tokens<V>(tile, last, block).to == kTileTokens &&
-           visible_tokens<V>(tile, last, block).from == 0)
+    std::size_t last = row + 1;  // rows that see the same tokens share a pass
+    while (last < end && visible_tokens<V>(tile, last, block).from == seen.from &&
+           visible_tokens<V>(tile, last, block).to == seen.to)
       ++last;
     outer_products<V, Products, true, kTileTokens>((last - row) * group,
                                                    {.weights = tile.weights + row * group * kTileTokens + seen.from,

@@ -22,6 +22,7 @@ struct Shape {
   std::size_t window = 0;
   float softcap = 0;
   KvType type = KvType::kF16;
+  bool is_causal = true;
 };
 
 // One sequence: queries, keys and values of `context` tokens, and a cache with scattered blocks.
@@ -70,6 +71,7 @@ class Sequence {
             .scale = scale(),
             .softcap = shape_.softcap,
             .window = shape_.window,
+            .is_causal = shape_.is_causal,
             .sequences = rows};
   }
   SequenceRows rows(std::size_t first_row, std::size_t first, std::size_t count) const {
@@ -159,6 +161,7 @@ class Sequence {
   void expect_exact(const std::vector<float>& out, std::size_t token, std::size_t head) const {
     const std::size_t kv_head = head / (shape_.heads / shape_.kv_heads);
     const std::size_t oldest = shape_.window != 0 && token >= shape_.window ? token + 1 - shape_.window : 0;
+    const std::size_t newest = shape_.is_causal ? token : shape_.context - 1;
     const float* q = query_.data() + (token * shape_.heads + head) * shape_.dim;
     std::vector<double> weights;
     double magnitude = 0;  // of the terms that a score sums
@@ -166,7 +169,7 @@ class Sequence {
     double top = 0;        // of q
     for (std::size_t d = 0; d < shape_.dim; ++d) top = std::max(top, std::fabs(static_cast<double>(q[d])));
     double largest = -1e300;
-    for (std::size_t t = oldest; t <= token; ++t) {
+    for (std::size_t t = oldest; t <= newest; ++t) {
       const float* k = keys_.data() + (t * shape_.kv_heads + kv_head) * shape_.dim;
       double score = 0;
       double terms = 0;
@@ -196,7 +199,7 @@ class Sequence {
     if (shape_.type == KvType::kInt8) tolerance += (2 * 0.5 * top * reach + 0.5 * 32) / 32767;
     for (std::size_t d = 0; d < shape_.dim; ++d) {
       double expected = 0;
-      for (std::size_t t = oldest; t <= token; ++t) {
+      for (std::size_t t = oldest; t <= newest; ++t) {
         expected += weights[t - oldest] * values_[(t * shape_.kv_heads + kv_head) * shape_.dim + d];
       }
       ASSERT_NEAR(out[(token * shape_.heads + head) * shape_.dim + d], expected / total, tolerance)
@@ -316,6 +319,36 @@ TEST_P(Attention, RowsDoNotSeeTheirNeighbours) {
     std::vector<float> out(query.size());
     fixture.rows.attention(together.job(view(query, 54), view(out, 54), rows));
     EXPECT_TRUE(same_bits(out.data(), order.data(), out.size()));
+  }
+}
+
+// All of a sequence is seen by each of its rows, whatever stands beside it in the batch, on any number of threads.
+TEST_P(Attention, SeesBothDirections) {
+  for (KvType type : {KvType::kF16, KvType::kF32, KvType::kInt8}) {
+    for (std::size_t context : {1, 2, 31, 32, 33, 90, 300}) {
+      SCOPED_TRACE(context);
+      const Shape shape{.heads = 4, .kv_heads = 4, .dim = 24, .context = context, .type = type, .is_causal = false};
+      std::vector<float> alone;
+      for (int threads : {1, 3}) {
+        RowFixture fixture(GetParam(), threads);
+        Sequence sequence(shape, 7);
+        const std::vector<float> out = sequence.run(fixture.rows, context);
+        sequence.expect_exact(out);
+        if (alone.empty()) alone = out;
+        EXPECT_TRUE(same_bits(out.data(), alone.data(), out.size()));
+      }
+      // Twice in a batch.
+      RowFixture fixture(GetParam());
+      Sequence twice(shape, 7);
+      twice.store(0, context);
+      std::vector<float> query = twice.query();
+      query.insert(query.end(), twice.query().begin(), twice.query().end());
+      std::vector<float> out(query.size());
+      const std::vector<SequenceRows> rows = {twice.rows(0, 0, context), twice.rows(context, 0, context)};
+      fixture.rows.attention(twice.job(view(query, 2 * context), view(out, 2 * context), rows));
+      EXPECT_TRUE(same_bits(out.data(), alone.data(), alone.size()));
+      EXPECT_TRUE(same_bits(out.data() + alone.size(), alone.data(), alone.size()));
+    }
   }
 }
 

@@ -48,6 +48,11 @@ class CpuOps final : public Ops {
                   const float* weights) override {
     rows_.add_scaled(x, y, rows, weights);
   }
+  Activations layer_norm_prepare(const Tensor& x, const float* weight, const float* bias, float eps,
+                                 ActivationForms forms) override {
+    return rows_.layer_norm_prepare(x, weight, bias, eps, forms);
+  }
+  Activations gelu_prepare(const Tensor& x, ActivationForms forms) override { return rows_.gelu_prepare(x, forms); }
   void add_norm(const Tensor& x, const Tensor& y, const float* weight, float eps) override {
     rows_.add_norm(x, y, weight, eps);
   }

@@ -149,6 +149,7 @@ struct AttentionJob {
   float scale = 0;         // multiplies q.k
   float softcap = 0;       // 0 = none, else cap * tanh(score / cap)
   std::size_t window = 0;  // 0 = all earlier positions, else only the last `window` (this one included)
+  bool is_causal = true;   // false: every row sees all rows of its sequence, which begins at position 0; no window
   std::span<const SequenceRows> sequences;
 };
 
@@ -220,6 +221,14 @@ class Ops {
   virtual void add_scaled(const Tensor& x, const Tensor& y, std::span<const std::uint32_t> rows,
                           const float* weights) = 0;
 
+  /// x = LayerNorm(x) in place: (x - mean) / sqrt(variance + eps) * weight + bias; its prepared rows. Source: Ba et al.
+  /// 2016, arXiv:1607.06450.
+  virtual Activations layer_norm_prepare(const Tensor& x, const float* weight, const float* bias, float eps,
+                                         ActivationForms forms) = 0;
+
+  /// Prepared rows of GELU(x) = x Phi(x), Phi the normal distribution's.
+  virtual Activations gelu_prepare(const Tensor& x, ActivationForms forms) = 0;
+
   /// Runs all jobs on one input in one fork-join.
   virtual void linear(const Activations& in, std::span<const LinearJob> jobs) = 0;
 
@@ -235,7 +244,8 @@ class Ops {
   /// digits. (docs/decisions/0012-int8-kv.md)
   virtual void rotate_store(const RotateStore& job) = 0;
 
-  /// Causal attention of every row over the paged keys and values of its sequence, rounded as the cache holds them.
+  /// Attention of every row, causal unless the job says otherwise, over the paged keys and values of its sequence,
+  /// rounded as the cache holds them.
   ///   Cost     O(rows * context * heads * head_dim)
   ///   Source   paged KV: Kwon et al. 2023, arXiv:2309.06180; online softmax: arXiv:1805.02867
   virtual void attention(const AttentionJob& job) = 0;

@@ -55,6 +55,43 @@ void rms_norm(const float* x, const float* weight, float eps, std::size_t column
 }
 
 template <typename V>
+float sum_of(const float* x, std::size_t columns) {
+  using F = typename V::F;
+  constexpr std::size_t kLanes = V::kLanes;
+  F even = V::zero();
+  F odd = V::zero();
+  std::size_t i = 0;
+  for (; i + 2 * kLanes <= columns; i += 2 * kLanes) {
+    even = V::add(V::load(x + i), even);
+    odd = V::add(V::load(x + i + kLanes), odd);
+  }
+  for (; i < columns; i += kLanes) {
+    const F a = columns - i >= kLanes ? V::load(x + i) : V::load_part(x + i, static_cast<int>(columns - i));
+    even = V::add(a, even);
+  }
+  return V::sum(V::add(even, odd));
+}
+
+// Two passes: a variance from the sum of squares would lose the digits that a large mean takes.
+template <typename V>
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, std::size_t columns, float* out) {
+  using F = typename V::F;
+  constexpr std::size_t kLanes = V::kLanes;
+  const F mean = V::set(sum_of<V>(x, columns) / static_cast<float>(columns));
+  map_row<V>(x, x, columns, out, [&](F a, F) { return V::sub(a, mean); });
+  const F factor = V::set(inverse_rms<V>(out, eps, columns));
+  std::size_t i = 0;
+  for (; i + kLanes <= columns; i += kLanes) {
+    V::store(out + i, V::fma(V::mul(V::load(out + i), factor), V::load(weight + i), V::load(bias + i)));
+  }
+  if (i < columns) {
+    const int left = static_cast<int>(columns - i);
+    const F scaled = V::mul(V::load_part(out + i, left), factor);
+    V::store_part(out + i, V::fma(scaled, V::load_part(weight + i, left), V::load_part(bias + i, left)), left);
+  }
+}
+
+template <typename V>
 void add(float* x, const float* y, std::size_t columns) {
   using F = typename V::F;
   map_row<V>(x, y, columns, x, [](F a, F b) { return V::add(a, b); });
@@ -87,6 +124,12 @@ template <typename V>
 void gelu_gate(const float* gate, const float* up, std::size_t columns, float* out) {
   using F = typename V::F;
   map_row<V>(gate, up, columns, out, [](F g, F u) { return V::mul(gelu_tanh<V>(g), u); });
+}
+
+template <typename V>
+void gelu_row(const float* x, std::size_t columns, float* out) {
+  using F = typename V::F;
+  map_row<V>(x, x, columns, out, [](F a, F) { return gelu<V>(a); });
 }
 
 template <typename V>

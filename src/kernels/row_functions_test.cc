@@ -60,6 +60,35 @@ TEST_P(RowFunctions, TanhIsWithinTwoAndAHalfUlp) {
   EXPECT_LE(worst, 2.5);
 }
 
+TEST_P(RowFunctions, GeluFollowsTheErrorFunction) {
+  std::vector<float> x;
+  for (int i = -16000; i <= 16000; ++i) x.push_back(1e-3f * static_cast<float>(i));
+  for (float tiny = 1e-20f; tiny < 1; tiny *= 1.7f) x.insert(x.end(), {tiny, -tiny});
+  std::vector<float> y(x.size());
+  table_.gelu(x.data(), x.size(), y.data());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double v = x[i];
+    const double exact = 0.5 * v * std::erfc(-v / std::sqrt(2.0));
+    // The exponent -x^2 / 2 + p(t) has a few roundings of its size, below zero they count in full; the polynomial has
+    // 2e-7. Below -13 the exponential ends at zero.
+    const double bound = ((v < 0 ? v * v : 0) + 12) * 0x1p-23 * std::fabs(exact);
+    EXPECT_NEAR(y[i], exact, v < -13 ? 1e-36 : bound) << v;
+  }
+}
+
+TEST_P(RowFunctions, GeluKeepsItsEdges) {
+  const std::vector<float> x = {0.0f, 50.0f, -50.0f, kInfinity, kNan, 1e30f, -1e18f};
+  std::vector<float> y(x.size());
+  table_.gelu(x.data(), x.size(), y.data());
+  EXPECT_EQ(y[0], 0.0f);
+  EXPECT_EQ(y[1], 50.0f);
+  EXPECT_EQ(y[2], 0.0f);
+  EXPECT_EQ(y[3], kInfinity);
+  EXPECT_TRUE(std::isnan(y[4]));
+  EXPECT_EQ(y[5], 1e30f);
+  EXPECT_EQ(y[6], 0.0f);
+}
+
 TEST_P(RowFunctions, GatesFollowTheirFormulas) {
   std::vector<float> x;
   for (int i = -12000; i <= 12000; ++i) x.push_back(1e-3f * static_cast<float>(i));

@@ -104,28 +104,55 @@ Activations RowKernels::rms_norm_prepare(const Tensor& x, const float* weight, f
   return writer.out;
 }
 
+Activations RowKernels::layer_norm_prepare(const Tensor& x, const float* weight, const float* bias, float eps,
+                                           ActivationForms forms) const {
+  check_f32(x, "layer_norm's input");
+  CHECK(x.rows <= 1 || x.row_stride == x.columns * sizeof(float)) << "rows apart";
+  FormsWriter writer(table_, arena_, x.rows, x.columns, forms);
+  writer.out.f32 = reinterpret_cast<const float*>(x.data);
+  split_rows(pool_, x.rows, 2 * x.columns, [&](std::size_t row) {
+    table_.layer_norm(x.f32(row), weight, bias, eps, x.columns, x.f32(row));
+    writer.write(row, 0, x.columns, x.f32(row));
+  });
+  return writer.out;
+}
+
+// Every element, and every block of 32, stands for itself: pieces of a row may go to different threads.
+template <typename Function>
+Activations RowKernels::activate(const Tensor& x, ActivationForms forms, const Function& function) const {
+  FormsWriter writer(table_, arena_, x.rows, x.columns, forms);
+  float* out = arena_.take_array<float>(x.rows * x.columns);
+  writer.out.f32 = out;
+  constexpr std::size_t kPiece = 2048;
+  const std::size_t pieces = (x.columns + kPiece - 1) / kPiece;
+  constexpr std::size_t kCost = 4;  // the exponential, against a multiply-add
+  split_rows(pool_, x.rows * pieces, std::min(x.columns, kPiece) * kCost, [&](std::size_t piece) {
+    const std::size_t row = piece / pieces;
+    const std::size_t first = piece % pieces * kPiece;
+    const std::size_t count = std::min(kPiece, x.columns - first);
+    float* to = out + row * x.columns + first;
+    function(row, first, count, to);
+    writer.write(row, first, count, to);
+  });
+  return writer.out;
+}
+
+Activations RowKernels::gelu_prepare(const Tensor& x, ActivationForms forms) const {
+  check_f32(x, "gelu's input");
+  return activate(x, forms, [&](std::size_t row, std::size_t first, std::size_t count, float* to) {
+    table_.gelu(x.f32(row) + first, count, to);
+  });
+}
+
 Activations RowKernels::gated_prepare(const Tensor& gate, const Tensor& up, Activation activation,
                                       ActivationForms forms) const {
   check_f32(gate, "a gate");
   check_f32(up, "gated values");
   check_same_shape(gate, up);
-  FormsWriter writer(table_, arena_, gate.rows, gate.columns, forms);
-  float* gated = arena_.take_array<float>(gate.rows * gate.columns);
-  writer.out.f32 = gated;
   const auto function = activation == Activation::kSilu ? table_.silu_gate : table_.gelu_gate;
-  // Every element, and every block of 32, stands for itself: pieces of a row may go to different threads.
-  constexpr std::size_t kPiece = 2048;
-  const std::size_t pieces = (gate.columns + kPiece - 1) / kPiece;
-  constexpr std::size_t kCost = 4;  // the exponential, against a multiply-add
-  split_rows(pool_, gate.rows * pieces, std::min(gate.columns, kPiece) * kCost, [&](std::size_t piece) {
-    const std::size_t row = piece / pieces;
-    const std::size_t first = piece % pieces * kPiece;
-    const std::size_t count = std::min(kPiece, gate.columns - first);
-    float* to = gated + row * gate.columns + first;
+  return activate(gate, forms, [&](std::size_t row, std::size_t first, std::size_t count, float* to) {
     function(gate.f32(row) + first, up.f32(row) + first, count, to);
-    writer.write(row, first, count, to);
   });
-  return writer.out;
 }
 
 void RowKernels::add_norm(const Tensor& x, const Tensor& y, const float* weight, float eps) const {

@@ -25,6 +25,9 @@ class RowKernels final {
   Activations pick(const Activations& in, std::span<const std::uint32_t> rows, ActivationForms forms) const;
   void route(const RouteJob& job) const;
   void add_scaled(const Tensor& x, const Tensor& y, std::span<const std::uint32_t> rows, const float* weights) const;
+  Activations layer_norm_prepare(const Tensor& x, const float* weight, const float* bias, float eps,
+                                 ActivationForms forms) const;
+  Activations gelu_prepare(const Tensor& x, ActivationForms forms) const;
   void add_norm(const Tensor& x, const Tensor& y, const float* weight, float eps) const;
   void embed(const Tensor& table, std::span<const std::int32_t> ids, float scale, const Tensor& out) const;
   void rotate_store(const RotateStore& job) const;
@@ -32,6 +35,9 @@ class RowKernels final {
   void softcap(const Tensor& x, float cap) const;
 
  private:
+  template <typename Function>
+  Activations activate(const Tensor& x, ActivationForms forms, const Function& function) const;
+
   const RowTable& table_;
   Compute compute_;
   base::ThreadPool& pool_;

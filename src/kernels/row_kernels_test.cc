@@ -46,6 +46,53 @@ TEST_P(RowKernelsTest, RmsNormFollowsItsFormulaAtEveryWidth) {
   }
 }
 
+TEST_P(RowKernelsTest, LayerNormFollowsItsFormulaAtEveryWidth) {
+  for (std::size_t columns : {1, 2, 15, 16, 17, 31, 33, 72, 96, 384, 1153}) {
+    base::Random random(columns);
+    std::vector<float> x = random_floats(random, 3 * columns, 4);
+    for (float& value : x) value += 10;  // a mean that counts
+    const std::vector<float> before = x;
+    const std::vector<float> weight = random_floats(random, columns, 2);
+    const std::vector<float> bias = random_floats(random, columns, 2);
+    fixture_.arena.reset();
+    const Activations out = fixture_.rows.layer_norm_prepare(view(x, 3), weight.data(), bias.data(), 1e-5f, {});
+    EXPECT_EQ(out.f32, x.data());
+    EXPECT_EQ(out.rows, 3u);
+    for (std::size_t row = 0; row < 3; ++row) {
+      const float* from = before.data() + row * columns;
+      double mean = 0, variance = 0;
+      for (std::size_t i = 0; i < columns; ++i) mean += from[i] / static_cast<double>(columns);
+      for (std::size_t i = 0; i < columns; ++i)
+        variance += (from[i] - mean) * (from[i] - mean) / static_cast<double>(columns);
+      const double root = std::sqrt(variance + 1e-5f);
+      for (std::size_t i = 0; i < columns; ++i) {
+        const double exact = (from[i] - mean) / root * weight[i] + bias[i];
+        // The mean is off by as many roundings of the largest value (14) as terms, which the root magnifies; the rest
+        // as in RmsNorm.
+        const double roundings = static_cast<double>(columns) + 8;
+        const double scale = 14 / root * std::fabs(weight[i]) * 2 + std::fabs(exact) + std::fabs(bias[i]);
+        EXPECT_NEAR(x[row * columns + i], exact, roundings * kUnit * scale) << columns;
+      }
+    }
+  }
+}
+
+TEST_P(RowKernelsTest, ARowsNormAndGeluDoNotDependOnItsCompany) {
+  base::Random random(12);
+  const std::size_t columns = 32 * 73;
+  std::vector<float> x = random_floats(random, 70 * columns, 3);
+  const std::vector<float> weight = random_floats(random, columns, 1);
+  const std::vector<float> bias = random_floats(random, columns, 1);
+  std::vector<float> alone(x.begin() + 5 * columns, x.begin() + 6 * columns);
+  const Activations many = fixture_.rows.layer_norm_prepare(view(x, 70), weight.data(), bias.data(), 1e-5f, {});
+  const Activations one = fixture_.rows.layer_norm_prepare(view(alone, 1), weight.data(), bias.data(), 1e-5f, {});
+  EXPECT_TRUE(same_bits(many.f32 + 5 * columns, one.f32, columns));
+  const Activations many_gelu = fixture_.rows.gelu_prepare(view(x, 70), {.q8 = true});
+  const Activations one_gelu = fixture_.rows.gelu_prepare(view(alone, 1), {.q8 = true});
+  EXPECT_TRUE(same_bits(many_gelu.f32 + 5 * columns, one_gelu.f32, columns));
+  EXPECT_EQ(std::memcmp(many_gelu.q8 + 5 * columns, one_gelu.q8, columns), 0);
+}
+
 TEST_P(RowKernelsTest, NormOfZerosIsZeroAndEpsCounts) {
   std::vector<float> x(64, 0.0f);
   x[32] = 1e-3f;

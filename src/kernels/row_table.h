@@ -50,7 +50,8 @@ struct AttentionTile {
   std::size_t rows;
   std::size_t group;
   std::size_t head_dim;
-  std::size_t first_position;  // of row 0
+  std::size_t first_position;  // of the last token that row 0 sees
+  std::size_t position_step;   // from a row to the next: 1, or 0 where all rows see the same
   std::size_t window;          // 0 = all earlier positions
   std::size_t first_block;
   std::size_t end_block;
@@ -75,8 +76,12 @@ struct RowTable {
   void (*round_f16)(const float* x, std::size_t columns, std::uint16_t* out);
   // out = x / sqrt(mean(x^2) + eps) * weight; out may be x.
   void (*rms_norm)(const float* x, const float* weight, float eps, std::size_t columns, float* out);
+  // out = (x - mean) / sqrt(variance + eps) * weight + bias; out may be x.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, std::size_t columns,
+                     float* out);
   void (*silu_gate)(const float* gate, const float* up, std::size_t columns, float* out);
   void (*gelu_gate)(const float* gate, const float* up, std::size_t columns, float* out);
+  void (*gelu)(const float* x, std::size_t columns, float* out);
   void (*add)(float* x, const float* y, std::size_t columns);
   void (*add_norm)(float* x, const float* y, const float* weight, float eps, std::size_t columns);
   void (*multiply)(float* x, float factor, std::size_t columns);

@@ -67,4 +67,30 @@ AUTOGLM_KERNEL_INLINE typename V::F gelu_tanh(typename V::F x) {
   return V::div(x, V::add(V::set(1.0f), exp<V>(minus_two_u)));
 }
 
+/// x Phi(x) with Phi the normal distribution's: x (1 - h) above zero and x h below, with h = erfc(|x| / sqrt 2) / 2, so
+/// that nothing cancels. h is within 2e-7 of itself, besides what rounding x^2 / 2 moves its exponent.
+///   Source   GELU, Hendrycks and Gimpel 2016, arXiv:1606.08415. erfc(z) = t exp(-z^2 + p(t)) with t = 1 / (1 + z / 2);
+///   p
+///            interpolates log(erfc(z) / t) + z^2 at the ten Chebyshev nodes of 0 <= z <= 9.5, which leaves a relative
+///            error of 9e-8. Above that it is zero.
+template <typename V>
+AUTOGLM_KERNEL_INLINE typename V::F gelu(typename V::F x) {
+  using F = typename V::F;
+  const F one = V::set(1.0f);
+  const F t = V::div(one, V::fma(V::abs(x), V::set(0.353553391f), one));  // 1 / (2 sqrt 2)
+  F p = V::set(0.143224678f);
+  p = V::fma(p, t, V::set(-0.671311091f));
+  p = V::fma(p, t, V::set(1.13369784f));
+  p = V::fma(p, t, V::set(-0.66457127f));
+  p = V::fma(p, t, V::set(-0.107486592f));
+  p = V::fma(p, t, V::set(0.0163509992f));
+  p = V::fma(p, t, V::set(0.0292226816f));
+  p = V::fma(p, t, V::set(0.387826407f));
+  p = V::fma(p, t, V::set(0.998486768f));
+  p = V::fma(p, t, V::set(-1.26544038f));
+  const F half = V::set(0.5f);
+  const F upper = V::mul(V::mul(half, t), exp<V>(V::fma(V::mul(x, x), V::set(-0.5f), p)));
+  return V::mul(x, V::select_less(x, V::zero(), upper, V::sub(one, upper)));
+}
+
 }  // namespace autoglm::kernels

@@ -11,9 +11,12 @@
 
 #include "base/log.h"
 #include "base/thread_pool.h"
+#include "model/encoder_weights.h"
+#include "model/families/encoder_family.h"
 #include "model/families/family.h"
 #include "model/formats/checkpoint.h"
 #include "model/kv_cache.h"
+#include "model/sentence_folder.h"
 #include "model/weights.h"
 
 namespace autoglm::model {
@@ -51,9 +54,13 @@ void add_linear(std::vector<LinearFacts>& linear, const LinearFacts& one) {
 }
 
 // What all projections cost, and their bytes once packed. Of experts a token runs, and reads, only a few.
-void measure_projections(std::span<const ListedProjection> projections, const kernels::Ops& ops,
+void measure_projections(std::span<const ListedProjection> projections, const LoadOptions& options,
                          const ExpertConfig& experts, ModelFacts& facts) {
   using Part = ListedProjection::Part;
+  base::ThreadPool pool(1);
+  kernels::Arena arena(4096);
+  const auto made = kernels::make_ops(options.isa, options.compute, pool, arena);
+  const kernels::Ops& ops = *made;
   LinearFacts of_experts[3];  // by arithmetic, of all experts
   std::uint64_t expert_weights = 0;
   for (const ListedProjection& one : projections) {
@@ -115,10 +122,55 @@ std::string experts_text(const ModelFacts& facts) {
   return text;
 }
 
+void count_checkpoint(const Checkpoint& checkpoint, ModelFacts& facts) {
+  facts.file_bytes = checkpoint.file_bytes();
+  facts.types = count_types(checkpoint);
+  for (const TypeFacts& type : facts.types) facts.parameters += type.elements;
+}
+
+Result<ModelFacts> inspect_encoder(const std::filesystem::path& path, const Checkpoint& checkpoint,
+                                   const EncoderFamily& family, const LoadOptions& options) {
+  const EncoderConfig config = TRY(family.from_json(checkpoint.config()));
+  const SentenceSettings settings = TRY(read_sentence_folder(path));
+  const auto projections = TRY(list_encoder_projections(checkpoint, config, family.prefix));
+  ModelFacts facts;
+  facts.format = "safetensors";
+  read_folder_facts(path, facts);
+  count_checkpoint(checkpoint, facts);
+  facts.architecture = config.architecture;
+  facts.vocab = config.vocab;
+  facts.hidden = config.hidden;
+  facts.layers = config.layers;
+  facts.heads = facts.kv_heads = config.heads;
+  facts.head_dim = config.head_dim();
+  facts.feed_forward = config.feed_forward;
+  facts.context_length = config.max_tokens();
+  if (settings.max_tokens != 0) facts.context_length = std::min(facts.context_length, settings.max_tokens);
+  if (options.context_length != 0) facts.context_length = options.context_length;
+  facts.embedding = fmt::format("{} dimensions, {}{}", config.hidden,
+                                settings.pooling == Pooling::kMean ? "the mean of all tokens" : "the first token",
+                                settings.is_normalised ? ", normalised" : "");
+  std::vector<ListedProjection> listed;
+  for (const StoredTensor* stored : projections) {
+    const std::uint64_t columns = stored->shape[1];
+    listed.push_back({.tensor = stored,
+                      .extent = {*stored->type, stored->shape[0], columns, kernels::row_bytes(*stored->type, columns)},
+                      .file_bytes = stored->file_bytes()});
+  }
+  facts.active_parameters = facts.parameters;
+  measure_projections(listed, options, {}, facts);
+  return facts;
+}
+
 }  // namespace
 
 Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOptions& options) {
   const Checkpoint checkpoint = TRY(Checkpoint::open(path));
+  if (const EncoderFamily* family = find_encoder_family(checkpoint.config()); family != nullptr) {
+    auto facts = inspect_encoder(path, checkpoint, *family, options);
+    if (!facts) return fail_in(path.string(), std::move(facts).error());
+    return facts;
+  }
   auto description = describe(checkpoint);
   if (!description) return fail_in(path.string(), std::move(description).error());
   auto projections = list_projections(checkpoint, *description);
@@ -135,9 +187,9 @@ Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOp
     }
     read_folder_facts(path, facts);
   }
+  count_checkpoint(checkpoint, facts);
   const ModelConfig& config = description->config;
   facts.architecture = config.architecture;
-  facts.file_bytes = checkpoint.file_bytes();
   facts.vocab = config.vocab;
   facts.hidden = config.hidden;
   facts.layers = config.layers.size();
@@ -153,16 +205,10 @@ Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOp
     if (layer.window > 0) ++facts.sliding_layers;
   }
   facts.has_tied_head = config.has_tied_head;
-  facts.types = count_types(checkpoint);
   for (const StoredTensor& tensor : checkpoint.tensors()) {
-    facts.parameters += tensor.elements();
     if (!description->leaves_out(tensor.name)) facts.active_parameters += tensor.elements();
   }
-
-  base::ThreadPool pool(1);
-  kernels::Arena arena(4096);
-  const auto ops = kernels::make_ops(options.isa, options.compute, pool, arena);
-  measure_projections(*projections, *ops, config.experts, facts);
+  measure_projections(*projections, options, config.experts, facts);
   facts.kv_bytes_per_token = KvCache::bytes_per_block(config, kv_type_of(options)) / kernels::KvLayer::kBlockTokens;
   facts.int8_kv_bytes_per_token =
       KvCache::bytes_per_block(config, kernels::KvType::kInt8) / kernels::KvLayer::kBlockTokens;
@@ -191,16 +237,21 @@ std::string format_facts(const ModelFacts& facts) {
   line("vocabulary", fmt::format("{}{}", facts.vocab, facts.has_tied_head ? ", output tied to the embedding" : ""));
   line("context", fmt::format("{} tokens", facts.context_length));
   line("tokenizer", facts.tokenizer.empty() ? "none" : base::printable(facts.tokenizer));
-  line("chat template", facts.has_chat_template ? "yes" : "no");
+  if (facts.embedding.empty()) {
+    line("chat template", facts.has_chat_template ? "yes" : "no");
+  } else {
+    line("embedding", facts.embedding);
+  }
   text += "\ntype       tensors        elements           size\n";
   for (const TypeFacts& type : facts.types) {
     text += fmt::format("{:<10} {:>7} {:>15} {:>14}\n", type.type, type.tensors, type.elements, mebibytes(type.bytes));
   }
   text += "\nmemory\n";
   line("  weights", mebibytes(facts.packed_bytes) + " as packed for this processor");
-  if (facts.expert_bytes > 0) {
-    line("    at start", mebibytes(facts.packed_bytes - facts.expert_bytes) + "; each expert when it is first chosen");
+  for (const StoredTensor& tensor : checkpoint.tensors()) {
+    if (!description->leaves_out(tensor.name)) facts.active_parameters += tensor.elements();
   }
+  measure_projections(*projections, options, config.experts, facts);
   line("  KV per token",
        fmt::format("{:.1f} KiB; {:.1f} KiB with --kv-type int8", static_cast<double>(facts.kv_bytes_per_token) / 1024.0,
                    static_cast<double>(facts.int8_kv_bytes_per_token) / 1024.0));

@@ -47,6 +47,7 @@ struct ModelFacts {
   bool has_tied_head = false;
   std::string tokenizer;  // "gpt2 (smollm)", "tokenizer.json", or empty
   bool has_chat_template = false;
+  std::string embedding;         // of an encoder, for people; empty = it writes text
   std::vector<TypeFacts> types;  // by falling bytes
   std::vector<LinearFacts> linear;
   std::uint64_t packed_bytes = 0;        // weights as the engine keeps them, on the chosen instruction set

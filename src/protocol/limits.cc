@@ -16,6 +16,8 @@ std::span<const Limit> all_limits() {
       {"n * prompts * max_tokens * (1 + top_logprobs)", kMaxAnswerValues},
       {"tools", kMaxTools},
       {"input", kMaxMessages},
+      {"input of embeddings", kMaxInputs},
+      {"dimensions", kMaxDimensions},
       {"max_output_tokens", kMaxTokens},
       {"max_tool_calls", kMaxToolCalls},
       {"stop", kMaxStops},

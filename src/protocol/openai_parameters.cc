@@ -169,6 +169,14 @@ Status read_format(FieldReader& reader, Parameters& out) {
   return inner.refuse_rest();
 }
 
+Result<Prompt> read_text_prompt(const json::Value& value, const std::string& place) {
+  if (value.is_string() && value.get_string().size() <= kMaxTextBytes) return Prompt(std::string(value.get_string()));
+  if (value.is_array()) return Prompt(TRY(read_token_ids(value.get_array(), place, kMaxTokens)));
+  return fail(Code::kInvalidArgument,
+              place + " must be a string of at most " + std::to_string(kMaxTextBytes) + " bytes or a list of token ids",
+              place);
+}
+
 }  // namespace
 
 Result<json::Value> parse_body(std::string_view body) {
@@ -212,6 +220,26 @@ Result<Parameters> read_parameters(FieldReader& reader, bool is_chat) {
   TRY(read_logprobs(reader, is_chat, out));
   TRY(read_format(reader, out));
   return out;
+}
+
+Result<std::vector<Prompt>> read_prompts(FieldReader& reader, std::string_view name, std::size_t most) {
+  const json::Value* given = reader.take(name);
+  if (given == nullptr) return reader.wrong(name, "a string, token ids, or a list of them");
+  const bool is_many = given->is_array() && !given->get_array().empty() && !given->get_array().front().is_number();
+  const std::string place(name);
+  std::vector<Prompt> prompts;
+  if (!is_many) {
+    prompts.push_back(TRY(read_text_prompt(*given, place)));
+    return prompts;
+  }
+  const json::Array& list = given->get_array();
+  if (list.size() > most) {
+    return reader.wrong(name, "a list of at most " + std::to_string(most) + " of them");
+  }
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    prompts.push_back(TRY(read_text_prompt(list[i], place + "[" + std::to_string(i) + "]")));
+  }
+  return prompts;
 }
 
 }  // namespace autoglm::protocol

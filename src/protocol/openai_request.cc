@@ -120,36 +120,10 @@ Result<ChatRequest> read_chat(FieldReader& reader) {
   return out;
 }
 
-Result<Prompt> read_text_prompt(const json::Value& value, const std::string& place) {
-  if (value.is_string() && value.get_string().size() <= kMaxTextBytes) return Prompt(std::string(value.get_string()));
-  if (value.is_array()) return Prompt(TRY(read_token_ids(value.get_array(), place, kMaxTokens)));
-  return fail(Code::kInvalidArgument,
-              place + " must be a string of at most " + std::to_string(kMaxTextBytes) + " bytes or a list of token ids",
-              place);
-}
-
-// A string, a list of token ids, or a list of either.
-Status read_prompts(FieldReader& reader, CompletionRequest& out) {
-  const json::Value* prompt = reader.take("prompt");
-  if (prompt == nullptr) return reader.wrong("prompt", "a string, token ids, or a list of them");
-  const bool is_many = prompt->is_array() && !prompt->get_array().empty() && !prompt->get_array().front().is_number();
-  if (!is_many) {
-    out.prompts.push_back(TRY(read_text_prompt(*prompt, "prompt")));
-    return {};
-  }
-  const json::Array& list = prompt->get_array();
-  if (list.size() > kMaxPrompts)
-    return reader.wrong("prompt", "a list of at most " + std::to_string(kMaxPrompts) + " prompts");
-  for (std::size_t i = 0; i < list.size(); ++i) {
-    out.prompts.push_back(TRY(read_text_prompt(list[i], "prompt[" + std::to_string(i) + "]")));
-  }
-  return {};
-}
-
 Result<CompletionRequest> read_completion(FieldReader& reader) {
   CompletionRequest out;
   out.parameters = TRY(read_parameters(reader, false));
-  TRY(read_prompts(reader, out));
+  out.prompts = TRY(read_prompts(reader, "prompt", kMaxPrompts));
   if (out.prompts.size() * out.parameters.n > kMaxSequences) {
     return reader.wrong("n", "such that n times the prompts is at most " + std::to_string(kMaxSequences));
   }

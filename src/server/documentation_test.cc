@@ -13,7 +13,9 @@
 #include <set>
 
 #include "generation/validate.h"
+#include "model/families/encoder_family.h"
 #include "model/families/family.h"
+#include "protocol/embeddings.h"
 #include "protocol/openai_error.h"
 #include "protocol/openai_request.h"
 #include "protocol/response_request.h"
@@ -100,6 +102,26 @@ TEST(Documents, ListEveryFamily) {
                                word(family->model_type), family->note));
   }
   expect_table("guides/models.md", "## Which models run", rows);
+}
+
+TEST(Documents, ListEveryEncoder) {
+  std::vector<std::string> rows;
+  for (const model::EncoderFamily* family : model::all_encoder_families()) {
+    rows.push_back(fmt::format("| {} | `{}` | {} |", family->name, family->model_type, family->note));
+  }
+  expect_table("guides/models.md", "## Which encoders run", rows);
+}
+
+TEST(Documents, ListEveryParameterOfEmbeddings) {
+  const std::string page = read_document("guides/api.md");
+  const auto begin = page.find("\n## Embeddings\n");
+  const std::string text = page.substr(begin, page.find("\n## ", begin + 1) - begin);
+  std::set<std::string> told;
+  const std::regex row(R"(\n\| `([a-z_]+)` \|)");
+  for (std::sregex_iterator at(text.begin(), text.end(), row), end; at != end; ++at) told.insert((*at)[1]);
+  std::set<std::string> known = {"user"};
+  for (std::string_view each : protocol::embeddings_parameters()) known.emplace(each);
+  EXPECT_EQ(told, known);
 }
 
 // What parameters mean is said by hand; which ones there are is not: those named in the first column of each table and

@@ -13,9 +13,6 @@ namespace {
 
 using protocol::ApiError;
 
-// How far the tokens of a prompt that does not fit are counted: exactly while that is cheap.
-constexpr std::size_t kCountedContexts = 4;
-
 // Prompt and answer must fit together; both figures are told.
 ApiResult<void> check_context(const Service& service, const GenerationCall& generation) {
   const std::size_t context = service.generator.card().context_length;

@@ -2,6 +2,7 @@
 // The common end of chat and completions: from checked parameters and token ids to submitted requests. Worker threads.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,9 @@
 #include "text/tokenizer.h"
 
 namespace autoglm::server {
+
+// How far the tokens of a prompt that does not fit are counted: exactly while that is cheap.
+inline constexpr std::size_t kCountedContexts = 4;
 
 /// The text of a chat. Errors: kInvalidArgument (no template, the template's own refusal, too much text).
 ApiResult<text::RenderedPrompt> render_chat(const Service& service, const protocol::ChatRequest& chat);

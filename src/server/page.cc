@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page at /: what runs and how to call it. One self-contained document: no scripts, no outside assets, a policy
 // that forbids both.
-#include <openssl/evp.h>
-
 #include <array>
 
+#include "base/base64.h"
 #include "base/json.h"
 #include "server/access.h"
 #include "server/service.h"
@@ -47,14 +46,6 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
-std::string base64(std::span<const std::uint8_t> bytes) {
-  std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  const int size =
-      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), bytes.data(), static_cast<int>(bytes.size()));
-  out.resize(static_cast<std::size_t>(size));
-  return out;
-}
-
 // For a shell's single quotes: each quote inside closes them, is written, and opens them again.
 std::string shell_quoted(std::string_view text) {
   std::string out = "'";
@@ -70,10 +61,13 @@ std::string shell_quoted(std::string_view text) {
 
 std::string curl_line(const Service& service, std::string_view base_url) {
   const generation::ModelCard& card = service.generator.card();
-  const bool is_chat = card.chat_template != nullptr;
+  std::string_view path = card.chat_template != nullptr ? "/chat/completions" : "/completions";
   std::string body = R"({"model": )";
   json::append_string(body, card.name);
-  if (is_chat) {
+  if (service.embedder != nullptr) {
+    path = "/embeddings";
+    body += card.tokenizer->has_text() ? R"(, "input": "What is an embedding?"})" : R"(, "input": [1, 2, 3]})";
+  } else if (card.chat_template != nullptr) {
     body +=
         R"(, "messages": [{"role": "user", "content": "Why is the sky blue?"}], "max_tokens": 200, "stream": true})";
   } else if (card.tokenizer->has_text()) {
@@ -81,7 +75,7 @@ std::string curl_line(const Service& service, std::string_view base_url) {
   } else {
     body += R"(, "prompt": [1, 2, 3], "max_tokens": 32, "return_token_ids": true, "stream": true})";
   }
-  std::string line = "curl -N " + std::string(base_url) + (is_chat ? "/chat/completions" : "/completions");
+  std::string line = "curl -N " + std::string(base_url) + std::string(path);
   line += " \\\n  -H 'Content-Type: application/json'";
   if (!service.options.api_keys.empty()) line += " \\\n  -H \"Authorization: Bearer $OPENAI_API_KEY\"";
   return line + " \\\n  -d " + shell_quoted(body);
@@ -110,7 +104,7 @@ void serve_page(Service& service, const Call& call) {
             escaped(route.summary);
   }
   page += "</table>";
-  static const std::string policy = "default-src 'none'; style-src 'sha256-" + base64(digest_of(kStyle)) +
+  static const std::string policy = "default-src 'none'; style-src 'sha256-" + base::base64(digest_of(kStyle)) +
                                     "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
   call.reply->send(200, "text/html; charset=utf-8", std::move(page),
                    {{"Content-Security-Policy", policy}, {"Referrer-Policy", "no-referrer"}});

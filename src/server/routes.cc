@@ -14,6 +14,7 @@ constexpr Route kRoutes[] = {
     {RouteKind::kModel, "GET", "/v1/models/*", true, "one model by its name"},
     {RouteKind::kChat, "POST", "/v1/chat/completions", true, "answers a chat, whole or as a stream"},
     {RouteKind::kCompletion, "POST", "/v1/completions", true, "continues prompts, whole or as a stream"},
+    {RouteKind::kEmbeddings, "POST", "/v1/embeddings", true, "a vector of each text, from an encoder"},
     {RouteKind::kResponse, "POST", "/v1/responses", true, "answers and calls tools, whole or as a stream"},
     {RouteKind::kInputItems, "GET", "/v1/responses/*/input_items", true, "what a stored response was asked"},
     {RouteKind::kStoredResponse, "GET", "/v1/responses/*", true, "a stored response"},

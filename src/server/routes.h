@@ -19,6 +19,7 @@ enum class RouteKind : std::uint8_t {
   kModel,
   kChat,
   kCompletion,
+  kEmbeddings,
   kResponse,
   kInputItems,
   kStoredResponse,

@@ -11,6 +11,8 @@
 #include "base/random.h"
 #include "net/http_server.h"
 #include "server/access.h"
+#include "server/embedding_route.h"
+#include "server/no_generator.h"
 #include "server/service.h"
 
 namespace autoglm::server {
@@ -86,17 +88,24 @@ net::HttpServerOptions http_options(const ServerOptions& options) {
   return http;
 }
 
+// What is served: a model that writes text, or an encoder behind a generator that only refuses.
+struct Model {
+  generation::Generator& generator;
+  generation::Embedder* embedder = nullptr;
+};
+
 class ApiServer final : public Server, public net::HttpService {
  public:
   /// `kept` is the server's own store of responses, unless `parts` has one.
-  ApiServer(generation::Generator& generator, const ServerOptions& options, const base::Clock& clock,
-            telemetry::Registry& metrics, const ServerParts& parts, std::unique_ptr<store::ResponseStore> kept)
+  ApiServer(const Model& model, const ServerOptions& options, const base::Clock& clock, telemetry::Registry& metrics,
+            const ServerParts& parts, std::unique_ptr<store::ResponseStore> kept)
       : options_(options),
         access_(options_),
         kept_(std::move(kept)),
         runs_(std::in_place),
         finishing_(std::in_place, 1, 2 * options_.max_connections),
-        service_{generator,
+        service_{model.generator,
+                 model.embedder,
                  options_,
                  clock,
                  metrics,
@@ -106,8 +115,8 @@ class ApiServer final : public Server, public net::HttpService {
                  *runs_,
                  parts.responses != nullptr ? *parts.responses : *kept_,
                  parts.tools,
-                 text::most_bytes_of_a_token(*generator.card().tokenizer),
-                 fingerprint_of(generator.card())},
+                 text::most_bytes_of_a_token(*model.generator.card().tokenizer),
+                 fingerprint_of(model.generator.card())},
         workers_(std::in_place, kWorkers, kMaxWaitingCalls) {}
   ~ApiServer() override;
   ApiServer(const ApiServer&) = delete;
@@ -224,10 +233,12 @@ void ApiServer::serve(HttpRequest request, std::shared_ptr<net::Exchange> exchan
   call.reply = std::make_shared<Reply>(std::move(exchange), Asked{request.method, match.route, call.id},
                                        std::move(fields), service_.measures);
   call.request = std::move(request);
-  if (service_.is_draining && is_generation(match.route->kind)) {
+  const RouteKind kind = match.route->kind;
+  if (service_.is_draining && (is_generation(kind) || kind == RouteKind::kEmbeddings)) {
     return call.reply->fail(Error{Code::kUnavailable, "the server takes no new requests: it is stopping", {}});
   }
-  switch (match.route->kind) {
+  if (service_.embedder != nullptr && is_generation(kind)) return call.reply->fail(writes_no_text(service_));
+  switch (kind) {
     case RouteKind::kPage:
       return serve_page(service_, call);
     case RouteKind::kHealth:
@@ -255,6 +266,8 @@ void ApiServer::serve(HttpRequest request, std::shared_ptr<net::Exchange> exchan
       return on_worker(serve_chat, std::move(call));
     case RouteKind::kCompletion:
       return on_worker(serve_completion, std::move(call));
+    case RouteKind::kEmbeddings:
+      return on_worker(serve_embeddings, std::move(call));
     case RouteKind::kTokenize:
       return on_worker(serve_tokenize, std::move(call));
     case RouteKind::kDetokenize:
@@ -321,6 +334,29 @@ Status check_access(const ServerOptions& options) {
   return {};
 }
 
+Result<std::unique_ptr<Server>> start(const Model& model, const ServerOptions& options, const base::Clock& clock,
+                                      telemetry::Registry& metrics, const ServerParts& parts) {
+  TRY(check_access(options));
+  std::unique_ptr<store::ResponseStore> kept;
+  if (parts.responses == nullptr) kept = TRY(store::ResponseStore::open(":memory:", clock));
+  auto server = std::make_unique<ApiServer>(model, options, clock, metrics, parts, std::move(kept));
+  TRY(server->listen());
+  return server;
+}
+
+// A server with what it needs for an encoder.
+class EncoderServer final : public Server {
+ public:
+  EncoderServer(std::unique_ptr<NoGenerator> generator, std::unique_ptr<Server> server)
+      : generator_(std::move(generator)), server_(std::move(server)) {}
+  std::uint16_t port() const override { return server_->port(); }
+  void drain() override { server_->drain(); }
+
+ private:
+  std::unique_ptr<NoGenerator> generator_;  // outlives the server
+  std::unique_ptr<Server> server_;
+};
+
 }  // namespace
 
 Status check_options(const ServerOptions& options) {
@@ -331,12 +367,14 @@ Status check_options(const ServerOptions& options) {
 Result<std::unique_ptr<Server>> start_server(generation::Generator& generator, const ServerOptions& options,
                                              const base::Clock& clock, telemetry::Registry& metrics,
                                              const ServerParts& parts) {
-  TRY(check_access(options));
-  std::unique_ptr<store::ResponseStore> kept;
-  if (parts.responses == nullptr) kept = TRY(store::ResponseStore::open(":memory:", clock));
-  auto server = std::make_unique<ApiServer>(generator, options, clock, metrics, parts, std::move(kept));
-  TRY(server->listen());
-  return server;
+  return start({.generator = generator}, options, clock, metrics, parts);
+}
+
+Result<std::unique_ptr<Server>> start_server(generation::Embedder& embedder, const ServerOptions& options,
+                                             const base::Clock& clock, telemetry::Registry& metrics) {
+  auto generator = std::make_unique<NoGenerator>(embedder);
+  auto server = TRY(start({.generator = *generator, .embedder = &embedder}, options, clock, metrics, {}));
+  return std::make_unique<EncoderServer>(std::move(generator), std::move(server));
 }
 
 }  // namespace autoglm::server

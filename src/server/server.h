@@ -11,6 +11,7 @@
 #include "agent/tool_registry.h"
 #include "base/clock.h"
 #include "base/result.h"
+#include "generation/embedder.h"
 #include "generation/generator.h"
 #include "store/response_store.h"
 #include "telemetry/metrics.h"
@@ -54,5 +55,10 @@ Status check_options(const ServerOptions& options);
 Result<std::unique_ptr<Server>> start_server(generation::Generator& generator, const ServerOptions& options,
                                              const base::Clock& clock, telemetry::Registry& metrics,
                                              const ServerParts& parts = {});
+
+/// The same for an encoder: /v1/embeddings, and what can be asked about it; routes that would write text say that it
+/// does not.
+Result<std::unique_ptr<Server>> start_server(generation::Embedder& embedder, const ServerOptions& options,
+                                             const base::Clock& clock, telemetry::Registry& metrics);
 
 }  // namespace autoglm::server

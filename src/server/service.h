@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agent/tool_registry.h"
+#include "generation/embedder.h"
 #include "generation/generator.h"
 #include "net/http_message.h"
 #include "server/measures.h"
@@ -22,6 +23,7 @@ namespace autoglm::server {
 
 struct Service {
   generation::Generator& generator;
+  generation::Embedder* embedder;  // null = the model writes text; else the generator only refuses
   const ServerOptions& options;
   const base::Clock& clock;
   telemetry::Registry& metrics;
@@ -47,6 +49,7 @@ struct Call {
 // On a worker: these parse, render, tokenise and compile.
 void serve_chat(Service& service, const Call& call);
 void serve_completion(Service& service, const Call& call);
+void serve_embeddings(Service& service, const Call& call);
 void serve_response(Service& service, const Call& call);
 void serve_stored_response(Service& service, const Call& call);
 void serve_response_removal(Service& service, const Call& call);

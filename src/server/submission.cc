@@ -52,25 +52,25 @@ void Submission::cancel() {
   for (generation::Ticket ticket : tickets) generator_.cancel(ticket);
 }
 
-void LiveSubmissions::add(std::shared_ptr<Submission> submission) {
+void LiveSubmissions::add(std::shared_ptr<LiveRequest> request) {
   base::MutexLock lock(mutex_);
-  live_.insert(std::move(submission));
+  live_.insert(std::move(request));
 }
 
-void LiveSubmissions::remove(const std::shared_ptr<Submission>& submission) {
+void LiveSubmissions::remove(const std::shared_ptr<LiveRequest>& request) {
   base::MutexLock lock(mutex_);
-  live_.erase(submission);
+  live_.erase(request);
   // Under the lock: whoever waits may destroy this object as soon as it sees that none are left.
   changed_.notify_all();
 }
 
 void LiveSubmissions::cancel_all() {
-  std::set<std::shared_ptr<Submission>> live;
+  std::set<std::shared_ptr<LiveRequest>> live;
   {
     base::MutexLock lock(mutex_);
     live = live_;
   }
-  for (const auto& submission : live) submission->cancel();
+  for (const auto& request : live) request->cancel();
 }
 
 bool LiveSubmissions::wait_until_none(base::Time until) {

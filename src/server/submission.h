@@ -22,7 +22,14 @@ class ChoiceEvents {
   virtual void on_finish(std::size_t choice, generation::Finish finish) = 0;
 };
 
-class Submission final {
+// What can be waited for, and cancelled by who stops the server or leaves it.
+class LiveRequest {
+ public:
+  virtual ~LiveRequest() = default;
+  virtual void cancel() = 0;
+};
+
+class Submission final : public LiveRequest {
  public:
   explicit Submission(generation::Generator& generator) : generator_(generator) {}
 
@@ -30,7 +37,7 @@ class Submission final {
   /// and the error is returned; their ends still come to `events`.
   Status submit(std::vector<generation::Request> requests, std::shared_ptr<ChoiceEvents> events) EXCLUDES(mutex_);
   /// Ends all of them, also those that are just being submitted.
-  void cancel() EXCLUDES(mutex_);
+  void cancel() override EXCLUDES(mutex_);
 
  private:
   generation::Generator& generator_;
@@ -39,11 +46,11 @@ class Submission final {
   bool is_cancelled_ GUARDED_BY(mutex_) = false;
 };
 
-// All submissions whose ends have not all come: what a drain waits for, and what a stop cancels.
+// All requests whose ends have not all come: what a drain waits for, and what a stop cancels.
 class LiveSubmissions final {
  public:
-  void add(std::shared_ptr<Submission> submission) EXCLUDES(mutex_);
-  void remove(const std::shared_ptr<Submission>& submission) EXCLUDES(mutex_);
+  void add(std::shared_ptr<LiveRequest> request) EXCLUDES(mutex_);
+  void remove(const std::shared_ptr<LiveRequest>& request) EXCLUDES(mutex_);
   void cancel_all() EXCLUDES(mutex_);
   /// False when some are left at `until`.
   bool wait_until_none(base::Time until) EXCLUDES(mutex_);
@@ -51,7 +58,7 @@ class LiveSubmissions final {
  private:
   base::Mutex mutex_;
   std::condition_variable changed_;
-  std::set<std::shared_ptr<Submission>> live_ GUARDED_BY(mutex_);
+  std::set<std::shared_ptr<LiveRequest>> live_ GUARDED_BY(mutex_);
 };
 
 }  // namespace autoglm::server

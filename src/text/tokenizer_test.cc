@@ -181,7 +181,8 @@ TEST_P(GoldenTokenizer, RefusesWhatIsNotTextOrNotAToken) {
   EXPECT_EQ(tokenizer_->id_of("no such token, surely"), -1);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GoldenTokenizer, testing::Values("bpe_llama3", "bpe_qwen2", "sp_bpe", "sp_bpe_gemma"),
+INSTANTIATE_TEST_SUITE_P(All, GoldenTokenizer,
+                         testing::Values("bpe_llama3", "bpe_qwen2", "sp_bpe", "sp_bpe_gemma", "wordpiece"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

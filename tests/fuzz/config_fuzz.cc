@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hyper-parameters of an untrusted model: a config.json (first byte J) or the metadata of a GGUF (G), through every
-// family's reader. Oracles: memory in proportion to the input, a refusal is the file's fault or a bound, an accepted
+// family's reader; or the files beside a sentence embedder (S). Oracles: memory in proportion to the input, a refusal is the file's fault or a bound, an accepted
 // description keeps every bound, and all that is sized by it fits 64 bits with room to spare.
 #include <cmath>
 #include <limits>
@@ -11,9 +11,11 @@
 #include "fuzz_target.h"
 #include "kernels/rope_table.h"
 #include "memory_meter.h"
+#include "model/families/encoder_family.h"
 #include "model/families/family.h"
 #include "model/formats/gguf.h"
 #include "model/kv_cache.h"
+#include "model/sentence_folder.h"
 
 namespace {
 
@@ -57,10 +59,37 @@ void judge(const Result<model::Description>& description) {
   description ? check_accepted(*description) : check_refused(description.error());
 }
 
+void read_encoder(const model::EncoderFamily& family, const json::Object& config) {
+  const auto read = family.from_json(config);
+  if (!read) return check_refused(read.error());
+  CHECK(model::check_encoder_config(*read));
+  CHECK(read->head_dim() * read->heads == read->hidden && read->max_tokens() > 0);
+  CHECK(read->head_dim() <= kernels::KvLayer::kMaxHeadDim) << read->head_dim();
+}
+
 void read_json(std::string_view text) {
   base::Budget budget({.bytes = std::uint64_t{16} << 20, .steps = 1'000'000, .depth = 64});
   const auto config = json::parse(text, budget);
-  if (config && config->is_object()) judge(model::describe(config->get_object()));
+  if (!config || !config->is_object()) return;
+  judge(model::describe(config->get_object()));
+  const model::EncoderFamily* const family = model::find_encoder_family(config->get_object());
+  if (family != nullptr) read_encoder(*family, config->get_object());
+}
+
+void read_sentence_files(std::string_view text) {
+  if (const auto modules = model::parse_modules(text); !modules) {
+    check_refused(modules.error());
+  } else {
+    CHECK(!modules->pooling.empty() && modules->pooling.is_relative());
+    for (const auto& part : modules->pooling) CHECK(part != "..");
+  }
+  base::Budget budget({.bytes = std::uint64_t{16} << 20, .steps = 1'000'000, .depth = 64});
+  const auto value = json::parse(text, budget);
+  if (!value || !value->is_object()) return;
+  if (const auto pooling = model::parse_pooling(value->get_object()); !pooling) check_refused(pooling.error());
+  model::SentenceSettings settings;
+  if (const auto read = model::read_dimensions(value->get_object(), settings); !read) check_refused(read.error());
+  for (const std::size_t dimensions : settings.dimensions) CHECK(dimensions > 0);
 }
 
 void read_gguf(std::span<const std::byte> bytes) {
@@ -76,6 +105,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const fuzz::MemoryMeter meter;
   if (data[0] == 'G') {
     read_gguf(fuzz::as_bytes(data + 1, size - 1));
+  } else if (data[0] == 'S') {
+    read_sentence_files(fuzz::as_text(data + 1, size - 1));
   } else {
     read_json(fuzz::as_text(data + 1, size - 1));
   }

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/json.h"
 #include "fuzz_target.h"
+#include "protocol/embeddings.h"
 #include "protocol/limits.h"
 #include "protocol/openai_error.h"
 #include "protocol/openai_request.h"
@@ -55,6 +56,19 @@ void check_chat(const protocol::ChatRequest& request) {
   }
 }
 
+void check_embeddings(const protocol::EmbeddingsRequest& request) {
+  CHECK(request.inputs.size() <= protocol::kMaxInputs && !request.inputs.empty());
+  CHECK(request.model.size() <= protocol::kMaxNameBytes);
+  CHECK(request.dimensions.value_or(1) >= 1 && request.dimensions.value_or(1) <= protocol::kMaxDimensions);
+  for (const protocol::Prompt& input : request.inputs) {
+    if (const auto* text = std::get_if<std::string>(&input)) {
+      CHECK(text->size() <= protocol::kMaxTextBytes);
+    } else {
+      for (const std::int32_t id : std::get<std::vector<std::int32_t>>(input)) CHECK(id >= 0) << id;
+    }
+  }
+}
+
 // Items that were accepted are complete: each is written and read again to itself, and a conversation is made of them
 // or refused.
 void check_response(const protocol::ResponseRequest& request) {
@@ -87,6 +101,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 'C': {
       const auto request = protocol::parse_chat_request(body);
       request ? check_chat(*request) : check_refusal(request.error());
+      break;
+    }
+    case 'E': {
+      const auto request = protocol::parse_embeddings_request(body);
+      request ? check_embeddings(*request) : check_refusal(request.error());
       break;
     }
     case 'P': {

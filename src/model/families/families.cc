@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/log.h"
+#include "model/families/encoder_family.h"
 #include "model/families/family.h"
 
 namespace autoglm::model {
@@ -56,6 +57,10 @@ Result<Description> describe(const json::Object& config) {
   for (const Family* family : kFamilies) {
     if (family->from_json == nullptr || family->model_type != name) continue;
     return checked(Description{TRY(family->from_json(config)), &family->json_names()});
+  }
+  if (find_encoder_family(config) != nullptr) {
+    return refuse("a model of the type \"" + std::string(name) +
+                  "\" is an encoder, which makes embeddings and writes no text: serve it, or `inspect embedding`");
   }
   return unknown_family("model_type", name);
 }

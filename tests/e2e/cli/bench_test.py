@@ -6,6 +6,7 @@ import unittest
 from support import GOLDEN, CliTest
 
 MODEL = GOLDEN / "gguf" / "llama256-Q4_K_M.gguf"
+ENCODER = GOLDEN / "encoders" / "bert_small"
 
 
 class Bench(CliTest):
@@ -27,10 +28,20 @@ class Bench(CliTest):
             self.assertGreater(row["requests_per_second"], 0)
         self.assertIn("first to last:", self.cli("bench", "headline", "--model", MODEL, *load).stdout)
 
+    def test_embed(self):
+        load = ("--clients", "3", "--requests", "2", "--tokens", "8")
+        table = json.loads(self.cli("bench", "embed", "--model", ENCODER, *load, "--json").stdout)
+        self.assertEqual([(row["clients"], row["max_batch_size"]) for row in table["rows"]], [(1, 1), (3, 1), (3, 32)])
+        for row in table["rows"]:
+            self.assertGreater(row["texts_per_second"], 0)
+        self.assertIn("against one by one:", self.cli("bench", "embed", "--model", ENCODER, *load).stdout)
+
     def test_wrong_use_is_named(self):
         for arguments, words in ((("bench",), "bench needs a model"), (("bench", "--model", MODEL, "roof"), "roof excludes --model"),
                                  (("bench", "floor"), "'floor' was not expected"), (("bench", "headline"), "--model is required"),
                                  (("bench", "headline", "--model", MODEL, "--prompt", "100000"), "are 100064 tokens; the model's context is 512"),
+                                 (("bench", "embed", "--model", MODEL), "this is no encoder"),
+                                 (("bench", "embed", "--model", ENCODER, "--tokens", "33"), "texts of 33 tokens; the model takes 32"),
                                  (("bench", "headline", "--model", self.script("==\nhi\n")), "a scripted model computes nothing")):
             self.assertIn(words, self.cli(*arguments, expect=2).stderr)
 

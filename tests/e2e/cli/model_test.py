@@ -71,5 +71,19 @@ class RealModel(CliTest):
         self.assertEqual(server.stop()[0], 0)
 
 
+ENCODER = MODEL.parent / "all-minilm-l6-v2"
+
+
+@unittest.skipUnless(ENCODER.is_dir(), "no all-minilm-l6-v2 in the models' folder")
+class RealEncoder(CliTest):
+    def test_embeddings(self):
+        for sentence in json.loads((GOLDEN / "real" / "minilm" / "golden.json").read_text())["sentences"]:
+            output = self.folder / "vector.f32"
+            self.cli("inspect", "embedding", "--model", ENCODER, "--ids", ",".join(map(str, sentence["ids"])), "--output", output)
+            vector = array.array("f", output.read_bytes())
+            self.assertGreaterEqual(sum(a * b for a, b in zip(vector, sentence["embedding"])), 0.9999)
+            self.assertAlmostEqual(sum(a * a for a in vector), 1, places=5)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -160,6 +160,21 @@ class Serve(CliTest):
                 self.assertIn("[DONE]", done.stdout, f"{page}: {call}: {done.stdout} {done.stderr}")
                 self.assertNotIn('"error"', done.stdout)
 
+    def test_an_encoder(self):
+        encoder = GOLDEN / "encoders" / "bert_small"
+        server = Server(self, encoder, "--port", "0")
+        said = "".join(server.said)
+        for word in ("20 dimensions", "up to 32 tokens", "up to 32 texts, which wait for company up to 50 ms"):
+            self.assertIn(word, said)
+        call = re.search(r"^try +(curl .*)$", said, re.MULTILINE)[1]
+        done = subprocess.run(["bash", "-c", call], capture_output=True, text=True, timeout=TIMEOUT, env=self.environment)
+        self.assertEqual(len(json.loads(done.stdout)["data"][0]["embedding"]), 20)
+        self.assertEqual(server.stop()[0], 0)
+        self.assertIn("--chat", self.cli("serve", encoder, "--port", "0", "--chat", expect=2).stderr)
+        self.cli("serve", encoder, "--port", "0", "--context-length", "41", expect=2)
+        longer = Server(self, encoder, "--port", "0", "--context-length", "40", "--batch-timeout-ms", "3")
+        self.assertIn("up to 3 ms", "".join(longer.said))
+
     def test_settings_of_the_server(self):
         settings = self.folder / "settings.toml"
         settings.write_text(f'model = "{self.script(SCRIPT)}"\nport = 0\nmax-batch-size = 3\nallow_origin = ["http://a", "http://b"]\nlog_level = "warn"\n')

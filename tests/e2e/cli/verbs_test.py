@@ -222,6 +222,33 @@ class InspectTinyModels(CliTest):
         for ids, expect in (("349", 1), ("-1", 2), ("1,2,999999", 1)):
             self.cli("inspect", "logits", "--model", model, "--ids", ids, "--output", self.folder / "x", expect=expect)
 
+    def test_embeddings(self):
+        for name in ("bert_small", "xlmr_cls"):
+            folder = GOLDEN / "encoders" / name
+            for sequence in json.loads((folder / "golden.json").read_text())["sequences"]:
+                output = self.folder / "vector.f32"
+                ids = ",".join(map(str, sequence["ids"]))
+                for compute, delta in (("exact", 5e-5), ("fast", 2e-3)):
+                    said = self.cli("inspect", "embedding", "--model", folder, "--compute", compute, "--ids", ids, "--output", output).stdout
+                    self.assertIn(f"of {len(sequence['ids'])} tokens, normalised", said)
+                    vector = array.array("f", output.read_bytes())
+                    self.assertEqual(len(vector), len(sequence["embedding"]))
+                    for got, expected in zip(vector, sequence["embedding"]):
+                        self.assertAlmostEqual(got, expected, delta=delta)
+            self.assertIn("embedding", self.cli("inspect", folder).stdout)
+
+    def test_embeddings_that_cannot_be_made(self):
+        folder = GOLDEN / "encoders" / "bert_small"
+        for ids, expect in (("500", 1), ("-1", 2), (",".join(["7"] * 41), 1)):
+            self.cli("inspect", "embedding", "--model", folder, "--ids", ids, "--output", self.folder / "x", expect=expect)
+        no_encoder = self.cli("inspect", "embedding", "--model", GOLDEN / "tiny" / "llama_tied", "--ids", "1", "--output", self.folder / "x", expect=1)
+        self.assertIn("makes no embeddings", no_encoder.stderr)
+        for verb in ("run", "perplexity"):
+            text = self.folder / "text.txt"
+            text.write_text("some words")
+            more = ("--file", text) if verb == "perplexity" else ()
+            self.assertIn("encoder", self.cli(verb, "--model", folder, *more, expect=1).stderr)
+
     def test_prompts(self):
         for folder in sorted((GOLDEN / "tiny").iterdir()):
             if not (folder / "golden_text.json").exists():
