@@ -36,7 +36,8 @@ struct EngineModel {
 };
 
 /// Bytes of KV memory that kv_bytes = 0 stands for: max_batch_size full contexts, at most a quarter of the memory that
-/// the machine and its cgroup leave now (beside weights that are packed later), at least one block. Fills card().kv_bytes when the engine starts.
+/// the machine and its cgroup leave now (beside weights that are packed later), at least one block. Fills
+/// card().kv_bytes when the engine starts.
 std::size_t default_kv_bytes(const model::LanguageModel& network, const EngineOptions& options);
 
 /// Reserves KV memory and starts the engine's thread. Errors: kExhausted (not enough memory for one sequence of one

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hyper-parameters of an untrusted model: a config.json (first byte J) or the metadata of a GGUF (G), through every
-// family's reader; or the files beside a sentence embedder (S). Oracles: memory in proportion to the input, a refusal is the file's fault or a bound, an accepted
-// description keeps every bound, and all that is sized by it fits 64 bits with room to spare.
+// family's reader; or the files beside a sentence embedder (S). Oracles: memory in proportion to the input, a refusal
+// is the file's fault or a bound, an accepted description keeps every bound, and all that is sized by it fits 64 bits
+// with room to spare.
 #include <cmath>
 #include <limits>
 #include <string>

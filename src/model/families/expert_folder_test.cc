@@ -168,7 +168,7 @@ TEST_P(ExpertFolder, EveryKeyCounts) {
 
 TEST_P(ExpertFolder, LayersThatGuessAheadAreSkippedWhereTheConfigHasThem) {
   ASSERT_NO_FATAL_FAILURE(write_weights());
-  if (!is_glm()) return;  // has none
+  if (!is_glm()) return;                                  // has none
   write_config({{"num_nextn_predict_layers", nullptr}});  // one, when nothing is said
   EXPECT_TRUE(load_network(folder_, {}));
   write_config({{"num_nextn_predict_layers", 0}});
