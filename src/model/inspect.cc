@@ -248,10 +248,10 @@ std::string format_facts(const ModelFacts& facts) {
   }
   text += "\nmemory\n";
   line("  weights", mebibytes(facts.packed_bytes) + " as packed for this processor");
-  for (const StoredTensor& tensor : checkpoint.tensors()) {
-    if (!description->leaves_out(tensor.name)) facts.active_parameters += tensor.elements();
+  if (facts.expert_bytes > 0) {
+    line("    at start", mebibytes(facts.packed_bytes - facts.expert_bytes) + "; each expert when it is first chosen");
   }
-  measure_projections(*projections, options, config.experts, facts);
+  if (!facts.embedding.empty()) return text;
   line("  KV per token",
        fmt::format("{:.1f} KiB; {:.1f} KiB with --kv-type int8", static_cast<double>(facts.kv_bytes_per_token) / 1024.0,
                    static_cast<double>(facts.int8_kv_bytes_per_token) / 1024.0));
