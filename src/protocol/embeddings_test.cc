@@ -9,7 +9,7 @@
 namespace autoglm::protocol {
 namespace {
 
-std::string refused(std::string_view body) {
+std::string refused_field(std::string_view body) {
   const auto request = parse_embeddings_request(body);
   EXPECT_FALSE(request) << body;
   return request ? "" : request.error().where;
@@ -33,12 +33,12 @@ TEST(Embeddings, ARequestIsRead) {
 
 TEST(Embeddings, BoundsHold) {
   EXPECT_TRUE(parse_embeddings_request(R"({"model":"m","input":"a","dimensions":131072})"));
-  EXPECT_EQ(refused(R"({"model":"m","input":"a","dimensions":131073})"), "dimensions");
-  EXPECT_EQ(refused(R"({"model":"m","input":"a","dimensions":1.5})"), "dimensions");
+  EXPECT_EQ(refused_field(R"({"model":"m","input":"a","dimensions":131073})"), "dimensions");
+  EXPECT_EQ(refused_field(R"({"model":"m","input":"a","dimensions":1.5})"), "dimensions");
   EXPECT_TRUE(parse_embeddings_request(R"({"model":"m","input":")" + std::string(kMaxTextBytes, 'a') + "\"}"));
-  EXPECT_EQ(refused(R"({"model":"m","input":")" + std::string(kMaxTextBytes + 1, 'a') + "\"}"), "input");
-  EXPECT_EQ(refused(R"({"model":"m","input":"a","unknown":1})"), "unknown");
-  EXPECT_EQ(refused(R"({"model":"","input":"a"})"), "model");
+  EXPECT_EQ(refused_field(R"({"model":"m","input":")" + std::string(kMaxTextBytes + 1, 'a') + "\"}"), "input");
+  EXPECT_EQ(refused_field(R"({"model":"m","input":"a","unknown":1})"), "unknown");
+  EXPECT_EQ(refused_field(R"({"model":"","input":"a"})"), "model");
 }
 
 // Numbers read back as the same floats.
