@@ -160,6 +160,9 @@ TEST_P(GoldenTokenizer, PlainRangesAreExact) {
 }
 
 TEST_P(GoldenTokenizer, TokenBytesSpellTheDecodedText) {
+  // Its decoder tidies the spaces between tokens, which the bytes of one cannot tell; what an encoder reads is not
+  // streamed.
+  if (std::string_view(GetParam()) == "wordpiece") GTEST_SKIP() << "WordPiece spells with more spaces";
   for (const auto& item : corpus_.at("cases").as_array()) {
     std::string bytes;
     for (const TokenId id : ids_of(item.at("ids"))) bytes += tokenizer_->token_bytes(id);

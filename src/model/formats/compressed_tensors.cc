@@ -32,7 +32,7 @@ int code_at(const CompressedScheme& scheme, const std::byte* from, std::size_t i
 // The words of a tensor, wherever it lies.
 std::vector<std::uint32_t> groups_of(std::span<const std::byte> bytes) {
   std::vector<std::uint32_t> groups(bytes.size() / sizeof(std::uint32_t));
-  std::memcpy(groups.data(), bytes.data(), groups.size() * sizeof(std::uint32_t));
+  if (!groups.empty()) std::memcpy(groups.data(), bytes.data(), groups.size() * sizeof(std::uint32_t));  // no null
   return groups;
 }
 
