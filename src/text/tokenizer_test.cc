@@ -160,15 +160,18 @@ TEST_P(GoldenTokenizer, PlainRangesAreExact) {
 }
 
 TEST_P(GoldenTokenizer, TokenBytesSpellTheDecodedText) {
-  // Its decoder tidies the spaces between tokens, which the bytes of one cannot tell; what an encoder reads is not
-  // streamed.
-  if (std::string_view(GetParam()) == "wordpiece") GTEST_SKIP() << "WordPiece spells with more spaces";
+  // WordPiece tidies the spaces between tokens, which the bytes of one cannot tell: there everything else is compared.
+  const bool has_spaces = GetParam() != "wordpiece";
   for (const auto& item : corpus_.at("cases").as_array()) {
-    std::string bytes;
-    for (const TokenId id : ids_of(item.at("ids"))) bytes += tokenizer_->token_bytes(id);
-    std::string_view text = bytes;
-    if (tokenizer_->strips_leading_space() && text.starts_with(' ')) text.remove_prefix(1);
-    EXPECT_EQ(text, std::string_view(item.at("decoded").as_string()));
+    std::string text;
+    for (const TokenId id : ids_of(item.at("ids"))) text += tokenizer_->token_bytes(id);
+    if (tokenizer_->strips_leading_space() && text.starts_with(' ')) text.erase(0, 1);
+    std::string decoded(std::string_view(item.at("decoded").as_string()));
+    if (!has_spaces) {
+      std::erase(text, ' ');
+      std::erase(decoded, ' ');
+    }
+    EXPECT_EQ(text, decoded);
   }
 }
 
