@@ -74,7 +74,6 @@ class RealModel(CliTest):
 ENCODER = MODEL.parent / "all-minilm-l6-v2"
 
 
-@unittest.skipUnless(ENCODER.is_dir(), "no all-minilm-l6-v2 in the models' folder")
 class RealEncoder(CliTest):
     def test_embeddings(self):
         for sentence in json.loads((GOLDEN / "real" / "minilm" / "golden.json").read_text())["sentences"]:
