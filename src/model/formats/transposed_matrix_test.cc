@@ -115,7 +115,7 @@ class TransposedFolder final {
                         const std::vector<T>& values) {
     remove(name);
     std::string bytes(values.size() * sizeof(T), '\0');
-    std::memcpy(bytes.data(), values.data(), bytes.size());
+    if (!values.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
     parts_.push_back({.name = name, .shape = std::move(shape), .dtype = dtype, .bytes = bytes.size()});
     contents_[name] = std::move(bytes);
     return *this;
