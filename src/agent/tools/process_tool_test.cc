@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "agent/fake_tool.h"
@@ -305,8 +306,9 @@ std::size_t processes_with(const std::string& mark) {
   std::size_t count = 0;
   for (const auto& entry : fs::directory_iterator("/proc")) {
     std::ifstream file(entry.path() / "cmdline");
-    const std::string line{std::istreambuf_iterator<char>(file), {}};
-    if (line.contains(mark)) ++count;
+    std::ostringstream line;
+    line << file.rdbuf();  // one that has just ended cannot be read: nothing of it, and nothing is thrown
+    if (line.str().contains(mark)) ++count;
   }
   return count;
 }
