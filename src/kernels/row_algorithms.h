@@ -22,24 +22,29 @@ AUTOGLM_KERNEL_INLINE void map_row(const float* a, const float* b, std::size_t c
   }
 }
 
-template <typename V>
-float sum_of_squares(const float* x, std::size_t columns) {
+// Folds a row into two vectors in turn and those into one number: an order that the row alone decides.
+template <typename V, typename Fold>
+AUTOGLM_KERNEL_INLINE float fold_row(const float* x, std::size_t columns, Fold fold) {
   using F = typename V::F;
   constexpr std::size_t kLanes = V::kLanes;
   F even = V::zero();
   F odd = V::zero();
   std::size_t i = 0;
   for (; i + 2 * kLanes <= columns; i += 2 * kLanes) {
-    const F a = V::load(x + i);
-    const F b = V::load(x + i + kLanes);
-    even = V::fma(a, a, even);
-    odd = V::fma(b, b, odd);
+    even = fold(V::load(x + i), even);
+    odd = fold(V::load(x + i + kLanes), odd);
   }
   for (; i < columns; i += kLanes) {
     const F a = columns - i >= kLanes ? V::load(x + i) : V::load_part(x + i, static_cast<int>(columns - i));
-    even = V::fma(a, a, even);
+    even = fold(a, even);
   }
   return V::sum(V::add(even, odd));
+}
+
+template <typename V>
+float sum_of_squares(const float* x, std::size_t columns) {
+  using F = typename V::F;
+  return fold_row<V>(x, columns, [](F a, F sum) { return V::fma(a, a, sum); });
 }
 
 template <typename V>
@@ -57,22 +62,9 @@ void rms_norm(const float* x, const float* weight, float eps, std::size_t column
 template <typename V>
 float sum_of(const float* x, std::size_t columns) {
   using F = typename V::F;
-  constexpr std::size_t kLanes = V::kLanes;
-  F even = V::zero();
-  F odd = V::zero();
-  std::size_t i = 0;
-  for (; i + 2 * kLanes <= columns; i += 2 * kLanes) {
-    even = V::add(V::load(x + i), even);
-    odd = V::add(V::load(x + i + kLanes), odd);
-  }
-  for (; i < columns; i += kLanes) {
-    const F a = columns - i >= kLanes ? V::load(x + i) : V::load_part(x + i, static_cast<int>(columns - i));
-    even = V::add(a, even);
-  }
-  return V::sum(V::add(even, odd));
+  return fold_row<V>(x, columns, [](F a, F sum) { return V::add(a, sum); });
 }
 
-// Two passes: a variance from the sum of squares would lose the digits that a large mean takes.
 template <typename V>
 void layer_norm(const float* x, const float* weight, const float* bias, float eps, std::size_t columns, float* out) {
   using F = typename V::F;
