@@ -244,15 +244,7 @@ Result<std::vector<std::unique_ptr<const QuantizedMatrix>>> gather_compressed(co
       taken.push_back(gatherer.part(codes, suffix)->name);
     }
   }
-  std::ranges::sort(taken);
-  std::erase_if(tensors, [&](const StoredTensor& tensor) { return std::ranges::binary_search(taken, tensor.name); });
-  tensors.insert(tensors.end(), made.begin(), made.end());
-  std::ranges::sort(tensors, {}, &StoredTensor::name);
-  const auto twin = std::ranges::adjacent_find(tensors, {}, &StoredTensor::name);
-  if (twin != tensors.end()) {
-    return fail(Code::kCorrupt,
-                "the tensor \"" + base::printable(twin->name) + "\" is there both quantised and as it is");
-  }
+  TRY(replace_parts(tensors, std::move(taken), made));
   return matrices;
 }
 

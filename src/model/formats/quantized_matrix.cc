@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/formats/quantized_matrix.h"
 
+#include <algorithm>
 #include <cstring>
 
+#include "base/log.h"
 #include "kernels/half.h"
 #include "kernels/quantize.h"
 
@@ -34,6 +36,18 @@ std::byte* put_block(DType type, const CodedRow& row, std::size_t column, std::b
 }
 
 }  // namespace
+
+Status replace_parts(std::vector<StoredTensor>& tensors, std::vector<std::string_view> parts,
+                     const std::vector<StoredTensor>& made) {
+  std::ranges::sort(parts);
+  std::erase_if(tensors, [&](const StoredTensor& tensor) { return std::ranges::binary_search(parts, tensor.name); });
+  tensors.insert(tensors.end(), made.begin(), made.end());
+  std::ranges::sort(tensors, {}, &StoredTensor::name);
+  const auto twin = std::ranges::adjacent_find(tensors, {}, &StoredTensor::name);
+  if (twin == tensors.end()) return {};
+  return fail(Code::kCorrupt,
+              "the tensor \"" + base::printable(twin->name) + "\" is there both quantised and as it is");
+}
 
 std::byte* put_row(DType type, const CodedRow& row, std::byte* to) {
   if (type != DType::kF16) {

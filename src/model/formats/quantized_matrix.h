@@ -6,8 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
+#include <vector>
 
+#include "base/result.h"
 #include "kernels/dtype.h"
+#include "model/formats/stored_tensor.h"
 
 namespace autoglm::model {
 
@@ -44,6 +48,11 @@ struct CodedRow {
   // The group of each column, where they do not lie side by side; empty = column / group.
   std::span<const std::uint32_t> group_of = {};
 };
+
+/// Takes the tensors of these names out of `tensors`, puts `made` in and keeps the order by name. Errors: kCorrupt (a
+/// name is there twice then).
+Status replace_parts(std::vector<StoredTensor>& tensors, std::vector<std::string_view> parts,
+                     const std::vector<StoredTensor>& made);
 
 /// Writes it in a type that block_type() may give; returns what follows.
 std::byte* put_row(kernels::DType type, const CodedRow& row, std::byte* to);
