@@ -28,12 +28,13 @@ def free_port():
 class Server:
     """A program that serves the OpenAI API: where it listens, and what it calls its model."""
 
-    def __init__(self, command, log, port=0):
-        """`port` of this machine, of a program that was told one; else the program says `listening on http://HOST:PORT`."""
+    def __init__(self, command, log, port=0, first=("/v1/completions", {"prompt": "warm", "max_tokens": 1})):
+        """`port` of this machine, of a program that was told one; else the program says `listening on http://HOST:PORT`.
+        `first` is the route and body of its first request, but for the model's name."""
         began = time.monotonic()
         self.address = urllib.parse.urlsplit(f"http://127.0.0.1:{port}") if port else None
         self.process = LineProcess(command, log)
-        self.log, self.said = pathlib.Path(log), ""
+        self.log, self.said, self.first = pathlib.Path(log), "", first
         try:
             self._find()
             self.first_token_seconds = time.monotonic() - began
@@ -54,7 +55,7 @@ class Server:
                 status, models = self.ask("GET", "/v1/models")
                 if status == 200:
                     self.model = json.loads(models)["data"][0]["id"]
-                    if self.ask("POST", "/v1/completions", {"model": self.model, "prompt": "warm", "max_tokens": 1})[0] == 200:
+                    if self.ask("POST", self.first[0], {"model": self.model, **self.first[1]})[0] == 200:
                         return
             time.sleep(0.01)
         raise RuntimeError("a server did not start:\n" + (self.said + self.log.read_text("utf-8", errors="replace"))[-2000:])
