@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // From logits to tokens: penalties, bias, grammar mask, temperature, top_k, top_p, min_p, and a draw keyed by the
 // sequence's seed and position, so that neighbours in the batch never change it. Tokens that a grammar forces next are
-// taken over without sampling them (docs/decisions/0010-jump-forward.md). Owns scratch for one row at a time; allocates
+// taken over without sampling them (docs/decisions/0010-jump-forward.md). Owns scratch for one row a thread; allocates
 // nothing after construction but an Error, and room for a forced text that is longer than all before. Engine thread
-// only.
+// only, which may share the rows of a step with a pool.
 #pragma once
 
 #include <cstddef>
 #include <span>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "engine/plan.h"
 #include "model/batch.h"
 
@@ -25,7 +26,8 @@ struct SamplerOptions {
       grammar_ends;  // tokens by which a grammar's mask says that the text may end (the tokenizer's eos)
   // For the scripted model: a grammar that forbids the model's favourite token is an error, not a choice of another.
   bool is_favourite_binding = false;
-  bool has_jump_forward = true;  // never with is_favourite_binding: each token is to be the model's own
+  bool has_jump_forward = true;      // never with is_favourite_binding: each token is to be the model's own
+  base::ThreadPool* pool = nullptr;  // idle while sample() runs; null = one thread does it all
 };
 
 class Sampler final {
@@ -42,28 +44,40 @@ class Sampler final {
     float logit;
     TokenId token;
   };
-  void sample_sequence(const PlannedSequence& planned, const model::Logits& logits, SampledSequence& result);
-  Status score_prompt(const PlannedSequence& planned, const model::Logits& logits, SampledSequence& result);
-  Status sample_answer(Sequence& sequence, std::span<float> row, SampledSequence& result);
-  Status jump_forward(const Sequence& sequence, bool& is_complete);
+  // What one thread needs for a row.
+  struct Scratch {
+    std::vector<float> raw;             // [vocab]: the row before it is adjusted, when logprobs are asked for
+    std::vector<float> weights;         // [vocab]
+    std::vector<double> block_sums;     // of weights, kSumBlock to a block
+    std::vector<Candidate> candidates;  // [vocab]
+    std::vector<TokenId> forced;
+  };
+  // Where a sequence's tokens and their alternatives go.
+  struct Room {
+    std::span<SampledToken> tokens;
+    std::span<generation::TokenLogprob> tops;
+  };
+
+  void sample_sequence(const PlannedSequence& planned, const model::Logits& logits, Room room, Scratch& scratch,
+                       SampledSequence& result);
+  Status score_prompt(const PlannedSequence& planned, const model::Logits& logits, Room& room, SampledSequence& result);
+  Status sample_answer(Sequence& sequence, std::span<float> row, Room& room, Scratch& scratch, SampledSequence& result);
+  Status jump_forward(const Sequence& sequence, std::span<SampledToken> room, Scratch& scratch, std::size_t& count,
+                      bool& is_complete);
   Status apply_grammar(SamplingState& state, std::span<float> row, float raw_max, bool& is_complete);
-  Result<TokenId> choose(const Sequence& sequence, std::span<const float> row);
-  TokenId draw_from_all(std::span<const float> row, float max, const generation::Sampling& sampling, double unit);
-  TokenId draw_from_best(std::span<const float> row, float max, const generation::Sampling& sampling, double unit);
-  /// The logprob of `token` and the `top` most likely ones, from raw logits with `log_sum`.
-  SampledToken describe(std::span<const float> raw, double log_sum, TokenId token, std::size_t top);
+  static Result<TokenId> choose(const Sequence& sequence, std::span<const float> row, Scratch& scratch);
+  static TokenId draw_from_all(std::span<const float> row, float max, const generation::Sampling& sampling, double unit,
+                               Scratch& scratch);
+  static TokenId draw_from_best(std::span<const float> row, float max, const generation::Sampling& sampling,
+                                double unit, Scratch& scratch);
 
   const SamplerOptions options_;
-  std::vector<float> raw_;             // [vocab]: the row before it is adjusted, when logprobs are asked for
-  std::vector<float> weights_;         // [vocab]
-  std::vector<double> block_sums_;     // of weights_, kSumBlock to a block
-  std::vector<Candidate> candidates_;  // [vocab]
+  std::vector<Scratch> scratch_;  // one a thread
   std::vector<SampledSequence> sequences_;
-  std::vector<TokenId> forced_;
+  std::vector<Room> rooms_;
+  std::vector<std::size_t> free_;               // the sequences that any thread may sample
   std::vector<SampledToken> tokens_;            // [max_logit_rows + max_sequences * kMaxForcedTokens]
   std::vector<generation::TokenLogprob> tops_;  // [max_logit_rows * kMaxTopLogprobs]
-  std::size_t tokens_used_ = 0;
-  std::size_t tops_used_ = 0;
 };
 
 }  // namespace autoglm::engine

@@ -442,5 +442,55 @@ TEST_F(SamplerTest, AForcedTextThatCostsTooMuchIsTheRequestsFault) {
   EXPECT_EQ(sampled.error->code, Code::kInvalidArgument);
 }
 
+// What eight sequences of all kinds get in one step: prompt rows to score, draws, cuts, logprobs, a grammar.
+TEST_F(SamplerTest, ThreadsThatShareAStepChangeNothing) {
+  constexpr std::size_t kSequences = 8;
+  std::vector<std::vector<TokenId>> said[2];
+  std::vector<std::vector<float>> logprobs[2];
+  base::ThreadPool pool(3);
+  for (int shared = 0; shared < 2; ++shared) {
+    Sampler sampler({kVocab, kSequences, 2 * kSequences, {599}, false, true, shared == 1 ? &pool : nullptr});
+    std::vector<std::unique_ptr<Sequence>> all;
+    std::vector<PlannedSequence> planned;
+    std::vector<std::uint32_t> logit_rows;
+    for (std::size_t i = 0; i < kSequences; ++i) {
+      generation::Request request = greedy();
+      request.prompt = {5, 6};
+      request.sampling.seed = i;
+      if (i % 2 == 1) request.sampling.temperature = 1;
+      if (i == 3) request.sampling.top_k = 40;
+      if (i == 5) request.sampling.top_p = 0.3f;
+      request.want_logprobs = i == 1 || i == 3 || i == 4;
+      request.top_logprobs = request.want_logprobs ? i : 0;
+      auto matcher = i == 6 ? std::make_unique<PathMatcher>(kPath) : nullptr;
+      all.push_back(sequence(request, {}, std::move(matcher)));
+      const std::uint32_t scored = i == 4 ? 1 : 0;
+      planned.push_back({all.back().get(), scored + 1, static_cast<std::uint32_t>(logit_rows.size()), scored, true});
+      for (std::uint32_t row = 0; row <= scored; ++row) logit_rows.push_back(row);
+    }
+    base::Random random(7);
+    std::vector<float> logits(logit_rows.size() * kVocab);
+    for (float& logit : logits) logit = static_cast<float>(random.unit() * 8 - 4);
+    const StepPlan plan{{{}, {}, logit_rows}, planned};
+    for (const SampledSequence& sampled : sampler.sample(plan, {logit_rows.size(), kVocab, logits.data()})) {
+      EXPECT_FALSE(sampled.error.has_value());
+      auto& tokens = said[shared].emplace_back();
+      auto& numbers = logprobs[shared].emplace_back();
+      for (const auto& some : {sampled.scored, sampled.tokens}) {
+        for (const SampledToken& token : some) {
+          tokens.push_back(token.token);
+          numbers.push_back(token.logprob);
+          for (const generation::TokenLogprob& top : token.top) numbers.push_back(top.logprob);
+        }
+      }
+    }
+  }
+  EXPECT_EQ(said[0], said[1]);
+  EXPECT_EQ(logprobs[0], logprobs[1]);
+  EXPECT_EQ(said[0][4].size(), 2u) << "a token of the prompt and one of the answer";
+  EXPECT_EQ(logprobs[0][3].size(), 4u) << "its own and three others";
+  EXPECT_GT(said[0][6].size(), 1u) << "the grammar forces what follows";
+}
+
 }  // namespace
 }  // namespace autoglm::engine

@@ -25,7 +25,7 @@ StepLoop::StepLoop(model::LanguageModel& model, const StepLoopOptions& options, 
       metrics_(metrics),
       scheduler_(with_lengths(options.scheduler, model), options.block_count, metrics),
       sampler_({model.vocab(), options.scheduler.max_batch_size, max_logit_rows(options.scheduler),
-                options.grammar_ends, options.is_favourite_binding, options.has_jump_forward}) {
+                options.grammar_ends, options.is_favourite_binding, options.has_jump_forward, model.pool()}) {
   model_.reserve(options.block_count, options.scheduler.max_batch_tokens, max_logit_rows(options.scheduler));
   metrics_.kv_blocks_total.set(static_cast<double>(options.block_count));
   metrics_.kv_bytes.set(static_cast<double>(options.block_count * model.kv_bytes_per_block()));

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/thread_pool.h"
 #include "model/batch.h"
 #include "telemetry/stages.h"
 
@@ -40,6 +41,9 @@ class LanguageModel {
 
   /// One step: writes the KV of every row of the batch and returns the logits asked for.
   virtual Logits forward(const Batch& batch) = 0;
+
+  /// The threads that forward() computes on, for the engine's own use between steps; null = none.
+  virtual base::ThreadPool* pool() { return nullptr; }
 
   /// Memory that weights packed on their first use may yet take.
   virtual std::size_t unpacked_bytes() const { return 0; }

@@ -36,6 +36,7 @@ class Transformer final : public LanguageModel {
   void copy_block(std::uint32_t from, std::uint32_t to) override { kv_.copy_block(from, to); }
   Logits forward(const Batch& batch) override;
   StageWork work(telemetry::Stage stage) const override;
+  base::ThreadPool* pool() override { return &pool_; }
   std::size_t unpacked_bytes() const override;
 
   const ModelConfig& config() const { return config_; }
