@@ -11,6 +11,8 @@
 
 namespace autoglm::kernels {
 
+constexpr std::size_t kCacheLine = 64;  // bytes
+
 // How outer products multiply. Floats: weights and sums are f32, the matrix f16 or f32.
 template <typename V, typename MatrixElement>
 struct FloatProducts {
@@ -93,7 +95,9 @@ AUTOGLM_KERNEL_INLINE void outer_columns(const Operands<Products>& in, std::size
   const auto* row = in.matrix + c;
   const auto* next = in.next + c;
   for (std::size_t k = 0; k < in.depth; ++k, row += in.matrix_stride, next += in.matrix_stride) {
-    __builtin_prefetch(next);
+    for (std::size_t at = 0; at < kVectors * kLanes * sizeof(*next); at += kCacheLine) {
+      __builtin_prefetch(reinterpret_cast<const std::byte*>(next) + at);
+    }
     Vector element[kVectors];
     for (int v = 0; v < kVectors; ++v) element[v] = Products::load(row + v * kLanes);
     for (int q = 0; q < Q; ++q) {
