@@ -2,6 +2,7 @@
 #include "generation/chat_prompt.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -65,6 +66,29 @@ bool has_tool_words(const json::Array& messages) {
   });
 }
 
+json::Value* member(json::Value& value, std::string_view key) {
+  return value.is_object() ? value.get_object().if_contains(key) : nullptr;
+}
+
+// The same messages with {} where a call's arguments are a text; nothing when there is none.
+std::optional<json::Array> without_argument_texts(const json::Array& messages) {
+  json::Array copy = messages;
+  bool has_any = false;
+  for (json::Value& message : copy) {
+    json::Value* calls = member(message, "tool_calls");
+    if (calls == nullptr || !calls->is_array()) continue;
+    for (json::Value& call : calls->get_array()) {
+      json::Value* function = member(call, "function");
+      json::Value* arguments = function == nullptr ? nullptr : member(*function, "arguments");
+      if (arguments == nullptr || !arguments->is_string()) continue;
+      *arguments = json::Object();
+      has_any = true;
+    }
+  }
+  if (!has_any) return std::nullopt;
+  return copy;
+}
+
 }  // namespace
 
 json::Array with_tools_in_words(const json::Array& messages, const json::Array& tools) {
@@ -102,6 +126,12 @@ Result<text::RenderedPrompt> render(const ModelCard& card, const ChatPrompt& pro
   inputs.kwargs = prompt.template_fields;
   inputs.add_generation_prompt = prompt.add_generation_prompt;
   inputs.special = card.control_spellings;
+  auto rendered = card.chat_template->render(inputs);
+  if (rendered) return rendered;
+  // A template may walk over the members of arguments (GLM's does), and cannot do so where they are a text.
+  const auto walkable = without_argument_texts(*inputs.messages);
+  if (!walkable) return rendered;
+  inputs.messages = &*walkable;
   return card.chat_template->render(inputs);
 }
 

@@ -14,7 +14,8 @@ namespace autoglm::generation {
 
 struct ChatPrompt {
   // {"role","content"}; of an assistant also "tool_calls"
-  // [{"id","type":"function","function":{"name","arguments":{}}}], of a tool "tool_call_id" and "name".
+  // [{"id","type":"function","function":{"name","arguments":{}}}], of a tool "tool_call_id" and "name". Arguments that
+  // are no JSON object are a string; a template that cannot show one is given {} in its place.
   const json::Array* messages = nullptr;
   const json::Array* tools = nullptr;             // [{"type":"function","function":{...}}]; may be null or empty
   const json::Object* template_fields = nullptr;  // chat_template_kwargs; may be null

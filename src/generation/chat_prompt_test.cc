@@ -47,6 +47,41 @@ TEST(ToolsInWords, OrdinaryMessagesStayAsTheyAre) {
   EXPECT_EQ(with_tools_in_words(messages, {}), messages);
 }
 
+// As the history of a conversation holds a call that was cut.
+constexpr const char* kCut = R"([{"role":"user","content":"hi"},{"role":"assistant","content":"","tool_calls":[
+    {"id":"a","type":"function","function":{"name":"f","arguments":"{\"x\": "}},
+    {"id":"b","type":"function","function":{"name":"g","arguments":{"y":1}}}]}])";
+
+Result<text::RenderedPrompt> render_with(std::string_view source, std::string_view messages) {
+  ModelCard card;
+  card.chat_template = text::ChatTemplate::parse(source, "", "").value();
+  card.template_shows_tools = true;
+  const json::Array parsed = parse(messages);
+  return render(card, {.messages = &parsed});
+}
+
+TEST(ChatPromptTest, ArgumentsThatAreNoObjectAreShownAsText) {
+  const auto rendered =
+      render_with("{% for call in messages[1].tool_calls %}{{ call.function.arguments | tojson }};{% endfor %}", kCut);
+  ASSERT_TRUE(rendered) << rendered.error().message;
+  EXPECT_EQ(rendered->text, R"("{\"x\": ";{"y": 1};)");
+}
+
+TEST(ChatPromptTest, ATemplateThatWalksOverArgumentsIsGivenNoneOfACutCall) {
+  constexpr std::string_view kWalk =
+      "{% for call in messages[1].tool_calls %}{{ call.function.name }}:"
+      "{% for key, value in call.function.arguments.items() %}{{ key }}={{ value }}{% endfor %};{% endfor %}";
+  const auto rendered = render_with(kWalk, kCut);
+  ASSERT_TRUE(rendered) << rendered.error().message;
+  EXPECT_EQ(rendered->text, "f:;g:y=1;");
+}
+
+TEST(ChatPromptTest, ATemplateThatRefusesTheMessagesStillDoes) {
+  const auto refused = render_with("{{ raise_exception('no calls') }}", kCut);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
+}
+
 TEST(ChatPromptTest, ABaseModelHasNone) {
   const json::Array messages = parse(R"([{"role":"user","content":"hi"}])");
   const auto refused = render(ModelCard(), {.messages = &messages});

@@ -132,6 +132,19 @@ Result<ToolRequest> read_tools(FieldReader& reader) {
   return out;
 }
 
+Result<json::Object> parse_arguments(std::string_view text) {
+  base::Budget budget({.bytes = kMaxTextBytes, .steps = kMaxJsonValues, .depth = kMaxJsonDepth});
+  auto value = json::parse(text, budget);
+  if (value && value->is_object()) return std::move(value->get_object());
+  return fail(Code::kInvalidArgument, "the arguments are not a JSON object");
+}
+
+json::Value arguments_for_template(std::string_view text) {
+  if (text.empty()) return json::Object();
+  auto arguments = parse_arguments(text);
+  return arguments ? json::Value(std::move(*arguments)) : json::Value(text);
+}
+
 Result<std::optional<json::Array>> read_tool_calls(FieldReader& message) {
   const json::Array* list = TRY(message.array("tool_calls", kMaxTools));
   if (list == nullptr || list->empty()) return std::nullopt;
@@ -154,11 +167,10 @@ Result<std::optional<json::Array>> read_tool_calls(FieldReader& message) {
     const std::string text = TRY(function.string("arguments", kMaxTextBytes)).value_or("");
     function.take("parsed_arguments");  // by the clients' helpers: what they read in the text, once more
     TRY(function.refuse_rest());
-    base::Budget budget({.bytes = kMaxTextBytes, .steps = kMaxJsonValues, .depth = kMaxJsonDepth});
-    const auto arguments = json::parse(text.empty() ? "{}" : std::string_view(text), budget);
-    if (!arguments || !arguments->is_object()) return function.wrong("arguments", "the text of a JSON object");
-    calls.push_back(json::Object{
-        {"id", *id}, {"type", "function"}, {"function", json::Object{{"name", name}, {"arguments", *arguments}}}});
+    calls.push_back(
+        json::Object{{"id", *id},
+                     {"type", "function"},
+                     {"function", json::Object{{"name", name}, {"arguments", arguments_for_template(text)}}}});
   }
   return calls;
 }

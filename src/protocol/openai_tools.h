@@ -46,8 +46,14 @@ Result<FunctionTool> read_function(FieldReader& function);
 /// unless empty. Errors: kInvalidArgument with the field's name.
 Result<ToolRequest> read_tools(FieldReader& reader);
 
-/// `tool_calls` of an assistant's message, as templates want them: arguments as an object. Nothing when absent or
-/// empty.
+/// A call's arguments as they stand in its message or item. Errors: kInvalidArgument (no JSON object).
+Result<json::Object> parse_arguments(std::string_view text);
+
+/// Arguments as templates want them: an object; the text itself when it is none (a model wrote them, or they were cut:
+/// the history of a conversation can no longer be changed); {} when it is empty.
+json::Value arguments_for_template(std::string_view text);
+
+/// `tool_calls` of an assistant's message with their arguments_for_template(). Nothing when absent or empty.
 Result<std::optional<json::Array>> read_tool_calls(FieldReader& message);
 
 }  // namespace autoglm::protocol

@@ -135,14 +135,30 @@ TEST(ToolMessages, WhatAClientReadInTheArgumentsIsPassedOver) {
   EXPECT_THAT(json::format(request->messages), HasSubstr(R"("function":{"name":"read","arguments":{"path":"a"}})"));
 }
 
+// A call that the answer's limit cut comes back in every later request of that conversation.
+TEST(ToolMessages, ArgumentsThatAreNoObjectStayText) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"("")", "{}"},
+      {R"("{\"path\": \"a")", R"("{\"path\": \"a")"},
+      {R"("[]")", R"("[]")"},
+      {R"("{\"a\":1,\"a\":2}")", R"("{\"a\":1,\"a\":2}")"},
+  };
+  for (const auto& [sent, shown] : cases) {
+    const auto request =
+        parse_chat_request(body(R"("n":1)", R"([{"role":"user","content":"hi"},{"role":"assistant","tool_calls":[)"
+                                            R"({"id":"c","type":"function","function":{"name":"read","arguments":)" +
+                                                std::string(sent) + "}}]}]"));
+    ASSERT_TRUE(request) << request.error().message;
+    EXPECT_THAT(json::format(request->messages), HasSubstr(R"("arguments":)" + std::string(shown) + "}"));
+  }
+}
+
 TEST(ToolMessages, BrokenCallsAreRefusedByName) {
   const auto with = [](std::string_view calls, std::string_view role = "assistant") {
     return R"([{"role":"user","content":"hi"},{"role":")" + std::string(role) + R"(","content":"","tool_calls":)" +
            std::string(calls) + "}]";
   };
-  EXPECT_EQ(refused(R"("n":1)", with(R"([{"id":"c","type":"function","function":{"name":"read","arguments":"{"}}])")),
-            "messages[1].tool_calls[0].function.arguments");
-  EXPECT_EQ(refused(R"("n":1)", with(R"([{"id":"c","type":"function","function":{"name":"read","arguments":"[]"}}])")),
+  EXPECT_EQ(refused(R"("n":1)", with(R"([{"id":"c","type":"function","function":{"name":"read","arguments":{}}}])")),
             "messages[1].tool_calls[0].function.arguments");
   EXPECT_EQ(refused(R"("n":1)", with(R"([{"type":"function","function":{"name":"read"}}])")),
             "messages[1].tool_calls[0].id");

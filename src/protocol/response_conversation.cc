@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "protocol/openai_tools.h"
 #include "protocol/response_items.h"
 
 namespace autoglm::protocol {
@@ -171,11 +172,10 @@ class Reader final {
     }
     calls_.push_back({.id = std::string(call_id), .result = {}});
     names_.emplace_back(name);
-    call_objects_.push_back(json::Object{
-        {"id", call_id},
-        {"type", "function"},
-        {"function",
-         json::Object{{"name", name}, {"arguments", parse_arguments(arguments).value_or(json::Object{})}}}});
+    call_objects_.push_back(
+        json::Object{{"id", call_id},
+                     {"type", "function"},
+                     {"function", json::Object{{"name", name}, {"arguments", arguments_for_template(arguments)}}}});
     return {};
   }
 

@@ -10,6 +10,7 @@ namespace autoglm::protocol {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
@@ -106,6 +107,14 @@ TEST(ResponseConversation, CallsAndResultsBelongTogether) {
       conversation_of(R"([{"type":"function_call","call_id":"a","name":"f","arguments":"{","status":"incomplete"}])")
           .messages,
       IsEmpty());
+}
+
+// A model wrote them, and the client has answered all the same.
+TEST(ResponseConversation, ArgumentsThatAreNoObjectStayText) {
+  const Conversation read = conversation_of(R"([
+    {"type":"function_call","call_id":"a","name":"f","arguments":"{\"x\": "},
+    {"type":"function_call_output","call_id":"a","output":"these arguments are cut"}])");
+  EXPECT_THAT(json::format(read.messages), HasSubstr(R"("arguments":"{\"x\": ")"));
 }
 
 constexpr std::string_view kQuestion =

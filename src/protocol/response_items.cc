@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <array>
 
-#include "base/budget.h"
 #include "protocol/limits.h"
+#include "protocol/openai_tools.h"
 
 namespace autoglm::protocol {
 namespace {
@@ -81,10 +81,16 @@ Result<std::string> required(FieldReader& item, std::string_view field, std::siz
   return std::move(*text);
 }
 
-// The text of a JSON object, as it came.
+// As they came: what a model wrote may be cut, or no JSON.
 Result<std::string> read_arguments(FieldReader& item) {
   std::string text = TRY(item.string("arguments", kMaxTextBytes)).value_or("");
   if (text.empty()) text = "{}";
+  return text;
+}
+
+// Of a call that is run once it is approved.
+Result<std::string> read_usable_arguments(FieldReader& item) {
+  std::string text = TRY(read_arguments(item));
   if (!parse_arguments(text)) return item.wrong("arguments", "the text of a JSON object");
   return text;
 }
@@ -161,7 +167,7 @@ Result<json::Object> read_approval_request(FieldReader& item) {
   json::Object out = {{"type", "mcp_approval_request"}};
   out["server_label"] = TRY(required(item, "server_label"));
   out["name"] = TRY(required(item, "name"));
-  out["arguments"] = TRY(read_arguments(item));
+  out["arguments"] = TRY(read_usable_arguments(item));
   return out;
 }
 
@@ -212,13 +218,6 @@ std::string_view text_of_field(const json::Object& item, std::string_view name) 
   const json::Value* value = item.if_contains(name);
   if (value == nullptr || !value->is_string()) return {};
   return {value->get_string().data(), value->get_string().size()};
-}
-
-Result<json::Object> parse_arguments(std::string_view text) {
-  base::Budget budget({.bytes = kMaxTextBytes, .steps = kMaxJsonValues, .depth = kMaxJsonDepth});
-  auto value = json::parse(text, budget);
-  if (value && value->is_object()) return std::move(value->get_object());
-  return fail(Code::kInvalidArgument, "the arguments are not a JSON object");
 }
 
 json::Value call_error(std::string_view text) {

@@ -20,9 +20,6 @@ Result<json::Array> read_input(FieldReader& reader);
 /// The text of an item's field, or empty.
 std::string_view text_of_field(const json::Object& item, std::string_view name);
 
-/// A call's arguments as they stand in its item. Errors: kInvalidArgument (no JSON object).
-Result<json::Object> parse_arguments(std::string_view text);
-
 /// How a failed call's error stands in its item, and the text in it.
 json::Value call_error(std::string_view text);
 std::string text_of_call_error(const json::Value& error);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "generation/chat_prompt.h"
 #include "generation/text_sink.h"
+#include "protocol/openai_tools.h"
 #include "protocol/response_items.h"
 #include "store/response_store.h"
 
