@@ -102,9 +102,6 @@ Result<ChatRequest> read_chat(FieldReader& reader) {
   out.parameters = TRY(read_parameters(reader, true));
   TRY(read_messages(reader, out));
   out.tools = TRY(read_tools(reader));
-  if (out.tools.use != ToolUse::kNone && out.parameters.response_format.kind != FormatKind::kText) {
-    return reader.wrong("response_format", "text when there are tools, unless tool_choice is none");
-  }
   const json::Array* modalities = TRY(reader.array("modalities", 1));
   if (modalities != nullptr && *modalities != json::Array{"text"}) return reader.wrong("modalities", "[\"text\"]");
   const json::Object* fields = TRY(reader.object("chat_template_kwargs"));

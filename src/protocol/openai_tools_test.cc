@@ -96,7 +96,6 @@ TEST(Tools, RefusalsNameTheField) {
             "tool_choice.function.name");
   EXPECT_EQ(refused(R"("functions":[{"name":"a"}])"), "functions");
   EXPECT_EQ(refused(R"("function_call":"auto")"), "function_call");
-  EXPECT_EQ(refused(std::string(kTwo) + R"(,"response_format":{"type":"json_object"})"), "response_format");
 }
 
 TEST(Tools, AtTheLimit) {

@@ -137,9 +137,6 @@ Result<ResponseRequest> read_request(FieldReader& reader) {
   out.store = TRY(reader.boolean("store")).value_or(true);
   out.stream = TRY(reader.boolean("stream")).value_or(false);
   const auto user = TRY(reader.string("user", kMaxNameBytes));
-  if (out.tools.use != ToolUse::kNone && out.format.kind != FormatKind::kText) {
-    return reader.wrong("text.format", "text when there are tools, unless tool_choice is none");
-  }
   TRY(reader.refuse_rest(kIgnored));
   out.echo["user"] = user ? json::Value(*user) : json::Value();
   out.echo["tools"] = out.tools.shown;

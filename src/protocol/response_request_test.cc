@@ -102,7 +102,6 @@ TEST(ResponseRequest, WhatIsNotSupportedIsRefusedByName) {
       {R"("tools":[{"type":"function","name":"a"}],"tool_choice":{"type":"mcp","server_label":"s"})",
        "tool_choice.server_label"},
       {R"("tools":[{"type":"function","name":"a"}],"tool_choice":{"type":"allowed_tools"})", "tool_choice.type"},
-      {R"("tools":[{"type":"function","name":"a"}],"text":{"format":{"type":"json_object"}})", "text.format"},
   };
   for (const auto& [more, where] : cases) EXPECT_EQ(where_refused(response_body(more)), where) << more;
 }

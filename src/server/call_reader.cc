@@ -4,8 +4,10 @@
 namespace autoglm::server {
 
 CallReader::CallReader(const ToolPlan& plan, std::string_view answer_id, std::size_t choice)
-    : parser_(text::ToolCallParser::make(plan.format,
-                                         {.begins_in_reasoning = plan.begins_in_reasoning, .tools = plan.callable})) {
+    : parser_(text::ToolCallParser::make(plan.format, {.reads_json = plan.reads_json,
+                                                       .begins_in_reasoning = plan.begins_in_reasoning,
+                                                       .is_answer_json = plan.is_answer_json,
+                                                       .tools = plan.callable})) {
   const std::size_t dash = answer_id.find('-');
   const std::string_view own = dash == std::string_view::npos ? answer_id : answer_id.substr(dash + 1);
   id_prefix_ = "call_" + std::string(own) + "_" + std::to_string(choice) + "_";

@@ -20,6 +20,8 @@ struct ToolPlan {
   text::ToolFormat format = text::ToolFormat::kHermes;
   std::vector<text::ToolSignature> callable;
   bool begins_in_reasoning = false;
+  bool reads_json = true;  // as text::ToolCallParser's
+  bool is_answer_json = false;
 };
 
 struct AnswerPart {

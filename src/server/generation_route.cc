@@ -122,9 +122,14 @@ AnswerPlan plan_of(const Service& service, const Call& call, const GenerationCal
   plan.include_usage = parameters.include_usage;
   plan.tokenizer = service.generator.card().tokenizer;
   if (generation.tools.use != protocol::ToolUse::kNone) {
-    plan.tools = std::make_shared<ToolPlan>(ToolPlan{.format = service.generator.card().tool_format,
-                                                     .callable = generation.tools.callable,
-                                                     .begins_in_reasoning = generation.begins_in_reasoning});
+    const bool is_answer_json = generation.tools.use == protocol::ToolUse::kAuto &&
+                                parameters.response_format.kind != protocol::FormatKind::kText;
+    plan.tools = std::make_shared<ToolPlan>(
+        ToolPlan{.format = service.generator.card().tool_format,
+                 .callable = generation.tools.callable,
+                 .begins_in_reasoning = generation.begins_in_reasoning,
+                 .reads_json = !is_answer_json || reads_json_calls(parameters.response_format),
+                 .is_answer_json = is_answer_json});
   }
   return plan;
 }
@@ -187,12 +192,15 @@ void generate_answer(Service& service, const Call& call, GenerationCall generati
   if (auto good = bound_answer(service, generation); !good) return call.reply->fail(good.error());
   const bool has_tools = generation.tools.use != protocol::ToolUse::kNone;
   const generation::ModelCard& card = service.generator.card();
-  auto grammar = has_tools ? compile_tools(card, {.tools = generation.tools.callable,
-                                                  .places = generation.tools.places,
-                                                  .is_required = generation.tools.use == protocol::ToolUse::kRequired,
-                                                  .is_parallel = generation.tools.is_parallel,
-                                                  .begins_in_reasoning = generation.begins_in_reasoning})
-                           : compile_format(card, generation.parameters.response_format);
+  const protocol::ResponseFormat& format = generation.parameters.response_format;
+  auto grammar = has_tools ? compile_tools(card,
+                                           {.tools = generation.tools.callable,
+                                            .places = generation.tools.places,
+                                            .is_required = generation.tools.use == protocol::ToolUse::kRequired,
+                                            .is_parallel = generation.tools.is_parallel,
+                                            .begins_in_reasoning = generation.begins_in_reasoning},
+                                           format)
+                           : compile_format(card, format);
   if (!grammar) return call.reply->fail(grammar.error());
 
   auto submission = std::make_shared<Submission>(service.generator);

@@ -35,8 +35,14 @@ struct CallableTools {
   bool is_flat = false;              // /tools/I/parameters, not /tools/I/function/parameters
 };
 
-/// A call is held to the tools from its first token on. Errors: kInvalidArgument with the place in the request.
+/// Whether JSON without a marker is a call in an answer of that format: not where the answer itself could look like
+/// one.
+bool reads_json_calls(const protocol::ResponseFormat& format);
+
+/// A call is held to the tools from its first token on, and an answer without one to the format; where a call is
+/// required, the format is only looked at. Errors: kInvalidArgument with the place in the request.
 ApiResult<std::shared_ptr<const text::Grammar>> compile_tools(const generation::ModelCard& card,
-                                                              const CallableTools& tools);
+                                                              const CallableTools& tools,
+                                                              const protocol::ResponseFormat& format);
 
 }  // namespace autoglm::server

@@ -52,8 +52,14 @@ It failed.
 <tool_call>
 {"name": "files_break", "arguments": {}}
 </tool_call>
+== time as json*<|tool|>noon
+{"city":"noon","degrees":12}
 == <|tool|>noon
 It is noon.
+== time as json
+<tool_call>
+{"name": "clock", "arguments": {}}
+</tool_call>
 == what time
 <tool_call>
 {"name": "clock", "arguments": {}}

@@ -42,6 +42,8 @@ ApiResult<ResponseTurn> ResponsePrompts::next(const json::Array& messages, std::
   const bool has_tools = job_.request.tools.use != ToolUse::kNone && !job_.tools.empty();
   turn.may_call = has_tools && may_call_on;
   turn.has_tools = turn.may_call || (has_tools && turns > 0);
+  const bool is_required = turn.may_call && turns == 0 && job_.request.tools.use == ToolUse::kRequired;
+  turn.is_answer_json = turn.has_tools && !is_required && job_.request.format.kind != protocol::FormatKind::kText;
   auto rendered = generation::render(card, {.messages = &messages,
                                             .tools = turn.has_tools ? &job_.tools.for_template() : &kNoTools,
                                             .template_fields = &kNoFields});
@@ -53,20 +55,19 @@ ApiResult<ResponseTurn> ResponsePrompts::next(const json::Array& messages, std::
   if (turn.prompt.size() >= card.context_length) {
     return std::unexpected(prompt_too_long(card, std::to_string(turn.prompt.size()), "", "input"));
   }
-  auto grammar = grammar_of(turn, turns == 0);
+  auto grammar = grammar_of(turn, is_required);
   if (!grammar) return std::unexpected(grammar.error());
   turn.grammar = std::move(*grammar);
   return turn;
 }
 
-ApiResult<std::shared_ptr<const text::Grammar>> ResponsePrompts::grammar_of(const ResponseTurn& turn, bool is_first) {
+ApiResult<std::shared_ptr<const text::Grammar>> ResponsePrompts::grammar_of(const ResponseTurn& turn,
+                                                                            bool is_required) {
   const generation::ModelCard& card = service_.generator.card();
-  if (turn.may_call) {
-    return grammar_of_calls(is_first && job_.request.tools.use == ToolUse::kRequired, turn.begins_in_reasoning);
-  }
-  const bool is_text = job_.request.format.kind == protocol::FormatKind::kText;
-  if (!turn.has_tools || !is_text) return compile_format(card, job_.request.format);
-  return compile_tools(card, {.begins_in_reasoning = turn.begins_in_reasoning});  // text that is no call
+  if (turn.may_call) return grammar_of_calls(is_required, turn.begins_in_reasoning);
+  if (!turn.has_tools) return compile_format(card, job_.request.format);
+  // An answer that is no call.
+  return compile_tools(card, {.begins_in_reasoning = turn.begins_in_reasoning}, job_.request.format);
 }
 
 ApiResult<std::shared_ptr<const text::Grammar>> ResponsePrompts::grammar_of_calls(bool is_required,
@@ -87,7 +88,8 @@ ApiResult<std::shared_ptr<const text::Grammar>> ResponsePrompts::grammar_of_call
                                 .is_required = is_required,
                                 .is_parallel = job_.request.tools.is_parallel && job_.request.tools.chosen_name.empty(),
                                 .begins_in_reasoning = begins_in_reasoning,
-                                .is_flat = true});
+                                .is_flat = true},
+                               job_.request.format);
   if (!grammar) return grammar;
   grammar_is_required_ = is_required;
   grammar_in_reasoning_ = begins_in_reasoning;

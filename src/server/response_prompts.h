@@ -31,6 +31,7 @@ struct ResponseTurn {
   bool has_tools = false;  // in the prompt
   bool may_call = false;
   bool begins_in_reasoning = false;
+  bool is_answer_json = false;  // and calls are told apart from it: with tools only
 };
 
 class ResponsePrompts final {
@@ -45,7 +46,7 @@ class ResponsePrompts final {
   ApiResult<ResponseTurn> next(const json::Array& messages, std::size_t turns, bool may_call_on);
 
  private:
-  ApiResult<std::shared_ptr<const text::Grammar>> grammar_of(const ResponseTurn& turn, bool is_first);
+  ApiResult<std::shared_ptr<const text::Grammar>> grammar_of(const ResponseTurn& turn, bool is_required);
   ApiResult<std::shared_ptr<const text::Grammar>> grammar_of_calls(bool is_required, bool begins_in_reasoning);
 
   const Service& service_;

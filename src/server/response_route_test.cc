@@ -105,6 +105,32 @@ TEST_F(Responses, SchemasAreKeptAndPointedAt) {
   EXPECT_THAT(text_of(at(parsed(tool.body), "error", "param")), testing::StartsWith("/tools/0/parameters"));
 }
 
+TEST_F(Responses, WithToolsAnAnswerKeepsItsSchemaToo) {
+  constexpr std::string_view kFormat =
+      R"("text":{"format":{"type":"json_schema","name":"s","schema":{"type":"object","properties":{"city":{"type":"string"},
+      "degrees":{"type":"integer"}},"required":["city","degrees"],"additionalProperties":false}}})";
+  constexpr std::string_view kClock = R"("tools":[{"type":"mcp","server_label":"tools"}])";
+  const std::string both = std::string(kClock) + "," + std::string(kFormat);
+  // A call of ours, and then the answer.
+  for (const std::string_view more : {"", R"(,"max_tool_calls":1)"}) {
+    const json::Value response = respond("the time as json", both + std::string(more));
+    EXPECT_THAT(output_types(response), ElementsAre("mcp_list_tools", "mcp_call", "message"));
+    EXPECT_EQ(said(response), R"({"city":"noon","degrees":12})");
+  }
+  const std::vector<json::Value> events = stream("the time as json", both);
+  EXPECT_EQ(said(at(events.back(), "response")), R"({"city":"noon","degrees":12})");
+  EXPECT_EQ(said(respond("the weather as json", both)), R"({"city":"Paris","degrees":21})");
+  const std::string bad = R"({"type":"object","properties":{"a":{"type":"string","pattern":"(?=x)y"}}})";
+  for (const std::string_view choice : {"auto", "required"}) {
+    const auto refused =
+        post("/v1/responses",
+             asked("x", std::string(kAdd) + R"(,"tool_choice":")" + std::string(choice) +
+                            R"(","text":{"format":{"type":"json_schema","name":"s","schema":)" + bad + "}}"));
+    EXPECT_EQ(refused.status, 400);
+    EXPECT_THAT(text_of(at(parsed(refused.body), "error", "param")), testing::StartsWith("/text/format/schema"));
+  }
+}
+
 TEST_F(Responses, AnAnswerThatReachesItsLimitIsIncomplete) {
   const json::Value response = respond("hi", R"("max_output_tokens":5)");
   EXPECT_EQ(text_of(at(response, "status")), "incomplete");

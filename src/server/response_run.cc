@@ -227,7 +227,10 @@ ApiResult<generation::Finish> ResponseRun::generate(const ResponseTurn& turn) {
     const std::span<const text::ToolSignature> tools = job_.tools.signatures();
     parser = text::ToolCallParser::make(
         service_.generator.card().tool_format,
-        {.begins_in_reasoning = turn.begins_in_reasoning, .tools = turn.may_call ? tools : tools.first(0)});
+        {.reads_json = !turn.is_answer_json || (turn.may_call && reads_json_calls(job_.request.format)),
+         .begins_in_reasoning = turn.begins_in_reasoning,
+         .is_answer_json = turn.is_answer_json,
+         .tools = turn.may_call ? tools : tools.first(0)});
   }
   const auto sink = std::make_shared<generation::TextSink>();
   auto ticket = service_.generator.submit(std::move(request), sink);

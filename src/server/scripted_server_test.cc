@@ -22,6 +22,10 @@ You rolled <|random:8|>.
 again <|repeat|>
 == <|tool|>*4<|end|>
 It is 4.
+== marker*json
+{"city":"<tool_call>","degrees":1}
+== add bare
+{"name": "add", "arguments": {"a": 2, "b": 2}}
 == add two numbers
 <tool_call>
 {"name": "add", "arguments": {"a": 2, "b": 2}}
@@ -320,6 +324,77 @@ TEST_F(ScriptedServer, StreamedCallsComeAsDeltas) {
   EXPECT_EQ(finish, "tool_calls");
   EXPECT_THAT(arguments, testing::ElementsAre(R"({"a": 1, "b": 2})", R"({"a": 3, "b": 4})"));
   EXPECT_TRUE(body.ends_with("data: [DONE]\n\n"));
+}
+
+// The content of an answer, streamed or not, and the arguments of its calls one after the other.
+std::pair<std::string, std::string> said_and_called(const net::RawResponse& response) {
+  std::pair<std::string, std::string> out;
+  const auto take = [&](const json::Value& part) {
+    const json::Object& fields = part.as_object();
+    const json::Value* content = fields.if_contains("content");
+    if (content != nullptr && content->is_string()) out.first += text_of(*content);
+    const json::Value* calls = fields.if_contains("tool_calls");
+    if (calls == nullptr || !calls->is_array()) return;
+    for (const json::Value& call : calls->get_array()) out.second += text_of(at(call, "function", "arguments"));
+  };
+  EXPECT_EQ(response.status, 200) << response.body;
+  if (response.body.starts_with("{")) {
+    take(at(parsed(response.body), "choices", 0, "message"));
+  } else {
+    for (const std::string& event : events_of(response.body)) {
+      if (event != "[DONE]") take(at(parsed(event), "choices", 0, "delta"));
+    }
+  }
+  return out;
+}
+
+constexpr std::string_view kCity =
+    R"({"type":"object","properties":{"city":{"type":"string"},"degrees":{"type":"integer"}},)"
+    R"("required":["city","degrees"],"additionalProperties":false})";
+
+TEST_F(ScriptedServer, WithToolsAndASchemaAnAnswerIsACallOrKeepsTheSchema) {
+  const std::string closed = schema_format(kCity);
+  const std::string open = R"("response_format":{"type":"json_object"})";
+  const std::string arguments = R"({"a": 2, "b": 2})";
+  const std::string bare = R"({"name": "add", "arguments": {"a": 2, "b": 2}})";
+  struct Case {
+    std::string_view asked;
+    std::string format, said, called;
+  };
+  const Case cases[] = {
+      {"add two numbers", closed, "", arguments},
+      {"add two numbers", open, "", arguments},
+      {"the weather as json", closed, R"({"city":"Paris","degrees":21})", ""},
+      {"the weather as json", open, R"({"city":"Paris","degrees":21})", ""},
+      {"a marker as json", closed, R"({"city":"<tool_call>","degrees":1})", ""},
+      // Without a marker it is a call only where the answer could not look like one.
+      {"add bare", closed, "", arguments},
+      {"add bare", open, bare, ""},
+  };
+  for (const Case& test : cases) {
+    for (const std::string_view stream : {"false", "true"}) {
+      const std::string more = std::string(kAdd) + "," + test.format + R"(,"stream":)" + std::string(stream);
+      EXPECT_EQ(said_and_called(post("/v1/chat/completions", chat(test.asked, more))),
+                std::pair(test.said, test.called))
+          << test.asked << ", " << test.format << ", stream: " << stream;
+    }
+  }
+  const std::string required = std::string(kAdd) + "," + closed + R"(,"tool_choice":"required")";
+  EXPECT_EQ(said_and_called(post("/v1/chat/completions", chat("add two numbers", required))),
+            std::pair(std::string(), arguments));
+  // Text is neither; this script insists on it.
+  EXPECT_EQ(post("/v1/chat/completions", chat("hi", std::string(kAdd) + "," + closed)).status, 500);
+}
+
+TEST_F(ScriptedServer, WithToolsASchemaThatCannotBeHonouredIsPointedAtToo) {
+  const std::string bad = schema_format(R"({"type":"object","properties":{"a":{"type":"string","pattern":"(?=x)y"}}})");
+  for (const std::string_view choice : {"auto", "required"}) {
+    const std::string more = std::string(kAdd) + "," + bad + R"(,"tool_choice":")" + std::string(choice) + "\"";
+    const net::RawResponse refused = post("/v1/chat/completions", chat("hi", more));
+    EXPECT_EQ(refused.status, 400) << refused.body;
+    EXPECT_THAT(text_of(at(parsed(refused.body), "error", "param")),
+                testing::StartsWith("/response_format/json_schema/schema/properties/a"));
+  }
 }
 
 TEST_F(ScriptedServer, AToolsResultGoesBackIntoTheConversation) {

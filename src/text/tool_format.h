@@ -59,6 +59,9 @@ class ToolCallParser {
     // {"name": ..., "arguments" or "parameters": ...}, and lists of them.
     bool reads_json = true;
     bool begins_in_reasoning = false;  // the prompt ended with <think>
+    // What is no call is JSON to its end: calls stand at its beginning only, and JSON is one with reads_json only, in
+    // whatever format. Without reads_json a format that has no marker has its calls in fences.
+    bool is_answer_json = false;
     // Read by make(): types of GLM's arguments, and the names that make such JSON a call; none: every name does.
     std::span<const ToolSignature> tools;
     std::size_t max_call_bytes = 1u << 20;
@@ -96,10 +99,19 @@ struct ToolGrammarOptions {
   // Of reasoning (<think>...</think>). 0: none, but in kAuto no bound. Counted in pieces of up to 32 characters, never
   // more than this in bytes. Words before a call are bounded by the turn's tokens only.
   std::size_t max_thinking_bytes = 0;
+  // Only kAuto. An answer that is no call is JSON of this schema, with no words before it or before a call; null: it is
+  // free text. The parser is to know of it (is_answer_json), and both may have reads_json only where
+  // may_read_as_call() is false.
+  std::optional<json::Value> answer_schema;
 };
 
-/// Errors: kInvalidArgument, Error::where = JSON pointer "/tools/I/function/parameters/..." of what cannot be honoured;
-/// kExhausted.
+/// Whether JSON that satisfies a schema may look like a call of a tool, {"name": ..., "arguments" or "parameters":
+/// ...}. False only where the schema's top says that it cannot: by its type, or as a closed object without those
+/// members.
+bool may_read_as_call(const json::Value& schema);
+
+/// Errors: kInvalidArgument, Error::where = JSON pointer "/tools/I/function/parameters/..." or "/answer/..." of what
+/// cannot be honoured; kExhausted.
 ///   Cost     compiles the schemas of all tools: milliseconds; not for the engine's thread
 Result<std::shared_ptr<const Grammar>> tool_grammar(std::span<const ToolSignature> tools,
                                                     const ToolGrammarOptions& options,

@@ -87,8 +87,11 @@ class Parser final : public ToolCallParser, private CallSink {
  public:
   Parser(ToolFormat format, const Options& options)
       : format_(format),
-        reads_json_(format == ToolFormat::kJson || format == ToolFormat::kLlama3 ||
-                    (options.reads_json && format != ToolFormat::kAutoGlm)),
+        is_answer_json_(options.is_answer_json),
+        reads_json_(is_answer_json_ ? options.reads_json && format != ToolFormat::kAutoGlm
+                                    : format == ToolFormat::kJson || format == ToolFormat::kLlama3 ||
+                                          (options.reads_json && format != ToolFormat::kAutoGlm)),
+        reads_fences_(is_answer_json_ ? format == ToolFormat::kJson && !reads_json_ : reads_json_),
         max_call_bytes_(options.max_call_bytes),
         max_depth_(options.max_depth),
         place_(options.begins_in_reasoning ? Place::kThink : Place::kText),
@@ -151,7 +154,9 @@ class Parser final : public ToolCallParser, private CallSink {
   bool end() override;
 
   ToolFormat format_;
+  bool is_answer_json_;
   bool reads_json_;
+  bool reads_fences_;
   std::size_t max_call_bytes_;
   std::size_t max_depth_;
   std::set<std::string, std::less<>> names_;
@@ -230,9 +235,12 @@ void Parser::go_to_text() {
 }
 
 void Parser::in_text(char c) {
-  if (reads_json_ && is_line_start_ && marks_.is_idle()) {
-    if (c == '{' || c == '[') return begin_json(false, std::string(1, c));
-    if (c == '`') return begin_fence();
+  if (marks_.is_idle()) {
+    // What the JSON holds is nobody's marker.
+    if (is_answer_json_ && !is_beginning_) return put_plain(c);
+    const bool begins_json = c == '{' || (c == '[' && !is_answer_json_);
+    if (reads_json_ && is_line_start_ && begins_json) return begin_json(false, std::string(1, c));
+    if (reads_fences_ && is_line_start_ && c == '`') return begin_fence();
   }
   plain_.clear();
   const Marker* marker = marks_.step(c, plain_);
@@ -362,10 +370,10 @@ void Parser::give_up_calls() {
 }
 
 void Parser::after_call(char c) {
-  if ((c == '{' || c == '[') && marks_.is_idle() && (reads_json_ || wrapper_ == &kCallEnd)) {
+  if ((c == '{' || c == '[') && marks_.is_idle() && (reads_json_ || is_answer_json_ || wrapper_ == &kCallEnd)) {
     return begin_json(wrapper_ == &kCallEnd && format_ == ToolFormat::kHermes, std::exchange(raw_, {}) + c);
   }
-  if (c == '`' && marks_.is_idle() && wrapper_ != &kFenceEnd && reads_json_) return begin_fence();
+  if (c == '`' && marks_.is_idle() && wrapper_ != &kFenceEnd && reads_fences_) return begin_fence();
   plain_.clear();
   const Marker* marker = marks_.step(c, plain_);
   const bool is_separator = plain_.find_first_not_of(" \n\t\r,;]}") == std::string::npos;

@@ -289,6 +289,31 @@ TEST(ToolCallParser, WithoutNamesAnyCallWithArgumentsIsOne) {
             R"(text({"name": "now"}))");
 }
 
+// Where an answer is JSON, nothing that it holds is a call.
+TEST(ToolCallParser, CallsStandAtTheBeginningOfAnAnswerInJson) {
+  const std::string bare = R"({"name": "now", "arguments": {}})";
+  const std::string call = "call0(now) args0({}) end0";
+  const auto shown_in = [](ToolFormat format, const std::string& text, bool reads_json) {
+    return shown(parse(format, {text}, {.reads_json = reads_json, .is_answer_json = true, .tools = tools()}));
+  };
+  const std::string marked = "<tool_call>\n" + bare + "\n</tool_call>";
+  const std::string holds = R"({"a": "<tool_call>", "b": [)" + ("\n  " + bare) + "]}";
+  for (const bool reads_json : {false, true}) {
+    EXPECT_EQ(shown_in(kHermes, marked, reads_json), call);
+    EXPECT_EQ(shown_in(kHermes, "<think>hm</think>\n" + marked, reads_json), "think(hm) " + call);
+    EXPECT_EQ(shown_in(kHermes, marked + "\n" + marked, reads_json), call + " call1(now) args1({}) end1");
+    EXPECT_EQ(shown_in(kLlama3, "<|python_tag|>" + bare + "; " + bare, reads_json),
+              call + " call1(now) args1({}) end1");
+    for (const ToolFormat format : {kHermes, kLlama3, kGlmXml, kJson, kAutoGlm}) {
+      EXPECT_EQ(shown_in(format, holds, reads_json), "text(" + holds + ")") << tool_format_name(format);
+      EXPECT_EQ(shown_in(format, "[" + bare + "]", reads_json), "text([" + bare + "])") << tool_format_name(format);
+      const bool is_call = reads_json && format != kAutoGlm;
+      EXPECT_EQ(shown_in(format, bare, reads_json), is_call ? call : "text(" + bare + ")") << tool_format_name(format);
+    }
+  }
+  EXPECT_EQ(shown_in(kJson, "```json\n" + bare + "\n```\n" + bare, false), call + " call1(now) args1({}) end1");
+}
+
 TEST(ToolCallParser, BeginsInReasoning) {
   EXPECT_EQ(shown(parse(kGlmXml, {"\nhm\n</think>\nyes"}, {.begins_in_reasoning = true})), "think(hm) text(yes)");
   EXPECT_EQ(shown(parse(kGlmXml, {"hm"}, {.begins_in_reasoning = true})), "think(hm)");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The grammar of a whole answer: reasoning, free text and calls in the order that the choice allows. Free text holds no
 // beginning of a call, so what the parser reads as one has always been held to the grammar of calls.
+#include <algorithm>
 #include <utility>
 
 #include "text/tool_format.h"
@@ -31,8 +32,10 @@ class AnswerGrammar {
       : options_(options),
         callables_{tools, options.any_name && options.choice != ToolChoice::kAuto},
         grammar_(std::move(tokenizer)),
-        has_json_(options.format == ToolFormat::kJson || options.format == ToolFormat::kLlama3 ||
-                  (options.reads_json && options.format != ToolFormat::kAutoGlm)) {}
+        has_json_(options.answer_schema
+                      ? options.reads_json && options.format != ToolFormat::kAutoGlm
+                      : options.format == ToolFormat::kJson || options.format == ToolFormat::kLlama3 ||
+                            (options.reads_json && options.format != ToolFormat::kAutoGlm)) {}
 
   Result<std::shared_ptr<const Grammar>> compile() {
     const bool has_calls = !callables_.tools.empty() || callables_.any_name || options_.format == ToolFormat::kAutoGlm;
@@ -40,7 +43,7 @@ class AnswerGrammar {
     add_reasoning();
     switch (options_.choice) {
       case ToolChoice::kAuto:
-        add_auto(has_calls);
+        options_.answer_schema ? add_auto_or_json(has_calls) : add_auto(has_calls);
         break;
       case ToolChoice::kRequired:
         if (!has_calls) return fail(Code::kInvalidArgument, "a call is required, and there are no tools", "/tools");
@@ -207,6 +210,14 @@ class AnswerGrammar {
         "start", options_.begins_in_reasoning ? "thought? (" + grammar_.marker("</think>") + " tail)?" : "think? tail");
   }
 
+  // Calls, or JSON of the answer's schema: by the first character where a marker begins calls, else by the name.
+  void add_auto_or_json(bool has_calls) {
+    std::string answer = grammar_.json(json::format(*options_.answer_schema), "/answer");
+    if (has_calls && (has_marker() || !has_json_)) answer += " | BLANK? own_calls";
+    if (has_calls && has_json_) answer += " | json_again json_more";
+    grammar_.rule("start", (options_.begins_in_reasoning ? "think_rest (" : "think? (") + answer + ")");
+  }
+
   // {"name": "weather", "arguments": of one tool, or of any.
   Pattern named_object(std::optional<std::size_t> tool) const {
     std::vector<Pattern> names;
@@ -249,7 +260,30 @@ class AnswerGrammar {
   bool has_json_;
 };
 
+bool is_word(const json::Value& value, std::string_view word) {
+  return value.is_string() && value.get_string() == word;
+}
+
+bool is_scalar_kind(const json::Value& type) {
+  return type.is_string() && !is_word(type, "object") && !is_word(type, "array");
+}
+
 }  // namespace
+
+bool may_read_as_call(const json::Value& schema) {
+  const json::Object* object = schema.if_object();
+  const json::Value* type = object == nullptr ? nullptr : object->if_contains("type");
+  if (type == nullptr) return true;
+  if (type->is_array()) return !std::ranges::all_of(type->get_array(), is_scalar_kind);
+  if (is_scalar_kind(*type)) return false;
+  const json::Value* others = object->if_contains("additionalProperties");
+  const bool is_closed = others != nullptr && others->is_bool() && !others->get_bool();
+  if (!is_word(*type, "object") || !is_closed || object->contains("patternProperties")) return true;
+  const json::Value* properties = object->if_contains("properties");
+  const json::Object* members = properties == nullptr ? nullptr : properties->if_object();
+  return members != nullptr && members->contains("name") &&
+         (members->contains("arguments") || members->contains("parameters"));
+}
 
 Result<std::shared_ptr<const Grammar>> tool_grammar(std::span<const ToolSignature> tools,
                                                     const ToolGrammarOptions& options,

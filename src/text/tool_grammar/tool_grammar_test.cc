@@ -139,6 +139,92 @@ TEST_F(ToolGrammarTest, DecideTakesEveryWrapperOrAnAnswer) {
          {"{\"name\": \"create file\", \"arguments\": {}}", "{\"name\": \"x\", \"arguments\": 1}"});
 }
 
+TEST_F(ToolGrammarTest, AnAnswerOfASchemaOrCalls) {
+  const json::Value named = schema(
+      R"({"type":"object","properties":{"name":{"type":"string"},"age":{"type":"integer"}},"required":["name"],
+          "additionalProperties":false})");
+  ASSERT_FALSE(may_read_as_call(named));
+  const std::string answer = "{\"name\": \"weather\", \"age\": 3}";
+  const std::vector<std::string> never = {"",
+                                          "Hello.",
+                                          "I look.\n" + kNow,
+                                          kNow + "x",
+                                          kBadArguments,
+                                          kUnknown,
+                                          "{\"age\": 3}",
+                                          "{\"name\": 1}",
+                                          kBadBare,
+                                          "[" + answer + "]",
+                                          kNow + answer,
+                                          answer + kNow};
+  const auto with = [](std::vector<std::string> some, const std::vector<std::string>& more) {
+    some.insert(some.end(), more.begin(), more.end());
+    return some;
+  };
+  const std::vector<std::string> always = {answer,
+                                           "{\n  \"name\": \"x\"\n}",
+                                           kNow,
+                                           kRome + "\n" + kNow,
+                                           "<think>hm</think>" + answer,
+                                           "<think>hm</think>\n" + kNow};
+  const std::vector<std::string> bare = {kBareNow, kPretty, "{\"name\":\"now\",\"arguments\":{}}",
+                                         kBareNow + "\n" + kBareNow};
+  expect({.format = kHermes, .answer_schema = named}, with(always, bare), never);
+  expect({.format = kHermes, .reads_json = false, .answer_schema = named}, always, with(never, bare));
+  expect({.format = kHermes, .begins_in_reasoning = true, .answer_schema = named},
+         {"hm</think>" + answer, "</think>\n" + kNow}, {answer, "hm"});
+  const std::string llama = "{\"name\": \"now\", \"parameters\": {}}";
+  expect({.format = ToolFormat::kLlama3, .answer_schema = named},
+         {answer, llama, llama + "\n" + llama, "<|python_tag|>" + llama}, {"x", llama + answer});
+  expect({.format = ToolFormat::kLlama3, .reads_json = false, .answer_schema = named},
+         {answer, "<|python_tag|>" + llama + "; " + llama}, {llama});
+  const std::string fenced = "```json\n" + kBareNow + "\n```";
+  expect({.format = ToolFormat::kJson, .answer_schema = named}, {answer, kBareNow}, {fenced, "```json\n" + answer});
+  expect({.format = ToolFormat::kJson, .reads_json = false, .answer_schema = named}, {answer, fenced}, {kBareNow});
+  expect({.format = ToolFormat::kGlmXml, .answer_schema = named}, {answer, kBareNow, "<tool_call>now</tool_call>"},
+         {"<tool_call>other</tool_call>"});
+  expect({.format = ToolFormat::kAutoGlm, .answer_schema = named}, {answer, "do(action=\"Back\")"}, {"I do"});
+  // Without tools it is the answer alone.
+  const auto alone = tool_grammar({}, {.answer_schema = named}, tokenizer_);
+  ASSERT_TRUE(alone) << alone.error().message;
+  bool may_end = false;
+  EXPECT_EQ(walk(**alone, *tokenizer_, answer, may_end), answer.size());
+  EXPECT_LT(walk(**alone, *tokenizer_, kNow, may_end), std::string_view("<tool").size());
+}
+
+TEST(MayReadAsCall, OnlyWhatTheTopOfASchemaRulesOutIsNone) {
+  const auto may = [](std::string_view text) {
+    base::Budget budget;
+    return may_read_as_call(*json::parse(text, budget));
+  };
+  for (const char* const no : {
+           R"({"type":"string"})",
+           R"({"type":["integer","null"]})",
+           R"({"type":"object","additionalProperties":false})",
+           R"({"type":"object","properties":{"a":{}},"additionalProperties":false})",
+           R"({"type":"object","properties":{"name":{},"age":{}},"additionalProperties":false})",
+           R"({"type":"object","properties":{"arguments":{}},"additionalProperties":false})",
+       }) {
+    EXPECT_FALSE(may(no)) << no;
+  }
+  for (const char* const yes : {
+           "true",
+           "{}",
+           R"({"type":"object"})",
+           R"({"type":"array"})",
+           R"({"type":["string","object"]})",
+           R"({"type":"object","properties":{"a":{}}})",
+           R"({"type":"object","properties":{"a":{}},"additionalProperties":{}})",
+           R"({"type":"object","properties":{"name":{},"arguments":{}},"additionalProperties":false})",
+           R"({"type":"object","properties":{"name":{},"parameters":{}},"additionalProperties":false})",
+           R"({"type":"object","patternProperties":{"a":{}},"additionalProperties":false})",
+           R"({"properties":{"a":{}},"additionalProperties":false})",
+           R"({"$ref":"#/$defs/a","$defs":{"a":{"type":"string"}}})",
+       }) {
+    EXPECT_TRUE(may(yes)) << yes;
+  }
+}
+
 TEST_F(ToolGrammarTest, ThinkingIsBounded) {
   const ToolGrammarOptions options = {.format = kHermes, .choice = kDecide, .max_thinking_bytes = 1000};
   expect(options,
@@ -238,6 +324,9 @@ TEST_F(ToolGrammarTest, ARefusalPointsIntoTheTool) {
       EXPECT_EQ(made.error().where, "/tools/1/function/parameters/properties/x/uniqueItems") << made.error().message;
     }
   }
+  const ToolGrammarOptions unlike = {.answer_schema =
+                                         schema(R"({"properties":{"x":{"uniqueItems":true,"type":"array"}}})")};
+  EXPECT_EQ(tool_grammar(tools(), unlike, tokenizer_).error().where, "/answer/properties/x/uniqueItems");
   const std::vector<ToolSignature> no_object = {{"a", schema(R"({"type":"array"})")}};
   EXPECT_EQ(tool_grammar(no_object, {}, tokenizer_).error().where, "/tools/0/function/parameters/type");
   const std::vector<ToolSignature> nameless = {{"", {}}};
