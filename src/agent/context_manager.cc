@@ -40,6 +40,18 @@ Result<json::Object> parse_object(std::string_view text) {
   return std::move(value.get_object());
 }
 
+Status check_resumable(store::SessionStore& store, const store::RunRow& run) {
+  const std::string name = "run " + std::to_string(run.id);
+  if (run.state == "interrupted") {
+    return fail(Code::kInvalidArgument, name + " was given up when another one was begun");
+  }
+  if (run.state == "done") return fail(Code::kInvalidArgument, name + " is done");
+  const std::int64_t newest = TRY(store.runs(run.session)).back().id;
+  if (run.id == newest) return {};
+  return fail(Code::kInvalidArgument,
+              "only the newest run of a session can be taken up, which is " + std::to_string(newest));
+}
+
 class StoredContext final : public ContextManager {
  public:
   StoredContext(store::SessionStore& store, std::string session, const WindowLimits& limits, CountTokens count,
@@ -248,14 +260,7 @@ Status StoredContext::resume(std::int64_t run) {
   if (!row || row->session != session_) {
     return fail(Code::kNotFound, "the session has no run " + std::to_string(run));
   }
-  if (row->state == "interrupted") {
-    return fail(Code::kInvalidArgument, "run " + std::to_string(run) + " was given up when another one was begun");
-  }
-  if (row->state == "done") return fail(Code::kInvalidArgument, "run " + std::to_string(run) + " is done");
-  if (run != newest_run_) {
-    return fail(Code::kInvalidArgument,
-                "only the newest run of a session can be taken up, which is " + std::to_string(newest_run_));
-  }
+  TRY(check_resumable(store_, *row));
   TRY(store_.set_run_state(run, "running", ""));
   run_ = run;
   task_ = row->task;
@@ -428,6 +433,13 @@ const Action* StoredContext::find_action(std::size_t step) const {
 }
 
 }  // namespace
+
+Result<store::RunRow> resumable_run(store::SessionStore& store, std::int64_t run) {
+  auto row = TRY(store.find_run(run));
+  if (!row) return fail(Code::kNotFound, "there is no run " + std::to_string(run));
+  TRY(check_resumable(store, *row));
+  return std::move(*row);
+}
 
 Result<std::unique_ptr<ContextManager>> ContextManager::open(store::SessionStore& store, std::string session,
                                                              const WindowLimits& limits, CountTokens count,

@@ -21,6 +21,10 @@
 
 namespace autoglm::agent {
 
+/// A run that can be taken up, looked at before anything that it needs is there. Errors: kNotFound, kInvalidArgument
+/// (done, given up, or not the newest of its session), those of the store.
+Result<store::RunRow> resumable_run(store::SessionStore& store, std::int64_t run);
+
 class ContextManager {
  public:
   virtual ~ContextManager() = default;

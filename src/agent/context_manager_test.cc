@@ -311,6 +311,8 @@ TEST_F(ContextManagerTest, AnAnswerThatWasGivenOnlyNeedsItsEnd) {
   context = nullptr;
   EXPECT_EQ(open()->resume(run).error().code, Code::kInvalidArgument);
   EXPECT_EQ(open()->resume(99).error().code, Code::kNotFound);
+  EXPECT_EQ(resumable_run(*store_, run).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(resumable_run(*store_, 99).error().code, Code::kNotFound);
 }
 
 TEST_F(ContextManagerTest, OnlyTheNewestRunIsTakenUp) {
@@ -320,7 +322,9 @@ TEST_F(ContextManagerTest, OnlyTheNewestRunIsTakenUp) {
     first = context->run();
     ASSERT_TRUE(context->end("cancelled", ""));
   }
+  EXPECT_EQ(resumable_run(*store_, first).value().id, first);
   begin("Another.");
+  EXPECT_EQ(resumable_run(*store_, first).error().code, Code::kInvalidArgument);
   EXPECT_EQ(open()->resume(first).error().code, Code::kInvalidArgument);
   ASSERT_TRUE(store_->create_session("other"));
   EXPECT_EQ(open("other")->resume(first).error().code, Code::kNotFound);

@@ -75,6 +75,7 @@ Status task(CLI::App& verb, TaskFlags& flags) {
   const auto store = TRY(open_store(flags, clock));
   if (flags.is_listing) return list_sessions(*store);
   if (!flags.show.empty()) return show_session(*store, flags.show);
+  TRY(TaskRunner::check(*store, flags));
   const std::string text = flags.is_each ? "" : TRY(task_text(flags));
   ConfiguredTools configured = TRY(read_configurations(flags.tools));
   flags.engine.max_batch_size = 4;

@@ -133,11 +133,7 @@ agent::Summarise summariser(generation::Generator& generator) {
 
 // The session that the flags name, made when it is not there.
 Result<std::string> chosen_session(store::SessionStore& store, const TaskFlags& flags) {
-  if (flags.resume > 0) {
-    const auto run = TRY(store.find_run(flags.resume));
-    if (!run) return fail(Code::kNotFound, fmt::format("there is no run {}", flags.resume), "--resume");
-    return run->session;
-  }
+  if (flags.resume > 0) return TRY(agent::resumable_run(store, flags.resume)).session;
   if (flags.session.empty()) return store.create_session();
   if (TRY(store.find_session(flags.session))) return flags.session;
   return store.create_session(flags.session);
@@ -285,6 +281,25 @@ Status Runner::run_each() {
 }
 
 }  // namespace
+
+Status TaskRunner::check(store::SessionStore& store, const TaskFlags& flags) {
+  Status good;
+  if (flags.resume > 0) {
+    if (auto run = agent::resumable_run(store, flags.resume); !run) {
+      good = fail(run.error().code, run.error().message, "--resume");
+    }
+  } else if (!flags.session.empty() && !store::is_session_id(flags.session)) {
+    good = fail(Code::kInvalidArgument,
+                fmt::format("a session's name has 1 to 64 letters, digits, '-' or '_', and not '{}'",
+                            base::printable(flags.session)),
+                "--session");
+  }
+  // Programs wait for a run's last event, also for that of one which could not begin.
+  if (!good && flags.is_json) {
+    make_json_view()->on_end({.state = agent::RunState::kFailed, .answer = good.error().message}, {});
+  }
+  return good;
+}
 
 Result<std::unique_ptr<TaskRunner>> TaskRunner::make(const RunningModel& running, store::SessionStore& store,
                                                      ConfiguredTools configured, const TaskFlags& flags) {

@@ -37,6 +37,9 @@ struct TaskFlags {
 
 class TaskRunner {
  public:
+  /// Whether the run or session that the flags name can go on: what is known before a model is loaded. Errors:
+  /// kNotFound, kInvalidArgument, with the flag's name; told as a run's end with --json.
+  static Status check(store::SessionStore& store, const TaskFlags& flags);
   /// Connects to the tool servers. All but `configured` must outlive the runner, during which Ctrl-C stops what runs.
   static Result<std::unique_ptr<TaskRunner>> make(const RunningModel& running, store::SessionStore& store,
                                                   ConfiguredTools configured, const TaskFlags& flags);

@@ -27,13 +27,6 @@ constexpr std::string_view kStepColumns =
 
 std::int64_t number(std::size_t count) { return static_cast<std::int64_t>(count); }
 
-bool is_session_id(std::string_view id) {
-  const auto fits = [](char c) {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-  };
-  return !id.empty() && id.size() <= kMaxIdBytes && std::ranges::all_of(id, fits);
-}
-
 // 128 bits, so that an id is also the right to see what it names.
 std::string new_session_id() { return fmt::format("{:016x}{:016x}", base::entropy_bits(), base::entropy_bits()); }
 
@@ -368,6 +361,13 @@ Result<std::vector<NoteRow>> SqliteSessionStore::recall(std::string_view session
 }
 
 }  // namespace
+
+bool is_session_id(std::string_view id) {
+  const auto fits = [](char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  };
+  return !id.empty() && id.size() <= kMaxIdBytes && std::ranges::all_of(id, fits);
+}
 
 bool is_chosen_name(std::string_view session) {
   return session.size() != 32 || session.find_first_not_of("0123456789abcdef") != std::string_view::npos;

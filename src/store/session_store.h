@@ -71,6 +71,9 @@ struct NoteRow {
   std::int64_t created_unix_seconds = 0;
 };
 
+/// 1 to 64 letters, digits, '-' and '_'.
+bool is_session_id(std::string_view id);
+
 /// Whether somebody chose this id: those that create_session() makes look otherwise.
 bool is_chosen_name(std::string_view session);
 

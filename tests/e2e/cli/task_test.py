@@ -385,6 +385,18 @@ parameters = {properties = {a = {type = "string", pattern = "^(?!x)y"}}}
             self.assertIn(words, done.stderr)
             self.assertLessEqual(done.stderr.count(more[-1]), 1, done.stderr)
 
+    def test_a_run_or_session_that_cannot_go_on_is_refused_before_the_model_is_loaded(self):
+        self.task("count these lines", "--session", "mine")
+        for more, words in ((("--resume", "7"), "there is no run 7"), (("--resume", "1"), "run 1 is done"),
+                            (("x", "--session", "no such"), "not 'no such'")):
+            words_of_none = ("--model", "scripted:no-such-file", "--database", "sessions.db", *more)
+            refused = self.cli("task", *words_of_none, expect=2)
+            self.assertIn(words, refused.stderr)
+            self.assertNotIn("no-such-file", refused.stderr)
+            told = self.cli("task", *words_of_none, "--json", expect=refused.returncode).stdout
+            self.assertEqual(json.loads(told.splitlines()[-1])["state"], "failed")
+        self.assertIn("no-such-file", self.cli("task", "x", "--model", "scripted:no-such-file", expect=1).stderr)
+
 
 if __name__ == "__main__":
     unittest.main()
