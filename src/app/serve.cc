@@ -19,6 +19,8 @@
 #include "app/terminal.h"
 #include "app/tool_flags.h"
 #include "app/verb.h"
+#include "base/json.h"
+#include "base/shell.h"
 #include "server/response_tools.h"
 #include "server/server.h"
 #include "store/response_store.h"
@@ -49,7 +51,7 @@ std::string base_url(const ServeFlags& flags, std::uint16_t port) {
 
 // Path and body of a request that this model answers: a chat, a text to go on with, or token ids.
 std::pair<const char*, std::string> example_call(const generation::ModelCard& card) {
-  const std::string model = fmt::format("{{\"model\":\"{}\",", card.name);
+  const std::string model = R"({"model":)" + json::format(json::Value(card.name)) + ",";
   if (!card.tokenizer->has_text()) return {"completions", model + R"("prompt":[1,2,3],"return_token_ids":true})"};
   if (card.chat_template == nullptr) return {"completions", model + R"("prompt":"Once upon a time"})"};
   return {"chat/completions",
@@ -62,9 +64,9 @@ void print_call(const ServeFlags& flags, std::uint16_t port, bool has_keys, std:
   const std::string url = base_url(flags, port);
   fmt::print(
       "keys      {}\nAPI       {}/v1 (base URL for OpenAI clients)\n"
-      "try       curl {}/v1/{} -H 'Content-Type: application/json'{} -d '{}'\nlistening on {}\n",
+      "try       curl {}/v1/{} -H 'Content-Type: application/json'{} -d {}\nlistening on {}\n",
       has_keys ? "required" : "none needed (loopback only)", url, url, path,
-      has_keys ? " -H 'Authorization: Bearer KEY'" : "", body, url);
+      has_keys ? " -H 'Authorization: Bearer KEY'" : "", base::shell_quoted(body), url);
   std::fflush(stdout);
 }
 
@@ -80,7 +82,8 @@ void print_encoder_summary(const RunningModel& running, const ServeFlags& flags,
   fmt::print("{}batching  up to {} texts, which wait for company up to {} ms\n", running.summary, card.max_batch_size,
              flags.engine.batch_timeout_ms.value_or(kEncoderTimeoutMs));
   const std::string input = card.tokenizer->has_text() ? R"("What is an embedding?")" : "[1,2,3]";
-  print_call(flags, port, has_keys, "embeddings", fmt::format(R"({{"model":"{}","input":{}}})", card.name, input));
+  print_call(flags, port, has_keys, "embeddings",
+             fmt::format(R"({{"model":{},"input":{}}})", json::format(json::Value(card.name)), input));
 }
 
 // A client of the API says in its requests how to sample; who gives these flags to a server alone would wait in vain

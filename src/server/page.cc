@@ -5,6 +5,7 @@
 
 #include "base/base64.h"
 #include "base/json.h"
+#include "base/shell.h"
 #include "server/access.h"
 #include "server/service.h"
 
@@ -46,19 +47,6 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
-// For a shell's single quotes: each quote inside closes them, is written, and opens them again.
-std::string shell_quoted(std::string_view text) {
-  std::string out = "'";
-  for (char c : text) {
-    if (c == '\'') {
-      out += "'\\''";
-    } else {
-      out.push_back(c);
-    }
-  }
-  return out + "'";
-}
-
 std::string curl_line(const Service& service, std::string_view base_url) {
   const generation::ModelCard& card = service.generator.card();
   std::string_view path = card.chat_template != nullptr ? "/chat/completions" : "/completions";
@@ -78,7 +66,7 @@ std::string curl_line(const Service& service, std::string_view base_url) {
   std::string line = "curl -N " + std::string(base_url) + std::string(path);
   line += " \\\n  -H 'Content-Type: application/json'";
   if (!service.options.api_keys.empty()) line += " \\\n  -H \"Authorization: Bearer $OPENAI_API_KEY\"";
-  return line + " \\\n  -d " + shell_quoted(body);
+  return line + " \\\n  -d " + base::shell_quoted(body);
 }
 
 }  // namespace

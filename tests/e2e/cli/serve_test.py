@@ -44,6 +44,14 @@ class Serve(CliTest):
         self.assertEqual(code, 0)
         self.assertIn("stopped", complaints)
 
+    def test_the_line_to_try_bears_any_name_of_a_model(self):
+        named = self.folder / """it's "one" $HOME.gguf"""
+        named.symlink_to(GOLDEN / "gguf" / "qwen2-F32.gguf")
+        server = Server(self, named, "--port", "0")
+        line = next(line for line in server.said if line.startswith("try"))
+        shown = subprocess.run(["sh", "-c", line[len("try"):].replace("curl", "curl -s", 1)], capture_output=True, text=True)
+        self.assertEqual(json.loads(shown.stdout).get("model"), named.stem, line + shown.stdout + shown.stderr)
+
     def test_responses_are_kept_where_the_flag_says(self):
         script, database = self.script(SCRIPT), self.folder / "responses.db"
         asked = {"model": "scripted", "input": "x"}
