@@ -15,9 +15,9 @@ std::string format(double number) {
   return out;
 }
 
-// What came, in a few words: long or nested values only by their kind and size.
+}  // namespace
+
 std::string brief(const json::Value& value) {
-  constexpr std::size_t kMaxShownBytes = 24;
   switch (value.kind()) {
     case boost::json::kind::object:
       return "an object";
@@ -32,8 +32,6 @@ std::string brief(const json::Value& value) {
       return json::format(value);
   }
 }
-
-}  // namespace
 
 std::optional<std::int64_t> whole_number(const json::Value& value, std::int64_t min, std::int64_t max) {
   std::int64_t number = 0;

@@ -47,6 +47,10 @@ class FieldReader final {
   std::vector<std::string_view> known_;
 };
 
+/// What came, in a few words: longer texts and nested values only by their kind and size.
+inline constexpr std::size_t kMaxShownBytes = 24;
+std::string brief(const json::Value& value);
+
 /// A whole number in [min, max], however JSON wrote it (3, 3.0, 3e0); nothing for anything else.
 std::optional<std::int64_t> whole_number(const json::Value& value, std::int64_t min, std::int64_t max);
 

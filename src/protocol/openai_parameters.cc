@@ -62,25 +62,34 @@ Status read_seed(FieldReader& reader, Parameters& out) {
   return {};
 }
 
+std::optional<std::int32_t> token_of(std::string_view key) {
+  std::int32_t token = -1;
+  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), token);
+  if (error != std::errc{} || end != key.data() + key.size() || token < 0) return std::nullopt;
+  return token;
+}
+
 Status read_logit_bias(FieldReader& reader, Parameters& out) {
   const json::Object* biases = TRY(reader.object("logit_bias"));
   if (biases == nullptr) return {};
   if (biases->size() > kMaxLogitBias) {
     return reader.wrong("logit_bias", "an object of at most " + std::to_string(kMaxLogitBias) + " members");
   }
+  FieldReader members(*biases, "logit_bias");
   for (const auto& member : *biases) {
     const std::string_view key = member.key();
-    std::int32_t token = -1;
-    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), token);
-    if (error != std::errc{} || end != key.data() + key.size() || token < 0) {
-      return reader.wrong("logit_bias", "an object whose keys are token ids");
+    const auto token = token_of(key);
+    if (!token || key.size() > kMaxShownBytes) {
+      return fail(Code::kInvalidArgument,
+                  "logit_bias must be an object whose keys are token ids; one of them is " + brief(json::Value(key)),
+                  "logit_bias");
     }
-    const json::Value& value = member.value();
-    const double bias = value.is_number() ? value.to_number<double>() : 2 * kMaxLogitBiasValue;
-    if (!(bias >= -kMaxLogitBiasValue && bias <= kMaxLogitBiasValue)) {
-      return reader.wrong("logit_bias", "an object whose values are numbers from -100 to 100");
+    const auto bias = TRY(members.number(key, -kMaxLogitBiasValue, kMaxLogitBiasValue));
+    if (!bias) {
+      const std::string place = members.name_of(key);
+      return fail(Code::kInvalidArgument, place + " must be a number; it is null", place);
     }
-    out.logit_bias.emplace_back(token, static_cast<float>(bias));
+    out.logit_bias.emplace_back(*token, static_cast<float>(*bias));
   }
   return {};
 }

@@ -13,7 +13,12 @@
 namespace autoglm::protocol {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Lt;
+using testing::SizeIs;
+using testing::StartsWith;
 
 std::string chat(std::string_view more = {}) {
   return R"({"model":"m","messages":[{"role":"user","content":"x"}])" + std::string(more.empty() ? "" : ",") +
@@ -100,7 +105,18 @@ TEST(SharedFields, TakeTheirRangeAndNothingElse) {
   }
 }
 
-TEST(SharedFields, AreNeverReadFromRandomValuesOutsideTheirRange) {
+TEST(SharedFields, ABiasIsRefusedByWhatCame) {
+  const auto message = [](std::string_view biases) {
+    const auto refused = parse_chat_request(chat(member("logit_bias", biases)));
+    return refused ? std::string() : refused.error().where + ": " + refused.error().message;
+  };
+  EXPECT_THAT(message(R"({"5":1,"Paris":1})"), HasSubstr(R"("Paris")"));
+  EXPECT_THAT(message(R"({"5":1,"7":101})"), AllOf(StartsWith("logit_bias.7: "), HasSubstr("101")));
+  EXPECT_THAT(message(R"({"7":null})"), AllOf(StartsWith("logit_bias.7: "), HasSubstr("null")));
+  EXPECT_THAT(message("{\"" + std::string(1000, '0') + "\":1}"), AllOf(HasSubstr("1000"), SizeIs(Lt(200u))));
+}
+
+TEST(SharedFields, T_E3_AreNeverReadFromRandomValuesOutsideTheirRange) {
   constexpr std::uint64_t kSeed = 20'26;
   base::Random random(kSeed);
   const std::vector<std::string> atoms = {"null",

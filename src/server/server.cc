@@ -74,6 +74,17 @@ bool is_json(std::string_view content_type) {
   return end != std::string::npos && std::string_view(type).substr(0, end + 1) == "application/json";
 }
 
+// What came, for the one who sent it.
+std::string shown(std::string_view text) {
+  constexpr std::size_t kMaxShownBytes = 100;
+  return base::printable(text, kMaxShownBytes);
+}
+
+Error wrong_field(std::string message, std::string_view came) {
+  message += came.empty() ? "; there is none" : "; it is " + shown(came);
+  return {Code::kInvalidArgument, std::move(message), {}};
+}
+
 bool is_generation(RouteKind kind) {
   return kind == RouteKind::kChat || kind == RouteKind::kCompletion || kind == RouteKind::kResponse;
 }
@@ -204,21 +215,26 @@ std::optional<HttpResponse> ApiServer::refuse_route(const HttpRequest& head) con
     return refusal({caller.error(), "invalid_api_key"});
   }
   if (match.route == nullptr && match.allowed.empty()) {
-    return refusal(Error{Code::kNotFound, "there is no such path here", {}});
+    return refusal(Error{Code::kNotFound,
+                         "there is no path " + shown(head.path) + " here; the page at / lists those that there are",
+                         {}});
   }
   if (match.route == nullptr) {
     HttpResponse response =
-        refusal(Error{Code::kInvalidArgument, "this path takes " + match.allowed + " only", {}}, 405);
+        refusal(Error{Code::kInvalidArgument,
+                      shown(head.path) + " takes " + match.allowed + " only, and not " + shown(head.method),
+                      {}},
+                405);
     response.fields.push_back({"Allow", match.allowed});
     return response;
   }
   // A page of another site can make a browser POST text or a form without asking first, but not JSON.
   const bool has_body = match.route->method == "POST" && match.route->kind != RouteKind::kResponseCancel;
   if (has_body && !is_json(head.field("content-type"))) {
-    return refusal(Error{Code::kInvalidArgument, "the Content-Type must be application/json", {}}, 415);
+    return refusal(wrong_field("the Content-Type must be application/json", head.field("content-type")), 415);
   }
   if (!head.field("content-encoding").empty()) {
-    return refusal(Error{Code::kInvalidArgument, "the body must not be compressed", {}}, 415);
+    return refusal(wrong_field("the body must not be compressed", head.field("content-encoding")), 415);
   }
   return std::nullopt;
 }

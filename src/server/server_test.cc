@@ -156,13 +156,15 @@ TEST_F(ServerTest, AnyOriginCanBeAllowed) {
 TEST_F(ServerTest, OtherMethodsAndPathsAreRefused) {
   start();
   const net::RawResponse wrong = get("/v1/chat/completions");
-  expect_error(wrong, 405, "invalid_argument");
+  EXPECT_THAT(expect_error(wrong, 405, "invalid_argument"),
+              testing::AllOf(testing::HasSubstr("/v1/chat/completions"), testing::HasSubstr("GET")));
   EXPECT_EQ(wrong.field("allow"), "POST");
   EXPECT_EQ(post("/v1/models", "{}").field("allow"), "GET, HEAD");
   for (const char* path :
        {"/v1", "/v1/", "/v1/chat/completions/", "//healthz", "/healthz/", "/v1/models/", "/..%2fhealthz", "/HEALTHZ"}) {
-    expect_error(get(path), 404, "not_found");
+    EXPECT_THAT(expect_error(get(path), 404, "not_found"), testing::HasSubstr(path));
   }
+  EXPECT_LT(expect_error(get("/" + std::string(5000, 'x')), 404, "not_found").size(), 300u);
   net::TestClient head(port());
   head.send(request("HEAD", "/v1/models"));
   EXPECT_EQ(head.read_response(true).status, 200);
