@@ -2,6 +2,7 @@
 //! What a JSON schema may ask for, counted before it is compiled: size, depth, and the things that a few bytes make dear.
 //! The compiler has limits of its own, but not on everything: a single `multipleOf` may cost it seconds.
 
+use regex_syntax::ast::ErrorKind;
 use regex_syntax::hir::{Hir, HirKind};
 use serde_json::{Map, Value};
 
@@ -118,8 +119,17 @@ impl Work {
         }
         let unicode_classes = pattern.matches("\\p").count() + pattern.matches("\\P").count();
         self.spend(20 + pattern.len() + 30 * unicode_classes, place)?;
-        // What is no regular expression is refused by the compiler, with its own reason.
-        let Ok(hir) = regex_syntax::parse(pattern) else { return Ok(()) };
+        let hir = match regex_syntax::parse(pattern) {
+            Ok(hir) => hir,
+            // The compiler puts groups around a pattern, which would make another one of these.
+            Err(regex_syntax::Error::Parse(error))
+                if matches!(error.kind(), ErrorKind::EscapeUnexpectedEof | ErrorKind::GroupUnopened) =>
+            {
+                return Err(Failure::invalid(format!("the pattern is no regular expression: {}", error.kind())).at(place));
+            }
+            // Whatever else is none is refused by the compiler, with its own reason.
+            Err(_) => return Ok(()),
+        };
         let counts = nested_counts(&hir).nested;
         if counts > MAX_NESTED_COUNTS {
             let message = format!("the pattern repeats repetitions, with {counts} ways to count; at most {MAX_NESTED_COUNTS}");
@@ -248,6 +258,13 @@ mod tests {
         let inside = json!({"properties": {"a": {"items": {"anyOf": [true, {"pattern": beyond}]}}}});
         assert_eq!(place_of(inside), Some("/properties/a/items/anyOf/1/pattern".into()));
         assert_eq!(place_of(json!({"patternProperties": {beyond: {}}})), Some(format!("/patternProperties/{beyond}")));
+    }
+
+    #[test]
+    fn patterns_that_only_groups_around_them_would_complete_are_none() {
+        for pattern in ["\\", "a\\", "a)(b", ")", "a)|(b"] {
+            assert_eq!(place_of(json!({"items": {"pattern": pattern}})), Some("/items/pattern".into()), "{pattern}");
+        }
     }
 
     #[test]
