@@ -146,7 +146,7 @@ TEST_F(ServerTest, ClosesWhenAskedTo) {
   }
 }
 
-TEST_F(ServerTest, FaultsAreAnsweredAndEndTheConnection) {
+TEST_F(ServerTest, T_G4_FaultsAreAnsweredAndEndTheConnection) {
   start();
   const std::vector<std::pair<std::string, int>> faults = {
       {"nonsense\r\n\r\n", 400},
@@ -169,7 +169,17 @@ TEST_F(ServerTest, FaultsAreAnsweredAndEndTheConnection) {
   }
 }
 
-TEST_F(ServerTest, BodyLimitHoldsExactly) {
+// Streams that are opened and reset, or headers without end (CVE-2023-44487, CVE-2024-27316), need an HTTP/2 server.
+TEST_F(ServerTest, T_G3_Http2IsNotSpoken) {
+  start();
+  EXPECT_EQ(exchange_bytes(port(), "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").status, 400);
+  const std::string upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n";
+  const RawResponse response = exchange_bytes(port(), "GET / HTTP/1.1\r\nHost: a\r\n" + upgrade + "\r\n");
+  EXPECT_EQ(response.status, 200) << "the upgrade is passed over, as RFC 9110, 7.8 allows";
+  EXPECT_TRUE(response.field("upgrade").empty());
+}
+
+TEST_F(ServerTest, T_G2_BodyLimitHoldsExactly) {
   start({.max_body_bytes = 1000});
   EXPECT_EQ(exchange_bytes(port(), post(std::string(1000, 'a'))).status, 200);
   EXPECT_EQ(exchange_bytes(port(), post(std::string(1001, 'a'))).status, 413);
@@ -181,7 +191,7 @@ TEST_F(ServerTest, BodyLimitHoldsExactly) {
 }
 
 // 3 MB of chunks of one byte each ended another server, which took stack for every one (CVE-2025-23310).
-TEST_F(ServerTest, ManyTinyChunksAreOneBody) {
+TEST_F(ServerTest, T_G1_ManyTinyChunksAreOneBody) {
   start();
   constexpr std::size_t kChunks = 500'000;
   std::string bytes = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";

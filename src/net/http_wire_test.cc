@@ -140,7 +140,7 @@ int judge(const std::string& head, std::size_t piece, const HeadLimits& limits =
 
 class Heads : public testing::TestWithParam<HeadCase> {};
 
-TEST_P(Heads, AreJudgedAlikeWholeAndInPieces) {
+TEST_P(Heads, T_G4_AreJudgedAlikeWholeAndInPieces) {
   for (std::size_t piece : {std::size_t{1}, std::size_t{2}, std::size_t{7}, std::size_t{1} << 20}) {
     EXPECT_EQ(judge(GetParam().head, piece), GetParam().status) << "in pieces of " << piece;
   }
@@ -149,7 +149,7 @@ TEST_P(Heads, AreJudgedAlikeWholeAndInPieces) {
 INSTANTIATE_TEST_SUITE_P(Table, Heads, testing::ValuesIn(head_cases()),
                          [](const auto& p) { return std::string(p.param.name); });
 
-TEST(Head, LimitOfBytesHoldsExactly) {
+TEST(Head, T_G2_LimitOfBytesHoldsExactly) {
   const std::string start = "GET / HTTP/1.1\r\nHost: a\r\nX: ";
   HeadLimits limits{.max_head_bytes = 200};
   const std::string at_limit = start + std::string(200 - start.size() - 4, 'x') + "\r\n\r\n";
@@ -160,7 +160,7 @@ TEST(Head, LimitOfBytesHoldsExactly) {
   }
 }
 
-TEST(Head, LimitHoldsWithoutALineEnd) {
+TEST(Head, T_G2_LimitHoldsWithoutALineEnd) {
   std::size_t checked = 0;
   const std::string endless(1 << 16, 'a');
   auto size = find_head(endless, {}, checked);
@@ -169,7 +169,7 @@ TEST(Head, LimitHoldsWithoutALineEnd) {
   EXPECT_LE(checked, HeadLimits{}.max_head_bytes);
 }
 
-TEST(Head, LimitOfFieldsHoldsExactly) {
+TEST(Head, T_G2_LimitOfFieldsHoldsExactly) {
   for (auto [count, status] : {std::pair{100, 0}, std::pair{101, 431}}) {
     std::string head = "GET / HTTP/1.1\r\nHost: a\r\n";
     for (int i = 1; i < count; ++i) head += "X: y\r\n";
@@ -177,7 +177,7 @@ TEST(Head, LimitOfFieldsHoldsExactly) {
   }
 }
 
-TEST(Head, LimitOfTargetHoldsExactly) {
+TEST(Head, T_G2_LimitOfTargetHoldsExactly) {
   for (auto [size, status] : {std::pair{8192u, 0}, std::pair{8193u, 414}}) {
     EXPECT_EQ(judge("GET /" + std::string(size - 1, 'a') + " HTTP/1.1\r\nHost: a\r\n\r\n", 1 << 20), status);
   }
@@ -254,7 +254,7 @@ const std::vector<ChunkCase>& chunk_cases() {
 
 class Chunks : public testing::TestWithParam<ChunkCase> {};
 
-TEST_P(Chunks, AreDecodedAlikeWholeAndInPieces) {
+TEST_P(Chunks, T_G4_AreDecodedAlikeWholeAndInPieces) {
   const ChunkCase& given = GetParam();
   for (std::size_t piece : {std::size_t{1}, std::size_t{3}, std::size_t{1} << 20}) {
     ChunkDecoder decoder(100);
@@ -282,7 +282,7 @@ TEST_P(Chunks, AreDecodedAlikeWholeAndInPieces) {
 INSTANTIATE_TEST_SUITE_P(Table, Chunks, testing::ValuesIn(chunk_cases()),
                          [](const auto& p) { return std::string(p.param.name); });
 
-TEST(Chunk, OneByteChunksAreAccepted) {
+TEST(Chunk, T_G1_OneByteChunksAreAccepted) {
   std::string bytes;
   for (int i = 0; i < 100'000; ++i) bytes += "1\r\nx\r\n";
   ChunkDecoder decoder(100'000);
@@ -310,7 +310,7 @@ TEST(Wire, RandomBytesNeverDependOnTheSplit) {
   }
 }
 
-TEST(ResponseHead, RefusesWhatWouldSplitIt) {
+TEST(ResponseHead, T_G2_RefusesWhatWouldSplitIt) {
   EXPECT_TRUE(format_head(200, {{"X", "y"}}));
   EXPECT_EQ(*format_head(404, {}), "HTTP/1.1 404 Not Found\r\n\r\n");
   for (const std::string& bad : {"a\r\nSet-Cookie: b"s, "a\nb"s, "a\rb"s, "a\0b"s}) {

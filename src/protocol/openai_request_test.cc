@@ -89,7 +89,7 @@ const std::vector<std::string> kNever = {"\"1e999\"",
                                          "{\"a\":{}}",
                                          "[{}]"};
 
-TEST(SharedFields, TakeTheirRangeAndNothingElse) {
+TEST(SharedFields, T_E3_TakeTheirRangeAndNothingElse) {
   for (const FieldCase& field : shared_fields()) {
     for (const auto& refuses : {chat_refusal, completion_refusal}) {
       EXPECT_EQ(refuses(member(field.name, "null")), "") << field.name;
@@ -171,7 +171,7 @@ TEST(ChatFields, LengthHasTwoNames) {
   EXPECT_EQ(chat_refusal(R"("max_tokens":5,"min_tokens":6)"), "min_tokens");
 }
 
-TEST(ChatFields, LogprobsAskForTheirSwitch) {
+TEST(ChatFields, T_E2_LogprobsAreBoundedAndAskForTheirSwitch) {
   EXPECT_EQ(chat_refusal(R"("logprobs":true,"top_logprobs":20)"), "");
   EXPECT_EQ(chat_refusal(R"("logprobs":true,"top_logprobs":21)"), "top_logprobs");
   EXPECT_EQ(chat_refusal(R"("logprobs":true,"top_logprobs":-1)"), "top_logprobs");
@@ -269,7 +269,7 @@ std::string repeated(std::size_t count, std::string_view item) {
 std::string quoted(std::size_t bytes) { return "\"" + std::string(bytes, 'a') + "\""; }
 
 // Each bound of limits.h that the tables above do not reach: at it, and one above.
-TEST(Limits, HoldExactly) {
+TEST(Limits, T_E1_HoldExactly) {
   const auto messages = [](std::size_t n) {
     return refusal(
         parse_chat_request(R"({"model":"m","messages":)" + repeated(n, R"({"role":"user","content":"x"})") + "}"));
@@ -328,7 +328,7 @@ TEST(Limits, OfTextsAndSchemasHoldExactly) {
   EXPECT_EQ(ids(kMaxTokens + 1), "prompt");
 }
 
-TEST(Limits, OfPromptsAndProductsHoldExactly) {
+TEST(Limits, T_E1_OfPromptsAndProductsHoldExactly) {
   const auto prompts = [](std::size_t n, std::size_t choices) {
     return refusal(parse_completion_request(R"({"model":"m","n":)" + std::to_string(choices) + R"(,"prompt":)" +
                                             repeated(n, "\"x\"") + "}"));

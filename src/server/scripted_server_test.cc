@@ -102,7 +102,7 @@ TEST_F(ScriptedServer, TokensThatTheModelHasNotAreRefusedByTheNameOfTheirParamet
                "prompt");
 }
 
-TEST_F(ScriptedServer, HostileSchemasAreRefused) {
+TEST_F(ScriptedServer, T_C3_HostileSchemasAreRefusedBeforeTheEngine) {
   const std::pair<std::string, std::string> bombs[] = {
       {R"({"$ref":"http://example.org/schema"})", "/$ref"},
       {R"({"$ref":"file:///etc/passwd"})", "/$ref"},
@@ -119,6 +119,11 @@ TEST_F(ScriptedServer, HostileSchemasAreRefused) {
       const net::RawResponse response = post("/v1/chat/completions", chat("x", schema_format(schema) + more));
       expect_error(response, 400, "invalid_argument", "/response_format/json_schema/schema" + place);
       EXPECT_THAT(response.body, testing::Not(HasSubstr("root:")));
+      const std::string tool =
+          R"("tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"x":)" +
+          schema + R"(},"required":["x"]}}}])";
+      expect_error(post("/v1/chat/completions", chat("x", tool + more)), 400, "invalid_argument",
+                   "/tools/0/function/parameters/properties/x" + place);
     }
   }
   EXPECT_EQ(post("/v1/chat/completions", chat("x", schema_format(std::string(100'000, '[')))).status, 400);
@@ -126,7 +131,7 @@ TEST_F(ScriptedServer, HostileSchemasAreRefused) {
 }
 
 // What only an answer finds out ends that answer: with an error of its request, and not a token without the grammar.
-TEST_F(ScriptedServer, AGrammarThatGetsTooDearEndsItsAnswerOnly) {
+TEST_F(ScriptedServer, T_C4_AGrammarThatGetsTooDearEndsItsAnswerOnly) {
   const std::string costly = schema_format(R"({"type":"string","pattern":"^x{40}(\\p{L}{1,100}){1,100}$"})");
   const net::RawResponse whole = post("/v1/chat/completions", chat("letters", costly));
   expect_error(whole, 400, "invalid_argument", "/response_format/json_schema/schema");
@@ -141,7 +146,7 @@ TEST_F(ScriptedServer, AGrammarThatGetsTooDearEndsItsAnswerOnly) {
 
 // Feature combinations have ended other engines (CVE-2026-44223 and its like): here every pair is tried, and the server
 // lives.
-TEST_F(ScriptedServer, EveryPairOfFeaturesEndsInOrder) {
+TEST_F(ScriptedServer, T_E4_EveryPairOfFeaturesEndsInOrder) {
   const std::vector<std::string> features = {R"("stream":true)",
                                              R"("n":3)",
                                              R"("max_tokens":1)",
@@ -169,7 +174,8 @@ TEST_F(ScriptedServer, EveryPairOfFeaturesEndsInOrder) {
                                              R"("response_format":{"type":"json_object"})",
                                              R"("chat_template_kwargs":{"messages":[]})",
                                              R"("add_generation_prompt":false)"};
-  const std::vector<std::string> chat_only = {R"("logprobs":true,"top_logprobs":20)", R"("max_completion_tokens":2)"};
+  const std::vector<std::string> chat_only = {R"("logprobs":true,"top_logprobs":20)", R"("max_completion_tokens":2)",
+                                              R"("tools":[{"type":"function","function":{"name":"f"}}])"};
   const std::vector<std::string> completion_only = {R"("logprobs":20)", R"("echo":true)", R"("max_tokens":0)",
                                                     R"("add_special_tokens":false)", R"("parse_special":true)"};
   int calls = 0;

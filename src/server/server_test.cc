@@ -80,7 +80,7 @@ TEST_F(ServerTest, OptionsAreCheckedWithoutAModel) {
   EXPECT_TRUE(start_server(*generator_, {.port = port_of_old}, clock_, metrics_));  // the port was left free
 }
 
-TEST_F(ServerTest, HostsAreOnAList) {
+TEST_F(ServerTest, T_G5_HostsAreOnAList) {
   start({.allowed_hosts = {"Models.example"}});
   const auto status = [&](std::string_view host) {
     return net::exchange_bytes(port(), "GET /healthz HTTP/1.1\r\nHost: " + std::string(host) + "\r\n\r\n").status;
@@ -110,7 +110,7 @@ TEST(ServerOptionsTest, AnOriginIsOneThatABrowserSends) {
   }
 }
 
-TEST_F(ServerTest, OriginsAreDeniedUnlessAllowed) {
+TEST_F(ServerTest, T_G5_OriginsAreDeniedUnlessAllowed) {
   start({.allowed_origins = {"https://app.example"}});
   const net::RawResponse plain = get("/v1/models");
   EXPECT_TRUE(plain.field("access-control-allow-origin").empty());
@@ -170,7 +170,7 @@ TEST_F(ServerTest, OtherMethodsAndPathsAreRefused) {
   EXPECT_EQ(head.read_response(true).status, 200);
 }
 
-TEST_F(ServerTest, OnlyJsonIsPosted) {
+TEST_F(ServerTest, T_G5_OnlyJsonIsPosted) {
   start();
   const auto status = [&](const std::string& fields) {
     const std::string body = chat("x");

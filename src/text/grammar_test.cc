@@ -256,7 +256,7 @@ TEST_F(GrammarTest, WhatIsNotASchemaIsRefused) {
   }
 }
 
-TEST_F(GrammarTest, HostileSchemasAreBounded) {
+TEST_F(GrammarTest, T_C1_HostileSchemasAreBounded) {
   std::string nested = R"({"type":"null"})";
   for (int i = 0; i < 60; ++i) nested = R"({"type":"array","items":)" + nested + "}";
   std::string wide = R"({"type":"object","properties":{)";
@@ -287,8 +287,28 @@ TEST_F(GrammarTest, HostileSchemasAreBounded) {
   }
 }
 
+// llama.cpp ended over such: #25283, #19008, #22606.
+TEST_F(GrammarTest, T_C2_PatternsThatAreNoneAreRefusedWhereTheyStand) {
+  const auto times = [](std::string_view part) {
+    std::string text;
+    for (int i = 0; i < 20'000; ++i) text += part;
+    return text;
+  };
+  for (const std::string& pattern :
+       {std::string("*a"), std::string("+"), std::string("?"), std::string("a|*"), std::string("(*)"), std::string("("),
+        std::string(")"), std::string("["), std::string("a{2,1}"), std::string("\\\\"), std::string("a)(b"),
+        times("(") + "a" + times(")"), times("(?:") + "a" + times(")*"), times("["), times("(a|")}) {
+    const auto grammar =
+        compile(R"({"type":"object","properties":{"x":{"type":"string","pattern":")" + pattern + "\"}}}");
+    ASSERT_FALSE(grammar) << pattern.substr(0, 20);
+    EXPECT_TRUE(grammar.error().code == Code::kExhausted || grammar.error().code == Code::kInvalidArgument)
+        << grammar.error().message;
+    EXPECT_EQ(grammar.error().where, "/properties/x/pattern") << pattern.substr(0, 20);
+  }
+}
+
 // Schemas of a few bytes that would take the compiler, or the first tokens of an answer, seconds or all memory.
-TEST_F(GrammarTest, CostlySchemasAreRefusedWhereTheyStand) {
+TEST_F(GrammarTest, T_C4_CostlySchemasAreRefusedWhereTheyStand) {
   std::string optional;
   for (int i = 0; i < 520; ++i) optional += (i == 0 ? "\"p" : ",\"p") + std::to_string(i) + "\":{}";
   const std::pair<std::string, std::string_view> cases[] = {
@@ -308,7 +328,7 @@ TEST_F(GrammarTest, CostlySchemasAreRefusedWhereTheyStand) {
 }
 
 // Whether these compile is llguidance's affair; that they neither crash nor run away is ours.
-TEST_F(GrammarTest, CostlySchemasStayWithinTheirLimits) {
+TEST_F(GrammarTest, T_C4_CostlySchemasStayWithinTheirLimits) {
   for (const std::string_view schema :
        {R"({"type":"string","pattern":"^(a|b)*a(a|b){400}$"})", R"({"type":"array","items":{},"minItems":100000})",
         R"({"type":"string","maxLength":1000000000})", R"({"$ref":"#"})",
@@ -337,7 +357,7 @@ TEST_F(GrammarTest, CostlySchemasStayWithinTheirLimits) {
 }
 
 // Each schema of its own must leave nothing behind (GHSA-mgrm-fgjv-mhv8: a cache of grammars that clients filled).
-TEST_F(GrammarTest, UniqueSchemasLeaveNothingBehind) {
+TEST_F(GrammarTest, T_C6_UniqueSchemasLeaveNothingBehind) {
   const auto compile_many = [&](int first, int count) {
     for (int i = first; i < first + count; ++i) {
       EXPECT_TRUE(compile(R"({"type":"object","properties":{"p)" + std::to_string(i) +

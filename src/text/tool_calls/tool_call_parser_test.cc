@@ -365,7 +365,7 @@ void expect_linear(ToolFormat format, std::string_view pattern, std::size_t max_
   EXPECT_LE(told, 7 * bytes) << tool_format_name(format) << ": " << pattern;
 }
 
-TEST(ToolCallParser, HostileTextIsReadInLinearSteps) {
+TEST(ToolCallParser, T_C5_HostileTextIsReadInLinearSteps) {
   const std::string_view patterns[] = {"<",
                                        "<tool_call",
                                        "<tool_call>",
