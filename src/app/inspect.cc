@@ -10,6 +10,8 @@
 #include <memory>
 #include <span>
 #include <sstream>
+#include <utility>
+#include <variant>
 
 #include "app/model_choice.h"
 #include "app/prompt.h"
@@ -19,10 +21,12 @@
 #include "app/verb.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "generation/chat_prompt.h"
 #include "model/evaluate.h"
 #include "model/inspect.h"
 #include "model/load.h"
 #include "model/load_encoder.h"
+#include "protocol/openai_request.h"
 
 namespace autoglm::app {
 namespace {
@@ -38,6 +42,7 @@ struct InspectFlags {
   bool no_special = false;
   bool parse_special = false;
   std::string request;
+  bool as_served = false;
   std::vector<std::int32_t> ids;
   std::string output;
 };
@@ -123,21 +128,52 @@ Status inspect_tokens(const InspectFlags& flags) {
   return {};
 }
 
+// What the server would give to the model: the same reader, the same tools, told in words where the template shows
+// none.
+Result<text::RenderedPrompt> served_prompt(const model::LoadedText& loaded, const protocol::ChatRequest& chat) {
+  generation::ModelCard card;
+  card.chat_template = loaded.chat_template;
+  card.template_shows_tools = loaded.tool_format.has_value();
+  card.control_spellings = text::control_spellings(*loaded.tokenizer);
+  return generation::render(card, {.messages = &chat.messages,
+                                   .tools = &chat.tools.tools,
+                                   .template_fields = &chat.template_fields,
+                                   .add_generation_prompt = chat.add_generation_prompt});
+}
+
+Result<text::RenderedPrompt> template_prompt(const model::LoadedText& loaded, const TemplateRequest& request) {
+  text::ChatTemplate::Inputs inputs;
+  inputs.messages = &request.messages;
+  inputs.tools = request.tools ? &*request.tools : nullptr;
+  inputs.kwargs = &request.kwargs;
+  inputs.add_generation_prompt = request.add_generation_prompt;
+  inputs.special = text::control_spellings(*loaded.tokenizer);
+  return loaded.chat_template->render(inputs);
+}
+
+// `model` may be missing, as nothing here asks for it: /tokenize reads a chat so.
+Result<protocol::ChatRequest> read_served_request(std::string_view body) {
+  auto request = TRY(protocol::parse_tokenize_request(body));
+  if (auto* chat = std::get_if<protocol::ChatRequest>(&request.input)) return std::move(*chat);
+  return fail(Code::kInvalidArgument, "the request must have messages", "messages");
+}
+
 Status inspect_prompt(const InspectFlags& flags) {
   const std::string body = TRY(read_text_file(flags.request, "the request", "--request"));
-  const auto request = read_template_request(body);
-  if (!request) return fail_in("the request in " + base::printable(flags.request), request.error());
+  std::variant<TemplateRequest, protocol::ChatRequest> request;
+  const auto read = [&](auto parsed) -> Status {
+    if (!parsed) return fail_in("the request in " + base::printable(flags.request), parsed.error());
+    request = std::move(*parsed);
+    return {};
+  };
+  TRY(flags.as_served ? read(read_served_request(body)) : read(read_template_request(body)));
   const auto path = TRY(checkpoint_path(flags));
   const auto loaded = TRY(model::load_text(path));
   if (loaded.chat_template == nullptr)
     return fail(Code::kInvalidArgument, "this model has no chat template", "--model");
-  text::ChatTemplate::Inputs inputs;
-  inputs.messages = &request->messages;
-  inputs.tools = request->tools ? &*request->tools : nullptr;
-  inputs.kwargs = &request->kwargs;
-  inputs.add_generation_prompt = request->add_generation_prompt;
-  inputs.special = text::control_spellings(*loaded.tokenizer);
-  const auto prompt = TRY(loaded.chat_template->render(inputs));
+  const auto* served = std::get_if<protocol::ChatRequest>(&request);
+  const text::RenderedPrompt prompt = TRY(
+      served != nullptr ? served_prompt(loaded, *served) : template_prompt(loaded, std::get<TemplateRequest>(request)));
   std::fwrite(prompt.text.data(), 1, prompt.text.size(), stdout);
   return {};
 }
@@ -216,6 +252,9 @@ void add_prompt(CLI::App& verb, const std::shared_ptr<InspectFlags>& flags) {
   part->add_option("--request", flags->request, "A JSON file: the body of a chat request")
       ->required()
       ->type_name("FILE");
+  part->add_flag("--as-served", flags->as_served,
+                 "As `serve` gives it to the model: what it refuses is refused, and tools are told in words where the "
+                 "template shows none");
   set_action(*part, [flags] { return inspect_prompt(*flags); });
 }
 

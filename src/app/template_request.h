@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a chat template sees of a chat request, for `inspect prompt`: messages, tools and fields of the template, as
-// they stand in the request. The server takes less and does more: it writes each tool anew (name, description,
-// parameters), leaves them out under "tool_choice": "none", and tells of them in words where the template shows none.
-// Any thread.
+// they stand in the request. The server takes less and does more (`--as-served`): it writes each tool anew (name,
+// description, parameters), leaves them out under "tool_choice": "none", and tells of them in words where the template
+// shows none. Any thread.
 #pragma once
 
 #include <optional>

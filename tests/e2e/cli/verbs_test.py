@@ -6,8 +6,9 @@ import os
 import re
 import subprocess
 import unittest
+import urllib.request
 
-from support import BINARY, GOLDEN, TIMEOUT, CliTest
+from support import BINARY, GOLDEN, TIMEOUT, CliTest, Server
 
 SCRIPT = """== capital
 Paris.
@@ -259,6 +260,23 @@ class InspectTinyModels(CliTest):
                 request = self.folder / "request.json"
                 request.write_text(json.dumps({"messages": chat["messages"], "add_generation_prompt": chat["add_generation_prompt"]}))
                 self.assertEqual(self.cli("inspect", "prompt", "--model", folder, "--request", request).stdout, chat["text"])
+
+    def test_prompts_as_they_are_served(self):
+        model, request = GOLDEN / "tiny" / "qwen2", self.folder / "request.json"
+        server = Server(self, model, "--port", "0")
+        tools = [{"type": "function", "function": {"name": "add", "strict": True, "parameters": {"type": "object"}}}]
+        for more in ({}, {"tools": tools}, {"tools": tools, "tool_choice": "none"}):
+            chat = {"messages": [{"role": "user", "content": "2 + 2?"}], **more}
+            request.write_text(json.dumps(chat))
+            prompt = self.cli("inspect", "prompt", "--as-served", "--model", model, "--request", request).stdout
+            self.assertEqual("add" in prompt, more == {"tools": tools}, prompt)
+            line = self.cli("inspect", "tokens", "--jsonl", "--no-special", "--parse-special", "--model", model, stdin=json.dumps(prompt)).stdout
+            asked = urllib.request.Request(server.url + "/tokenize", json.dumps(chat).encode(), {"Content-Type": "application/json"})
+            with urllib.request.urlopen(asked, timeout=TIMEOUT) as answer:
+                self.assertEqual(json.load(answer)["tokens"], json.loads(line)["ids"])
+        for wrong, words in (({"messages": [], "odd": 1}, "messages"), ({"prompt": "x"}, "messages"), (dict(chat, odd=1), "odd")):
+            request.write_text(json.dumps(wrong))
+            self.assertIn(words, self.cli("inspect", "prompt", "--as-served", "--model", model, "--request", request, expect=1).stderr)
 
     def test_perplexity_says_how_it_measures(self):
         text = self.folder / "text"
