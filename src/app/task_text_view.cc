@@ -135,22 +135,24 @@ class TextView final : public TaskView {
   }
 
   // Redraws the graph over what it drew before. A row was a line of the screen, or the way back up would be longer; in
-  // a terminal that got narrower it may be several by now. The last column stays free, as some terminals begin the next
-  // line when it is written.
+  // a terminal that got narrower and breaks its lines anew it may be several by now. One that does not is told not to
+  // wrap either (DECAWM), so that a row stays a line there whenever it gets narrower. The last column stays free, as
+  // some terminals begin the next line when it is written.
   void draw() REQUIRES(mutex_) {
     const std::size_t columns = terminal_columns(STDERR_FILENO);
     std::size_t up = 0;
-    for (const std::string& line : drawn_) up += least_lines(line, columns);
+    for (const std::string& line : drawn_) up += keeps_lines_ ? 1 : least_lines(line, columns);
     std::string drawing = up > 0 ? fmt::format("\r\033[{}A\033[J", up) : "";
     drawn_.clear();
     for (const Row& row : rows_) {
       drawn_.push_back(line_of(row, columns - 1));
       drawing += drawn_.back() + "\n";
     }
-    say(stderr, drawing);
+    say(stderr, keeps_lines_ ? "\033[?7l" + drawing + "\033[?7h" : drawing);
   }
 
   const bool is_moving_;
+  const bool keeps_lines_ = cuts_lines();
   base::Mutex mutex_;
   std::vector<Row> rows_ GUARDED_BY(mutex_);
   std::vector<std::string> drawn_ GUARDED_BY(mutex_);  // its lines, as they stand above the cursor

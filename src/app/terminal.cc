@@ -53,6 +53,9 @@ std::string first_columns(std::string_view text, std::size_t columns) {
   return std::string(text.substr(0, end));
 }
 
+// xterm(1), ENVIRONMENT: it sets XTERM_VERSION, which programs in a tmux in it have too; there tmux draws.
+bool cuts_lines() { return std::getenv("XTERM_VERSION") != nullptr && std::getenv("TMUX") == nullptr; }
+
 std::size_t least_lines(std::string_view text, std::size_t columns) {
   std::size_t characters = 0;
   for (std::size_t at = 0; at < text.size(); at += base::utf8_step(text.substr(at)).size) ++characters;

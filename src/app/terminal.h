@@ -23,6 +23,8 @@ void say(std::FILE* stream, std::string_view text);
 std::size_t terminal_columns(int descriptor);
 /// `text`, cut between characters so that it fits `columns`. Whatever may be two columns wide counts as two.
 std::string first_columns(std::string_view text, std::size_t columns);
+/// Whether this terminal, when it gets narrower, cuts the lines that it shows, as xterm does; most break them anew.
+bool cuts_lines();
 /// How many lines of a terminal this wide `text`, written on one line, takes at least: as if no character were wide.
 std::size_t least_lines(std::string_view text, std::size_t columns);
 

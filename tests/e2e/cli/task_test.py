@@ -92,11 +92,14 @@ class Screen:
     def __init__(self, columns):
         self.columns, self.row, self.column = columns, 0, 0
         self.lines, self.goes_on = [[]], [False]  # goes_on: the next line is of the same text
+        self.wraps = True
 
     def write(self, said):
-        for part in re.findall(r"\x1b\[\d*[A-Z]|[^\x1b]", said):
+        for part in re.findall(r"\x1b\[\d*[A-Z]|\x1b\[\?7[hl]|[^\x1b]", said):
             width = 2 if unicodedata.east_asian_width(part[0]) in "WF" else 1
-            if part == "\r":
+            if part.startswith("\x1b[?7"):
+                self.wraps = part.endswith("h")
+            elif part == "\r":
                 self.column = 0
             elif part == "\x1b[J":
                 del self.lines[self.row + 1:], self.goes_on[self.row + 1:]
@@ -105,6 +108,8 @@ class Screen:
             elif part.startswith("\x1b"):
                 self.row -= int(part[2:-1])
             else:
+                if part != "\n" and self.column + width > self.columns and not self.wraps:
+                    self.column = self.columns - width  # the last column is written over
                 if part == "\n" or self.column + width > self.columns:
                     self.goes_on[self.row] = part != "\n"
                     self.row, self.column = self.row + 1, 0
@@ -121,6 +126,11 @@ class Screen:
         said = "".join("".join(line) + ("" if goes_on else "\n") for line, goes_on in zip(self.lines, self.goes_on))
         self.__init__(columns)
         self.write(said[:-1])
+
+    def cut(self, columns):
+        """As resize(), of a terminal that does not break its lines anew."""
+        self.columns = columns
+        self.lines = [line[:columns] for line in self.lines]
 
     def actions(self):
         return [line for line in map("".join, self.lines) if re.match(r"  . +\d ", line)]
@@ -360,6 +370,22 @@ parameters = {properties = {a = {type = "string", pattern = "^(?!x)y"}}}
         self.assertGreater(terminal.end(), 0)
         screen.write(terminal.said)
         self.assertEqual([line[:11].split() for line in screen.actions()], [["+", "1", "coun"], ["!", "2", "hang"]], screen.lines)
+
+    def test_a_terminal_that_cuts_its_lines_shows_each_action_once(self):
+        self.environment["XTERM_VERSION"] = "XTerm(379)"
+        for written_at in (100, 40):  # before the terminal gets narrower, and while it does
+            (self.folder / "begun").unlink(missing_ok=True)
+            terminal = Terminal(self, BINARY, "task", "count and wait", *self.words, columns=100)
+            shown = terminal.expect(r"hang \{\}  running\r?\n\x1b\[\?7h")
+            self.wait_for_tool()
+            screen = Screen(written_at).write("before\n" + shown.string[:shown.end()])
+            screen.cut(40)
+            terminal.resize(40)
+            os.kill(terminal.pid, signal.SIGINT)
+            self.assertGreater(terminal.end(), 0)
+            screen.write(terminal.said)
+            self.assertEqual([line[:11].split() for line in screen.actions()], [["+", "1", "coun"], ["!", "2", "hang"]], screen.lines)
+            self.assertIn("before", ["".join(line) for line in screen.lines])
 
     def test_a_summary_names_what_had_no_sandbox(self):
         self.assertEqual(self.events("count these")[-1]["unsandboxed"], [])
