@@ -134,19 +134,15 @@ void add_bench(CLI::App& app) {
   verb->add_option("--max-batch-tokens", options->plan.max_batch_tokens, "Rows of one step; a longer prompt is cut")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
-  verb->add_option("--threads", options->threads, "Threads; 0 = the physical cores left to this process")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  verb->add_option("--compute", options->compute, "fast or exact")
-      ->check(CLI::IsMember({"fast", "exact"}))
-      ->capture_default_str();
+  add_threads(*verb, options->threads);
+  add_compute(*verb, options->compute);
   add_kv_type(*verb, options->kv_type);
-  verb->add_option("--isa", options->isa, "Force an instruction set: scalar, avx2 or avx512");
+  add_isa(*verb, options->isa);
   verb->add_option("--rounds", options->plan.rounds, "Measured rounds; the median counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   verb->add_flag("--json", options->as_json, "One line of JSON instead of the table");
-  verb->add_flag("--yes", options->may_pull, "Pull the model without asking when it is not here yet");
+  add_may_pull(*verb, options->may_pull);
   add_sub_verbs(*verb);
   set_action(*verb, [verb, options]() -> Status {
     if (!verb->get_subcommands().empty()) return {};

@@ -110,7 +110,7 @@ void add_bench_embed(CLI::App& bench) {
   CLI::App* verb = bench.add_subcommand(
       "embed", "Texts a second and latency of an encoder: one client, many one by one, many batched");
   verb->add_option("--model", flags->model, "An encoder's name or path")->required();
-  verb->add_flag("--yes", flags->may_pull, "Pull the model without asking when it is not here yet");
+  add_may_pull(*verb, flags->may_pull);
   verb->add_option("--clients", flags->plan.clients, "Clients, each of which asks again once it has its answer")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
@@ -126,13 +126,9 @@ void add_bench_embed(CLI::App& bench) {
   verb->add_option("--batch-timeout-ms", flags->batch_timeout_ms, "Longest wait of a lonely request for company")
       ->check(CLI::Range(0, 60'000))
       ->capture_default_str();
-  verb->add_option("--threads", flags->threads, "Threads; 0 = the physical cores left to this process")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  verb->add_option("--compute", flags->compute, "fast or exact")
-      ->check(CLI::IsMember({"fast", "exact"}))
-      ->capture_default_str();
-  verb->add_option("--isa", flags->isa, "Force an instruction set: scalar, avx2 or avx512");
+  add_threads(*verb, flags->threads);
+  add_compute(*verb, flags->compute);
+  add_isa(*verb, flags->isa);
   verb->add_flag("--json", flags->as_json, "One line of JSON instead of the table");
   set_action(*verb, [flags] { return run_embed(*flags); });
 }

@@ -135,7 +135,7 @@ void add_bench_headline(CLI::App& bench) {
   CLI::App* verb = bench.add_subcommand(
       "headline", "Latency and requests a second: plain F32 one by one, F16 batched, the file's own type batched");
   verb->add_option("--model", flags->model, "A model's name or path")->required();
-  verb->add_flag("--yes", flags->may_pull, "Pull the model without asking when it is not here yet");
+  add_may_pull(*verb, flags->may_pull);
   verb->add_option("--clients", flags->plan.clients, "Clients, each of which asks again once it has its answer")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
@@ -148,10 +148,8 @@ void add_bench_headline(CLI::App& bench) {
   verb->add_option("--answer", flags->plan.answer_tokens, "Tokens of an answer")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  verb->add_option("--threads", flags->threads, "Threads; 0 = the physical cores left to this process")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  verb->add_option("--isa", flags->isa, "Force an instruction set: scalar, avx2 or avx512");
+  add_threads(*verb, flags->threads);
+  add_isa(*verb, flags->isa);
   verb->add_flag("--json", flags->as_json, "One line of JSON instead of the table");
   set_action(*verb, [flags] { return run_headline(*flags); });
 }

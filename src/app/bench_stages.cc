@@ -142,18 +142,14 @@ void add_bench_stages(CLI::App& bench) {
   verb->add_option("--max-batch-tokens", flags->plan.max_batch_tokens, "Rows of one step; a longer prompt is cut")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
-  verb->add_option("--threads", flags->threads, "Threads; 0 = the physical cores left to this process")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  verb->add_option("--compute", flags->compute, "fast or exact")
-      ->check(CLI::IsMember({"fast", "exact"}))
-      ->capture_default_str();
-  verb->add_option("--isa", flags->isa, "Force an instruction set: scalar, avx2 or avx512");
+  add_threads(*verb, flags->threads);
+  add_compute(*verb, flags->compute);
+  add_isa(*verb, flags->isa);
   verb->add_option("--rounds", flags->plan.rounds, "Prompts, and runs of decode steps; their mean counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   verb->add_flag("--json", flags->as_json, "One line of JSON instead of the tables");
-  verb->add_flag("--yes", flags->may_pull, "Pull the model without asking when it is not here yet");
+  add_may_pull(*verb, flags->may_pull);
   set_action(*verb, [flags] { return run_stages(*flags); });
 }
 

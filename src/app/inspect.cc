@@ -220,20 +220,16 @@ Status inspect_logits(const InspectFlags& flags) {
 }
 
 void add_computing(CLI::App& verb, InspectFlags& flags) {
-  verb.add_option("--compute", flags.compute, "fast or exact")
-      ->check(CLI::IsMember({"fast", "exact"}))
-      ->capture_default_str();
+  add_compute(verb, flags.compute);
   add_kv_type(verb, flags.kv_type);
-  verb.add_option("--isa", flags.isa, "Force an instruction set: scalar, avx2 or avx512");
-  verb.add_option("--threads", flags.threads, "0 = the physical cores left to this process")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_isa(verb, flags.isa);
+  add_threads(verb, flags.threads);
 }
 
 CLI::App* add_part(CLI::App& verb, const char* name, const char* what, InspectFlags& flags) {
   auto* part = verb.add_subcommand(name, what);
   part->add_option("--model", flags.model, "A model's name or path")->required();
-  part->add_flag("--yes", flags.may_pull, "Pull the model without asking when it is not here");
+  add_may_pull(*part, flags.may_pull);
   return part;
 }
 
@@ -292,7 +288,7 @@ void add_inspect(CLI::App& app) {
   auto flags = std::make_shared<InspectFlags>();
   verb->add_option("MODEL", flags->model,
                    "A model's name or path: prints architecture, tensors, formats, memory needed");
-  verb->add_flag("--yes", flags->may_pull, "Pull the model without asking when it is not here");
+  add_may_pull(*verb, flags->may_pull);
   verb->require_subcommand(0, 1);
   add_tokens(*verb, flags);
   add_prompt(*verb, flags);

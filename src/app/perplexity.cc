@@ -102,7 +102,7 @@ void add_perplexity(CLI::App& app) {
   auto* verb = app.add_subcommand("perplexity", "How well a model predicts a text");
   auto flags = std::make_shared<PerplexityFlags>();
   verb->add_option("--model", flags->model, "A model's name or path")->required();
-  verb->add_flag("--yes", flags->may_pull, "Pull the model without asking when it is not here");
+  add_may_pull(*verb, flags->may_pull);
   verb->add_option("--file", flags->file, "The text, UTF-8")->required()->type_name("FILE");
   verb->add_option("--compute", flags->compute, "fast, exact or both")
       ->check(CLI::IsMember({"fast", "exact", "both"}))
@@ -114,10 +114,8 @@ void add_perplexity(CLI::App& app) {
   verb->add_option("--stride", flags->stride, "Tokens scored by each further window; 0 = half the window")
       ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str();
-  verb->add_option("--isa", flags->isa, "Force an instruction set: scalar, avx2 or avx512");
-  verb->add_option("--threads", flags->threads, "0 = the physical cores left to this process")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_isa(*verb, flags->isa);
+  add_threads(*verb, flags->threads);
   verb->add_flag("--json", flags->as_json, "One line of JSON each");
   set_action(*verb, [flags] { return run_perplexity(*flags); });
 }

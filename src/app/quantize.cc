@@ -228,7 +228,7 @@ void add_quantize(CLI::App& app) {
   auto* verb = app.add_subcommand("quantize", "Make a smaller model of a model");
   auto flags = std::make_shared<QuantizeFlags>();
   verb->add_option("--model-name,--model", flags->model, "A model's name or path")->required();
-  verb->add_flag("--yes", flags->may_pull, "Pull the model without asking when it is not here");
+  add_may_pull(*verb, flags->may_pull);
   verb->add_option("--output-dir", flags->output, "The folder to make; must not exist or be empty")
       ->required()
       ->type_name("FOLDER");
@@ -246,9 +246,7 @@ void add_quantize(CLI::App& app) {
   verb->add_option("--eval", flags->eval_file,
                    "A text, UTF-8: perplexity before and after over its first 8192 tokens, and KL divergence")
       ->type_name("FILE");
-  verb->add_option("--threads", flags->threads, "0 = the physical cores left to this process")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_threads(*verb, flags->threads);
   verb->add_flag("--json", flags->as_json, "One JSON object, with every tensor");
   set_action(*verb, [flags] { return run_quantize(*flags); });
 }

@@ -93,6 +93,26 @@ void add_kv_type(CLI::App& verb, std::string& kv_type) {
       ->capture_default_str();
 }
 
+void add_may_pull(CLI::App& verb, bool& may_pull) {
+  verb.add_flag("--yes", may_pull, "Pull the model without asking when it is not here");
+}
+
+void add_threads(CLI::App& verb, int& threads) {
+  verb.add_option("--threads", threads, "Threads; 0 = the physical cores left to this process")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+}
+
+void add_compute(CLI::App& verb, std::string& compute) {
+  verb.add_option("--compute", compute, "fast (may round activations and KV) or exact (f32 throughout)")
+      ->check(CLI::IsMember({"fast", "exact"}))
+      ->capture_default_str();
+}
+
+void add_isa(CLI::App& verb, std::string& isa) {
+  verb.add_option("--isa", isa, "Force an instruction set: scalar, avx2 or avx512");
+}
+
 Status choose_precision(const std::string& compute, const std::string& kv_type, model::LoadOptions& options) {
   const bool is_exact = compute == "exact";
   const bool is_int8 = kv_type == "int8";
@@ -112,15 +132,11 @@ void add_engine_flags(CLI::App& verb, EngineFlags& flags, EngineUse use) {
       verb.add_option(use == EngineUse::kAgent ? "--model" : "--model,MODEL", flags.model,
                       "A name of `list --all`, a GGUF file, a safetensors folder, hf:ORG/NAME[:FILE] or scripted:FILE");
   if (!flags.model.empty()) model->capture_default_str();
-  verb.add_flag("--yes", flags.may_pull, "Pull the model without asking when it is not here");
-  verb.add_option("--threads", flags.threads, "Kernel threads; 0 = the physical cores left to this process")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  verb.add_option("--compute", flags.compute, "fast (may round activations and KV) or exact (f32 throughout)")
-      ->check(CLI::IsMember({"fast", "exact"}))
-      ->capture_default_str();
+  add_may_pull(verb, flags.may_pull);
+  add_threads(verb, flags.threads);
+  add_compute(verb, flags.compute);
   add_kv_type(verb, flags.kv_type);
-  verb.add_option("--isa", flags.isa, "Force an instruction set: scalar, avx2 or avx512");
+  add_isa(verb, flags.isa);
   verb.add_option("--context-length", flags.context_length, "Longest sequence in tokens; 0 = the model's own")
       ->check(CLI::Range(std::size_t{0}, std::size_t{1} << 24))
       ->capture_default_str();

@@ -63,8 +63,12 @@ Result<RunningModel> start_model(const EngineFlags& flags);
 /// The same for whichever kind it is.
 Result<RunningModel> start_any_model(const EngineFlags& flags);
 
-/// Adds --kv-type.
+// Each adds a flag: --kv-type, --yes, --threads, --compute, --isa.
 void add_kv_type(CLI::App& verb, std::string& kv_type);
+void add_may_pull(CLI::App& verb, bool& may_pull);
+void add_threads(CLI::App& verb, int& threads);
+void add_compute(CLI::App& verb, std::string& compute);
+void add_isa(CLI::App& verb, std::string& isa);
 
 /// Gives `options` what --compute and --kv-type say. Errors: kInvalidArgument (int8 beside exact).
 Status choose_precision(const std::string& compute, const std::string& kv_type, model::LoadOptions& options);
