@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "model/formats/compressed_tensors.h"
+#include "model/formats/scheme_object.h"
 
 namespace autoglm::model {
 namespace {
@@ -14,48 +15,14 @@ using Scales = CompressedScheme::Scales;
 
 constexpr std::int64_t kMaxGroup = 1 << 20;
 
-std::unexpected<Error> lacking(const std::string& message) {
-  return fail(Code::kInvalidArgument, "quantization_config: " + message + " is not supported");
-}
-
-std::unexpected<Error> wrong(std::string_view key, std::string_view expected) {
-  return fail(Code::kCorrupt, "quantization_config: \"" + std::string(key) + "\" is not " + std::string(expected));
-}
-
-// Absent and null are the same.
-const json::Value* at(const json::Object& object, std::string_view key) {
-  const json::Value* const value = object.if_contains(key);
-  return value == nullptr || value->is_null() ? nullptr : value;
-}
-
-Result<std::string_view> text_at(const json::Object& object, std::string_view key, std::string_view absent) {
-  const json::Value* const value = at(object, key);
-  if (value == nullptr) return absent;
-  if (!value->is_string()) return wrong(key, "a string");
-  return json::view(value->get_string());
-}
-
-// -1 where the key is absent.
-Result<std::int64_t> count_at(const json::Object& object, std::string_view key) {
-  const json::Value* const value = at(object, key);
-  if (value == nullptr) return -1;
-  if (!value->is_int64()) return wrong(key, "an integer");
-  return value->get_int64();
-}
-
-Result<bool> flag_at(const json::Object& object, std::string_view key, bool absent) {
-  const json::Value* const value = at(object, key);
-  if (value == nullptr) return absent;
-  if (!value->is_bool()) return wrong(key, "true or false");
-  return value->get_bool();
-}
+constexpr auto lacking = SchemeObject::lacking;
+constexpr auto wrong = SchemeObject::wrong;
 
 // Which values share a scale.
-Status read_scales(const json::Object& weights, CompressedScheme& scheme) {
-  const std::int64_t group = TRY(count_at(weights, "group_size"));
-  const bool names_group = at(weights, "group_size") != nullptr;
-  const std::string_view strategy =
-      TRY(text_at(weights, "strategy", group > 0 ? "group" : (names_group ? "channel" : "tensor")));
+Status read_scales(const SchemeObject& weights, CompressedScheme& scheme) {
+  const std::optional<std::int64_t> given = TRY(weights.integer("group_size"));
+  const std::int64_t group = given.value_or(-1);
+  const std::string_view strategy = TRY(weights.text("strategy", group > 0 ? "group" : (given ? "channel" : "tensor")));
   if (strategy == "tensor") {
     scheme.scales = Scales::kTensor;
   } else if (strategy == "channel") {
@@ -73,20 +40,20 @@ Status read_scales(const json::Object& weights, CompressedScheme& scheme) {
   return {};
 }
 
-Result<CompressedScheme> read_weights(const json::Object& weights, bool is_packed) {
+Result<CompressedScheme> read_weights(const SchemeObject& weights, bool is_packed) {
   CompressedScheme scheme{.is_packed = is_packed};
-  const std::string_view type = TRY(text_at(weights, "type", "int"));
+  const std::string_view type = TRY(weights.text("type", "int"));
   if (type != "int") return lacking("weights of the type \"" + base::printable(type) + "\"");
-  const std::int64_t bits = TRY(count_at(weights, "num_bits"));
+  const std::int64_t bits = TRY(weights.integer("num_bits")).value_or(-1);
   if (bits != 8 && (bits != 4 || !is_packed)) {
     return lacking(std::to_string(bits) + " bits" + (is_packed ? "" : " in whole bytes"));
   }
   scheme.bits = static_cast<int>(bits);
-  scheme.is_symmetric = TRY(flag_at(weights, "symmetric", true));
-  if (TRY(flag_at(weights, "dynamic", false))) return lacking("quantising weights as they are used");
-  if (const json::Value* order = at(weights, "actorder"); order != nullptr) {
+  scheme.is_symmetric = TRY(weights.flag("symmetric", true));
+  if (TRY(weights.flag("dynamic", false))) return lacking("quantising weights as they are used");
+  if (const json::Value* order = weights.find("actorder"); order != nullptr) {
     const std::string_view name =
-        order->is_bool() ? (order->get_bool() ? "group" : "weight") : TRY(text_at(weights, "actorder", ""));
+        order->is_bool() ? (order->get_bool() ? "group" : "weight") : TRY(weights.text("actorder", ""));
     // With "weight" only the calibration went in another order, not the columns.
     if (name != "weight" && name != "static" && name != "group") {
       return lacking("the order \"" + base::printable(name) + "\" of columns");
@@ -101,13 +68,13 @@ Result<CompressedScheme> read_weights(const json::Object& weights, bool is_packe
   return scheme;
 }
 
-Status refuse_what_changes_weights(const json::Object& config) {
+Status refuse_what_changes_weights(const SchemeObject& config) {
   for (const std::string_view key : {"transform_config", "sparsity_config"}) {
-    const json::Value* const value = at(config, key);
+    const json::Value* const value = config.find(key);
     if (value == nullptr) continue;
     if (!value->is_object()) return wrong(key, "an object");
     const json::Object& object = value->get_object();
-    if (object.empty() || TRY(text_at(object, "format", "")) == "dense") continue;
+    if (object.empty() || TRY(SchemeObject(object).text("format", "")) == "dense") continue;
     return lacking("a " + std::string(key));
   }
   return {};
@@ -116,32 +83,33 @@ Status refuse_what_changes_weights(const json::Object& config) {
 }  // namespace
 
 Result<std::optional<CompressedScheme>> find_compressed_scheme(const json::Object& config) {
-  const json::Value* const value = at(config, "quantization_config");
+  const json::Value* const value = SchemeObject(config).find("quantization_config");
   if (value == nullptr) return std::nullopt;
   if (!value->is_object()) return wrong("quantization_config", "an object");
-  const json::Object& object = value->get_object();
-  const std::string_view method = TRY(text_at(object, "quant_method", "unnamed"));
+  const SchemeObject object(value->get_object());
+  const std::string_view method = TRY(object.text("quant_method", "unnamed"));
   if (method == "gptq" || method == "awq") return std::nullopt;
   if (method != "compressed-tensors") {
     return fail(Code::kInvalidArgument, "the weights are quantised by the method \"" + base::printable(method) +
                                             "\", which is not supported; compressed-tensors, gptq and awq are");
   }
-  const std::string_view format = TRY(text_at(object, "format", ""));
+  const std::string_view format = TRY(object.text("format", ""));
   if (format != "pack-quantized" && format != "int-quantized") {
     return lacking("the format \"" + base::printable(format) + "\"");
   }
-  const std::string_view status = TRY(text_at(object, "quantization_status", "compressed"));
+  const std::string_view status = TRY(object.text("quantization_status", "compressed"));
   if (status != "compressed") return lacking("the status \"" + base::printable(status) + "\"");
   TRY(refuse_what_changes_weights(object));
-  const json::Value* const groups = at(object, "config_groups");
+  const json::Value* const groups = object.find("config_groups");
   if (groups == nullptr || !groups->is_object() || groups->get_object().empty()) {
     return wrong("config_groups", "an object with a group");
   }
   std::optional<CompressedScheme> scheme;
   for (const auto& group : groups->get_object()) {
-    const json::Value* const weights = group.value().is_object() ? at(group.value().get_object(), "weights") : nullptr;
+    const json::Value* const weights =
+        group.value().is_object() ? SchemeObject(group.value().get_object()).find("weights") : nullptr;
     if (weights == nullptr || !weights->is_object()) return wrong("weights", "an object");
-    const CompressedScheme found = TRY(read_weights(weights->get_object(), format == "pack-quantized"));
+    const CompressedScheme found = TRY(read_weights(SchemeObject(weights->get_object()), format == "pack-quantized"));
     if (scheme && *scheme != found) return lacking("a second scheme beside the first");
     scheme = found;
   }
