@@ -20,6 +20,7 @@
 #include "model/evaluate.h"
 #include "model/formats/gguf_writer.h"
 #include "model/load.h"
+#include "model/model_fixture.h"
 #include "model/quantize.h"
 #include "model/transformer.h"
 
@@ -27,8 +28,6 @@ namespace autoglm::model {
 namespace {
 
 namespace fs = std::filesystem;
-
-fs::path golden(const std::string& name) { return fs::path(TESTDATA_DIR) / "golden" / name; }
 
 std::unique_ptr<Transformer> load_transformer(const fs::path& path, LoadOptions options = {}) {
   options.isa = kernels::available_isas().back();

@@ -5,11 +5,10 @@
 #include <gtest/gtest.h>
 
 #include "model/kv_cache.h"
+#include "model/model_fixture.h"
 
 namespace autoglm::model {
 namespace {
-
-std::filesystem::path golden(const std::string& name) { return std::filesystem::path(TESTDATA_DIR) / "golden" / name; }
 
 TEST(Inspect, FactsOfAGguf) {
   const auto facts = inspect_model(golden("gguf/llama32-Q8_0.gguf"), {});

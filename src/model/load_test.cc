@@ -13,13 +13,12 @@
 #include "base/temporary_folder.h"
 #include "model/formats/checkpoint.h"
 #include "model/formats/gguf_writer.h"
+#include "model/model_fixture.h"
 
 namespace autoglm::model {
 namespace {
 
 namespace fs = std::filesystem;
-
-fs::path golden(const std::string& name) { return fs::path(TESTDATA_DIR) / "golden" / name; }
 
 bool has(const std::vector<TokenId>& ids, TokenId id) { return std::ranges::find(ids, id) != ids.end(); }
 

@@ -21,18 +21,12 @@
 #include "model/formats/checkpoint.h"
 #include "model/formats/compressed_tensors.h"
 #include "model/load.h"
+#include "model/model_fixture.h"
 
 namespace autoglm::model {
 namespace {
 
 namespace fs = std::filesystem;
-
-fs::path golden(const std::string& name) { return fs::path(TESTDATA_DIR) / "golden" / name; }
-
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 // All values of a matrix, however it is stored.
 std::vector<float> values_of(const StoredTensor& stored) {
@@ -63,17 +57,6 @@ double cosine(std::span<const float> a, std::span<const float> b) {
     bb += double{b[i]} * b[i];
   }
   return ab / std::sqrt(aa * bb);
-}
-
-std::vector<float> logits_of(const fs::path& path) {
-  LoadedModel model;
-  auto network = load_network(path, {.compute = kernels::Compute::kExact});
-  EXPECT_TRUE(network) << network.error().message;
-  if (!network) return {};
-  model.network = std::move(*network);
-  std::vector<TokenId> ids(24);
-  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<TokenId>(7 * i % 300 + 3);
-  return compute_logits(model, ids).value();
 }
 
 class QuantizeModel : public testing::Test {

@@ -22,6 +22,7 @@
 #include "model/evaluate.h"
 #include "model/formats/gguf_writer.h"
 #include "model/load.h"
+#include "model/model_fixture.h"
 
 namespace {
 
@@ -75,8 +76,6 @@ using kernels::SequenceRows;
 
 constexpr std::size_t kRows = 70;
 constexpr TokenId kSmallestVocab = 256;  // of the models below
-
-std::filesystem::path golden(const std::string& name) { return std::filesystem::path(TESTDATA_DIR) / "golden" / name; }
 
 constexpr KvType kKvTypes[] = {KvType::kF16, KvType::kInt8, KvType::kF32};  // the last in exact
 

@@ -11,13 +11,14 @@
 #include "model/families/family.h"
 #include "model/formats/checkpoint.h"
 #include "model/load.h"
+#include "model/model_fixture.h"
 
 namespace autoglm::model {
 namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kGolden = fs::path(TESTDATA_DIR) / "golden" / "gguf" / "chatglm-F16.gguf";
+const fs::path kGolden = golden("gguf/chatglm-F16.gguf");
 
 // Figures of the golden.
 const json::Object kConfig{{"model_type", "chatglm"},
@@ -35,6 +36,8 @@ const json::Object kConfig{{"model_type", "chatglm"},
                            {"add_bias_linear", false},
                            {"rmsnorm", true},
                            {"eos_token_id", json::Array{410, 417, 419}}};
+
+constexpr TokenId kTokens[] = {412, 414, 417, 5, 300, 17, 42, 42, 439, 0, 9, 100, 101, 7, 418};
 
 class ChatGlm : public testing::Test {
  protected:
@@ -88,21 +91,11 @@ class ChatGlm : public testing::Test {
   std::string data_;
 };
 
-std::vector<float> logits_of(const fs::path& path) {
-  LoadedModel model;
-  auto network = load_network(path, {.compute = kernels::Compute::kExact});
-  EXPECT_TRUE(network) << network.error().message;
-  if (!network) return {};
-  model.network = std::move(*network);
-  const TokenId ids[] = {412, 414, 417, 5, 300, 17, 42, 42, 439, 0, 9, 100, 101, 7, 418};
-  return compute_logits(model, ids).value();
-}
-
 TEST_F(ChatGlm, TheFirstLayoutGivesTheBitsOfTheGguf) {
   ASSERT_NO_FATAL_FAILURE(write_golden());
-  const std::vector<float> logits = logits_of(folder_);
+  const std::vector<float> logits = logits_of(folder_, kTokens);
   ASSERT_FALSE(logits.empty());
-  EXPECT_EQ(logits, logits_of(kGolden));
+  EXPECT_EQ(logits, logits_of(kGolden, kTokens));
   const auto model = load_model(folder_, {});
   ASSERT_TRUE(model) << model.error().message;
   EXPECT_EQ(model->eos, (std::vector<TokenId>{410, 417, 419}));

@@ -14,6 +14,7 @@
 #include "model/formats/checkpoint.h"
 #include "model/inspect.h"
 #include "model/load.h"
+#include "model/model_fixture.h"
 #include "model/quantize.h"
 
 namespace autoglm::model {
@@ -46,19 +47,14 @@ constexpr std::pair<std::string_view, std::string_view> kExpertNames[] = {{"ffn_
                                                                           {"ffn_up_exps.weight", "up_proj.weight"},
                                                                           {"ffn_down_exps.weight", "down_proj.weight"}};
 
-fs::path golden(const std::string& name) { return fs::path(TESTDATA_DIR) / "golden" / "gguf" / name; }
-
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
+constexpr TokenId kTokens[] = {412, 414, 417, 5, 300, 17, 42, 42, 439, 0, 9, 100, 101, 7, 418};
 
 class ExpertFolder : public testing::TestWithParam<const char*> {
  protected:
   // config.json as the golden has it, but for `changes`; null takes a key away.
   void write_config(const json::Object& changes = {}) const {
     base::Budget budget;
-    const std::string text = text_of(golden(std::string(GetParam()) + ".golden.json"));
+    const std::string text = text_of(golden("gguf/" + std::string(GetParam()) + ".golden.json"));
     json::Object config = json::parse(text, budget).value().at("hf_config").as_object();
     for (const auto& [key, value] : changes) {
       config[key] = value;
@@ -68,7 +64,7 @@ class ExpertFolder : public testing::TestWithParam<const char*> {
   }
 
   void write_weights(bool is_last_expert_there = true) {
-    const auto source = Checkpoint::open(golden(std::string(GetParam()) + ".gguf"));
+    const auto source = Checkpoint::open(golden("gguf/" + std::string(GetParam()) + ".gguf"));
     ASSERT_TRUE(source) << source.error().message;
     for (const StoredTensor& tensor : source->tensors()) {
       if (tensor.name == "token_embd.weight") put("model.embed_tokens.weight", tensor);
@@ -80,16 +76,6 @@ class ExpertFolder : public testing::TestWithParam<const char*> {
     const std::uint64_t size = text.size();
     std::ofstream(folder_ / "model.safetensors", std::ios::binary)
         << std::string(reinterpret_cast<const char*>(&size), 8) << text << data_;
-  }
-
-  std::vector<float> logits_of(const fs::path& path) const {
-    LoadedModel model;
-    auto network = load_network(path, {.compute = kernels::Compute::kExact});
-    EXPECT_TRUE(network) << network.error().message;
-    if (!network) return {};
-    model.network = std::move(*network);
-    const TokenId ids[] = {412, 414, 417, 5, 300, 17, 42, 42, 439, 0, 9, 100, 101, 7, 418};
-    return compute_logits(model, ids).value();
   }
 
   bool is_glm() const { return std::string_view(GetParam()).starts_with("glm"); }
@@ -141,9 +127,9 @@ INSTANTIATE_TEST_SUITE_P(Families, ExpertFolder, testing::Values("qwen3moe-F16",
 TEST_P(ExpertFolder, GivesTheBitsOfTheGguf) {
   write_config();
   ASSERT_NO_FATAL_FAILURE(write_weights());
-  const std::vector<float> logits = logits_of(folder_);
+  const std::vector<float> logits = logits_of(folder_, kTokens);
   ASSERT_FALSE(logits.empty());
-  EXPECT_EQ(logits, logits_of(golden(std::string(GetParam()) + ".gguf")));
+  EXPECT_EQ(logits, logits_of(golden("gguf/" + std::string(GetParam()) + ".gguf"), kTokens));
   const auto model = load_model(folder_, {});
   ASSERT_TRUE(model) << model.error().message;
   EXPECT_EQ(model->eos, is_glm() ? (std::vector<TokenId>{410, 417, 419}) : std::vector<TokenId>{425});
@@ -153,7 +139,7 @@ TEST_P(ExpertFolder, GivesTheBitsOfTheGguf) {
 TEST_P(ExpertFolder, EveryKeyCounts) {
   ASSERT_NO_FATAL_FAILURE(write_weights());
   write_config();
-  const std::vector<float> logits = logits_of(folder_);
+  const std::vector<float> logits = logits_of(folder_, kTokens);
   std::vector<json::Object> changes = {{{"norm_topk_prob", false}}, {{"num_experts_per_tok", 3}}};
   if (is_glm()) {
     changes.push_back({{"routed_scaling_factor", 1.0}});
@@ -162,7 +148,7 @@ TEST_P(ExpertFolder, EveryKeyCounts) {
   }
   for (const json::Object& change : changes) {
     write_config(change);
-    EXPECT_NE(logits_of(folder_), logits) << json::format(change);
+    EXPECT_NE(logits_of(folder_, kTokens), logits) << json::format(change);
   }
 }
 
@@ -207,7 +193,7 @@ TEST_P(ExpertFolder, QuantisingKeepsWhatItCannotRound) {
   const auto made = Checkpoint::open(folder_ / "out");
   ASSERT_TRUE(made) << made.error().message;
   EXPECT_EQ(made->find("model.layers.1.mlp.experts.5.down_proj.weight")->type_text(), "F16");
-  EXPECT_FALSE(logits_of(folder_ / "out").empty());
+  EXPECT_FALSE(logits_of(folder_ / "out", kTokens).empty());
 }
 
 TEST_P(ExpertFolder, InspectTellsWhatATokenMeets) {
@@ -215,7 +201,7 @@ TEST_P(ExpertFolder, InspectTellsWhatATokenMeets) {
   ASSERT_NO_FATAL_FAILURE(write_weights());
   const auto facts = inspect_model(folder_, {});
   ASSERT_TRUE(facts) << facts.error().message;
-  const auto of_gguf = inspect_model(golden(std::string(GetParam()) + ".gguf"), {});
+  const auto of_gguf = inspect_model(golden("gguf/" + std::string(GetParam()) + ".gguf"), {});
   ASSERT_TRUE(of_gguf) << of_gguf.error().message;
   for (const ModelFacts& one : {*facts, *of_gguf}) {
     EXPECT_EQ(one.experts.count, is_glm() ? 8u : 6u);

@@ -12,6 +12,7 @@
 #include "model/evaluate.h"
 #include "model/formats/checkpoint.h"
 #include "model/load.h"
+#include "model/model_fixture.h"
 #include "model/quantize.h"
 
 namespace autoglm::model {
@@ -19,28 +20,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path golden(const std::string& name) { return fs::path(TESTDATA_DIR) / "golden" / name; }
-
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 json::Object object_of(const std::string& text) {
   base::Budget budget;
   return json::parse(text, budget).value().as_object();
 }
 
-// The bits of all logits of some ids.
-std::vector<float> logits_of(const fs::path& path) {
-  LoadedModel model;
-  auto network = load_network(path, {.compute = kernels::Compute::kExact});
-  EXPECT_TRUE(network) << network.error().message;
-  if (!network) return {};
-  model.network = std::move(*network);
-  const TokenId ids[] = {5, 300, 17, 42, 42, 455, 0, 9, 100, 101, 7};
-  return compute_logits(model, ids).value();
-}
+constexpr TokenId kTokens[] = {5, 300, 17, 42, 42, 455, 0, 9, 100, 101, 7};
 
 class Glm4v : public testing::Test {
  protected:
@@ -92,11 +77,11 @@ class Glm4v : public testing::Test {
 };
 
 TEST_F(Glm4v, TheLanguagePartIsAGlm4UnderBothNames) {
-  const std::vector<float> expected = logits_of(golden("tiny/glm4_bf16"));
+  const std::vector<float> expected = logits_of(golden("tiny/glm4_bf16"), kTokens);
   ASSERT_FALSE(expected.empty());
   for (const auto& [prefix, tower] : {std::pair("model.language_model.", "model.visual."), {"model.", "visual."}}) {
     dress(prefix, tower);
-    EXPECT_EQ(logits_of(folder_), expected) << prefix;
+    EXPECT_EQ(logits_of(folder_, kTokens), expected) << prefix;
   }
 }
 
