@@ -29,9 +29,11 @@ KEY = "a-key-for-the-tests-of-clients"
 class Server:
     """`openautoglm serve` on a free port, until close()."""
 
+    FLAGS = ("--context-length", "2048")
+
     def __init__(self, *flags):
         self.process = subprocess.Popen(
-            [BINARY, "serve", MODEL, "--port", "0", "--context-length", "2048", *flags],
+            [BINARY, "serve", MODEL, "--port", "0", *self.FLAGS, *flags],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.url = None
         for line in self.process.stdout:

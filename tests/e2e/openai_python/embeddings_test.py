@@ -10,14 +10,14 @@ import json
 import math
 import pathlib
 import struct
-import subprocess
 import sys
-import threading
 import unittest
 
 import openai
 
-BINARY, MODEL = sys.argv[1], pathlib.Path(sys.argv[2])
+from client_test import Server
+
+MODEL = pathlib.Path(sys.argv[2])
 NAME = MODEL.name
 GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "golden"
 IS_REAL = NAME == "all-minilm-l6-v2"
@@ -28,33 +28,14 @@ def cosine(a, b):
     return sum(x * y for x, y in zip(a, b)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
 
 
-class Server:
-    """`openautoglm serve` on a free port, until close()."""
-
-    def __init__(self, *flags):
-        self.process = subprocess.Popen(
-            [BINARY, "serve", MODEL, "--port", "0", *flags],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.url = None
-        for line in self.process.stdout:
-            if line.startswith("listening on "):
-                self.url = line.split()[-1]
-                break
-        assert self.url, "the server did not start"
-        threading.Thread(target=self.process.stdout.read, daemon=True).start()
-
-    def client(self, kind=openai.OpenAI):
-        return kind(base_url=self.url + "/v1", api_key="none", max_retries=0, timeout=120)
-
-    def close(self):
-        self.process.terminate()
-        return self.process.wait(timeout=120)
+class EncoderServer(Server):
+    FLAGS = ()
 
 
 class Embeddings(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = Server()
+        cls.server = EncoderServer()
         cls.client = cls.server.client()
 
     @classmethod
