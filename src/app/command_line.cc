@@ -24,6 +24,7 @@ void add_verbs(CLI::App& app) {
   add_pull(app);
   add_list(app);
   add_rm(app);
+  add_models(app);
   add_inspect(app);
   add_quantize(app);
   add_perplexity(app);

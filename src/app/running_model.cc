@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "app/model_choice.h"
@@ -12,6 +13,7 @@
 #include "app/text_file.h"
 #include "base/log.h"
 #include "base/thread_pool.h"
+#include "engine/block_pool.h"
 #include "engine/embedding_engine.h"
 #include "engine/engine.h"
 #include "model/inspect.h"
@@ -23,6 +25,7 @@ namespace {
 
 struct Opened {
   engine::EngineModel model;
+  std::size_t weight_bytes = 0;
   std::string weights;  // one line for people
 };
 
@@ -35,12 +38,17 @@ Result<Opened> open_script(const ModelChoice& choice) {
   return opened;
 }
 
-Result<Opened> open_checkpoint(const ModelChoice& choice, const EngineFlags& flags, telemetry::Stages& stages) {
+Result<model::LoadOptions> load_options(const EngineFlags& flags) {
   model::LoadOptions options;
   options.isa = TRY(chosen_isa(flags.isa));
   TRY(choose_precision(flags.compute, flags.kv_type, options));
   options.threads = chosen_threads(flags.threads);
   options.context_length = flags.context_length;
+  return options;
+}
+
+Result<Opened> open_checkpoint(const ModelChoice& choice, const EngineFlags& flags, telemetry::Stages& stages) {
+  model::LoadOptions options = TRY(load_options(flags));
   options.stages = &stages;
   const auto started = std::chrono::steady_clock::now();
   const model::ModelFacts facts = TRY(model::inspect_model(choice.path, options));
@@ -53,6 +61,7 @@ Result<Opened> open_checkpoint(const ModelChoice& choice, const EngineFlags& fla
   opened.model.card.template_shows_tools = loaded.tool_format.has_value();
   if (loaded.tool_format) opened.model.card.tool_format = *loaded.tool_format;
   opened.model.eos = std::move(loaded.eos);
+  opened.weight_bytes = facts.packed_bytes;
   opened.weights = fmt::format("{} of weights ({}, {} parameters), loaded in {:.1f} s",
                                format_bytes(facts.packed_bytes), facts.architecture, facts.parameters, seconds);
   return opened;
@@ -128,11 +137,23 @@ Status choose_precision(const std::string& compute, const std::string& kv_type, 
 int chosen_threads(int threads) { return threads > 0 ? threads : base::usable_cores(); }
 
 void add_engine_flags(CLI::App& verb, EngineFlags& flags, EngineUse use) {
-  auto* model =
-      verb.add_option(use == EngineUse::kAgent ? "--model" : "--model,MODEL", flags.model,
-                      "A name of `list --all`, a GGUF file, a safetensors folder, hf:ORG/NAME[:FILE] or scripted:FILE");
-  if (!flags.model.empty()) model->capture_default_str();
+  constexpr const char* kModel =
+      "A name of `list --all`, a GGUF file, a safetensors folder, hf:ORG/NAME[:FILE] or scripted:FILE";
+  if (use == EngineUse::kServer) {
+    verb.add_option("--model,MODEL", flags.models, std::string(kModel) + "; several are served together");
+  } else {
+    auto* model = verb.add_option(use == EngineUse::kAgent ? "--model" : "--model,MODEL", flags.model, kModel);
+    if (!flags.model.empty()) model->capture_default_str();
+  }
   add_may_pull(verb, flags.may_pull);
+  add_running_flags(verb, flags, use);
+  verb.add_option("--log-level", flags.log_level, "trace, debug (a line for each request), info, warn, error or off")
+      ->capture_default_str();
+  verb.add_option("--config", flags.config, "A TOML file with a line for any of these flags (max_batch_size = 8)")
+      ->type_name("FILE");
+}
+
+void add_running_flags(CLI::App& verb, EngineFlags& flags, EngineUse use) {
   add_threads(verb, flags.threads);
   add_compute(verb, flags.compute);
   add_kv_type(verb, flags.kv_type);
@@ -163,14 +184,10 @@ void add_engine_flags(CLI::App& verb, EngineFlags& flags, EngineUse use) {
   verb.add_option("--jump-forward", flags.has_jump_forward,
                   "Take what a grammar leaves no choice about without sampling it token by token")
       ->capture_default_str();
-  verb.add_option("--log-level", flags.log_level, "trace, debug (a line for each request), info, warn, error or off")
-      ->capture_default_str();
-  verb.add_option("--config", flags.config, "A TOML file with a line for any of these flags (max_batch_size = 8)")
-      ->type_name("FILE");
 }
 
-Status read_settings(CLI::App& verb, EngineFlags& flags) {
-  if (!flags.config.empty()) TRY(apply_settings_file(verb, flags.config));
+Status read_settings(CLI::App& verb, EngineFlags& flags, json::Array* tables) {
+  if (!flags.config.empty()) TRY(apply_settings_file(verb, flags.config, tables));
   if (auto level = base::set_log_level(flags.log_level); !level) {
     return fail(Code::kInvalidArgument, level.error().message, "--log-level");
   }
@@ -195,27 +212,38 @@ Result<Chosen> choose(const EngineFlags& flags) {
   return chosen;
 }
 
-Result<RunningModel> run_generator(const EngineFlags& flags, Chosen chosen) {
+Result<engine::EngineOptions> engine_options(const EngineFlags& flags, const EngineSurroundings& surroundings) {
   engine::EngineOptions options;
-  options.kv_bytes = flags.kv_memory.empty() ? 0 : TRY(parse_bytes(flags.kv_memory));
+  options.kv_bytes = flags.kv_memory.empty() ? surroundings.kv_bytes : TRY(parse_bytes(flags.kv_memory));
   options.context_length = flags.context_length;
   options.max_batch_size = flags.max_batch_size;
+  if (surroundings.max_concurrency > 0) {
+    options.max_batch_size = std::min(options.max_batch_size, surroundings.max_concurrency);
+  }
   options.max_batch_tokens = flags.max_batch_tokens;
   options.batch_timeout = std::chrono::milliseconds(flags.batch_timeout_ms.value_or(0));
   options.queue_capacity = flags.queue_capacity;
   options.has_prefix_cache = flags.has_prefix_cache;
   options.has_jump_forward = flags.has_jump_forward;
-  RunningModel& running = chosen.running;
-  const ModelChoice& choice = chosen.choice;
+  options.turns = surroundings.turns;
+  options.weight = surroundings.weight;
+  return options;
+}
+
+Result<StartedEngine> start_generator(const ModelChoice& choice, const EngineFlags& flags,
+                                      const EngineSurroundings& surroundings) {
+  const engine::EngineOptions options = TRY(engine_options(flags, surroundings));
   Opened opened =
       TRY(as_flag(choice.kind == ModelKind::kScript ? open_script(choice)
-                                                    : open_checkpoint(choice, flags, running.metrics->stages())));
-  opened.model.card.name = choice.name;
-  opened.model.card.created_unix_seconds = running.clock->unix_seconds();
-  running.generator =
-      TRY(as_flag(engine::start_engine(std::move(opened.model), options, *running.clock, *running.metrics)));
-  running.summary = describe(opened, flags, running.generator->card());
-  return std::move(chosen.running);
+                                                    : open_checkpoint(choice, flags, surroundings.metrics.stages())));
+  opened.model.card.name = surroundings.name;
+  opened.model.card.created_unix_seconds = surroundings.clock.unix_seconds();
+  StartedEngine started;
+  started.generator =
+      TRY(as_flag(engine::start_engine(std::move(opened.model), options, surroundings.clock, surroundings.metrics)));
+  started.bytes = opened.weight_bytes + started.generator->card().kv_bytes;
+  started.summary = describe(opened, flags, started.generator->card());
+  return started;
 }
 
 std::string describe_encoder(const EngineFlags& flags, const generation::EmbedderCard& card,
@@ -232,20 +260,16 @@ std::string describe_encoder(const EngineFlags& flags, const generation::Embedde
       flags.isa.empty() ? kernels::isa_name(kernels::available_isas().back()) : flags.isa);
 }
 
-Result<RunningModel> run_embedder(const EngineFlags& flags, Chosen chosen) {
-  RunningModel& running = chosen.running;
-  model::LoadOptions load;
-  load.isa = TRY(chosen_isa(flags.isa));
-  TRY(choose_precision(flags.compute, flags.kv_type, load));
-  load.threads = chosen_threads(flags.threads);
-  load.context_length = flags.context_length;
-  load.stages = &running.metrics->stages();
-  model::LoadedEncoder loaded = TRY(as_flag(model::load_encoder(chosen.choice.path, load)));
-  const model::ModelFacts facts = TRY(model::inspect_model(chosen.choice.path, load));
+Result<StartedEngine> start_encoder(const ModelChoice& choice, const EngineFlags& flags,
+                                    const EngineSurroundings& surroundings) {
+  model::LoadOptions load = TRY(load_options(flags));
+  load.stages = &surroundings.metrics.stages();
+  model::LoadedEncoder loaded = TRY(as_flag(model::load_encoder(choice.path, load)));
+  const model::ModelFacts facts = TRY(model::inspect_model(choice.path, load));
   engine::EmbeddingEngineModel model;
   model.network = std::move(loaded.network);
-  model.card.name = chosen.choice.name;
-  model.card.created_unix_seconds = running.clock->unix_seconds();
+  model.card.name = surroundings.name;
+  model.card.created_unix_seconds = surroundings.clock.unix_seconds();
   model.card.context_length = loaded.context_length;
   model.card.is_normalised = loaded.settings.is_normalised;
   model.card.dimensions = loaded.settings.dimensions;
@@ -255,25 +279,75 @@ Result<RunningModel> run_embedder(const EngineFlags& flags, Chosen chosen) {
       .max_batch_size = flags.max_batch_size,
       .max_batch_tokens = flags.max_batch_tokens,
       .batch_timeout = std::chrono::milliseconds(flags.batch_timeout_ms.value_or(kEncoderTimeoutMs)),
-      .queue_capacity = flags.queue_capacity};
-  running.embedder = TRY(engine::start_embedding_engine(std::move(model), options, *running.clock, *running.metrics));
-  running.summary = describe_encoder(flags, running.embedder->card(), facts);
+      .queue_capacity = flags.queue_capacity,
+      .max_requests = surroundings.max_concurrency,
+      .turns = surroundings.turns,
+      .weight = surroundings.weight};
+  StartedEngine started;
+  started.embedder =
+      TRY(engine::start_embedding_engine(std::move(model), options, surroundings.clock, surroundings.metrics));
+  started.bytes = facts.packed_bytes;
+  started.summary = describe_encoder(flags, started.embedder->card(), facts);
+  return started;
+}
+
+// The one model of a process, with what it needs.
+Result<RunningModel> with_engine(Chosen chosen, Result<StartedEngine> started) {
+  if (!started) return std::unexpected(std::move(started).error());
+  chosen.running.generator = std::move(started->generator);
+  chosen.running.embedder = std::move(started->embedder);
+  chosen.running.summary = std::move(started->summary);
   return std::move(chosen.running);
 }
+
+EngineSurroundings surroundings_of(const Chosen& chosen, std::size_t max_concurrency = 0) {
+  return {.clock = *chosen.running.clock,
+          .metrics = *chosen.running.metrics,
+          .name = chosen.choice.name,
+          .max_concurrency = max_concurrency};
+}
+
+}  // namespace
 
 Result<bool> is_encoder(const ModelChoice& choice) {
   if (choice.kind == ModelKind::kScript) return false;
   return model::is_encoder(choice.path);
 }
 
-}  // namespace
+Result<StartedEngine> start_chosen(const ModelChoice& choice, const EngineFlags& flags,
+                                   const EngineSurroundings& surroundings) {
+  return TRY(is_encoder(choice)) ? start_encoder(choice, flags, surroundings)
+                                 : start_generator(choice, flags, surroundings);
+}
 
-Result<RunningModel> start_model(const EngineFlags& flags) { return run_generator(flags, TRY(choose(flags))); }
+Result<std::size_t> needed_bytes(const ModelChoice& choice, const EngineFlags& flags,
+                                 const EngineSurroundings& surroundings) {
+  const engine::EngineOptions options = TRY(engine_options(flags, surroundings));
+  const auto kv = [&](std::size_t block_bytes, std::size_t context) {
+    const std::size_t length = flags.context_length > 0 ? std::min(flags.context_length, context) : context;
+    const std::size_t blocks = (length + engine::kBlockTokens - 1) / engine::kBlockTokens * options.max_batch_size;
+    return std::min(options.kv_bytes, blocks * block_bytes);
+  };
+  if (choice.kind == ModelKind::kScript) {
+    const Opened opened = TRY(open_script(choice));
+    return kv(opened.model.network->kv_bytes_per_block(), opened.model.network->context_length());
+  }
+  const model::LoadOptions load = TRY(load_options(flags));
+  const model::ModelFacts facts = TRY(model::inspect_model(choice.path, load));
+  if (!facts.embedding.empty()) return facts.packed_bytes;
+  return facts.packed_bytes + kv(facts.kv_bytes_per_token * engine::kBlockTokens, facts.context_length);
+}
 
-Result<RunningModel> start_any_model(const EngineFlags& flags) {
+Result<RunningModel> start_model(const EngineFlags& flags) {
   Chosen chosen = TRY(choose(flags));
-  const bool makes_vectors = TRY(is_encoder(chosen.choice));
-  return makes_vectors ? run_embedder(flags, std::move(chosen)) : run_generator(flags, std::move(chosen));
+  auto started = start_generator(chosen.choice, flags, surroundings_of(chosen));
+  return with_engine(std::move(chosen), std::move(started));
+}
+
+Result<RunningModel> start_any_model(const EngineFlags& flags, std::size_t max_concurrency) {
+  Chosen chosen = TRY(choose(flags));
+  auto started = start_chosen(chosen.choice, flags, surroundings_of(chosen, max_concurrency));
+  return with_engine(std::move(chosen), std::move(started));
 }
 
 }  // namespace autoglm::app

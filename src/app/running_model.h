@@ -8,9 +8,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "app/model_choice.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/result.h"
+#include "engine/compute_turns.h"
 #include "generation/embedder.h"
 #include "generation/generator.h"
 #include "kernels/cpu.h"
@@ -22,7 +26,8 @@ namespace autoglm::app {
 inline constexpr int kEncoderTimeoutMs = 50;
 
 struct EngineFlags {
-  std::string model;
+  std::string model;                // of a verb that runs one
+  std::vector<std::string> models;  // of a server
   bool may_pull = false;
   int threads = 0;
   std::string compute = "fast";
@@ -45,6 +50,8 @@ enum class EngineUse : std::uint8_t { kChat, kServer, kAgent };
 
 /// Adds the flags that say which model runs and how.
 void add_engine_flags(CLI::App& verb, EngineFlags& flags, EngineUse use);
+/// Of these, the flags of how it runs: what each of several models may have of its own.
+void add_running_flags(CLI::App& verb, EngineFlags& flags, EngineUse use);
 
 struct RunningModel {
   std::unique_ptr<base::SystemClock> clock;
@@ -55,13 +62,39 @@ struct RunningModel {
 };
 
 /// Gives the flags what the settings file says, and the log its level. First of all: what is asked of the flags counts
-/// only after it.
-Status read_settings(CLI::App& verb, EngineFlags& flags);
+/// only after it. `tables` as in apply_settings().
+Status read_settings(CLI::App& verb, EngineFlags& flags, json::Array* tables = nullptr);
 
 /// Chooses (and pulls) the model, loads it and starts its engine. An encoder is kInvalidArgument here.
 Result<RunningModel> start_model(const EngineFlags& flags);
-/// The same for whichever kind it is.
-Result<RunningModel> start_any_model(const EngineFlags& flags);
+/// The same for whichever kind it is. `max_concurrency` as in EngineSurroundings.
+Result<RunningModel> start_any_model(const EngineFlags& flags, std::size_t max_concurrency = 0);
+
+// What an engine is started with besides its flags. All of it outlives the engine.
+struct EngineSurroundings {
+  const base::Clock& clock;
+  telemetry::Registry& metrics;
+  std::string name;                       // as clients call the model
+  std::size_t max_concurrency = 0;        // requests at work at once; 0 = what max_batch_size says
+  std::size_t kv_bytes = 0;               // where the flags say nothing; 0 = by the machine's memory
+  engine::ComputeTurns* turns = nullptr;  // shared with other models; null = it has the processor
+  double weight = 1;                      // of its turns
+};
+
+struct StartedEngine {
+  std::unique_ptr<generation::Generator> generator;  // null for an encoder
+  std::unique_ptr<generation::Embedder> embedder;    // null for a model that writes text
+  std::size_t bytes = 0;                             // weights and KV memory
+  std::string summary;                               // several lines for people
+};
+
+Result<bool> is_encoder(const ModelChoice& choice);
+/// Loads what was chosen and starts its engine.
+Result<StartedEngine> start_chosen(const ModelChoice& choice, const EngineFlags& flags,
+                                   const EngineSurroundings& surroundings);
+/// The bytes that start_chosen() will take at most, without loading anything.
+Result<std::size_t> needed_bytes(const ModelChoice& choice, const EngineFlags& flags,
+                                 const EngineSurroundings& surroundings);
 
 // Each adds a flag: --kv-type, --yes, --threads, --compute, --isa.
 void add_kv_type(CLI::App& verb, std::string& kv_type);

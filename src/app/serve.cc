@@ -14,6 +14,7 @@
 #include "app/chat.h"
 #include "app/interrupt.h"
 #include "app/key_file.h"
+#include "app/node.h"
 #include "app/running_model.h"
 #include "app/sampling_flags.h"
 #include "app/terminal.h"
@@ -32,6 +33,7 @@ constexpr const char* kChatGroup = "Of the chat on this terminal, with --chat on
 
 struct ServeFlags {
   EngineFlags engine;
+  NodeFlags node;
   SamplingFlags sampling;
   std::string host = "127.0.0.1";
   std::uint16_t port = 8080;
@@ -58,21 +60,29 @@ std::pair<const char*, std::string> example_call(const generation::ModelCard& ca
           model + R"("messages":[{"role":"user","content":"Why is the sky blue?"}],"max_tokens":200})"};
 }
 
+std::string embedding_body(const generation::EmbedderCard& card) {
+  const std::string_view input = card.tokenizer->has_text() ? R"("What is an embedding?")" : "[1,2,3]";
+  return fmt::format(R"({{"model":{},"input":{}}})", json::format(json::Value(card.name)), input);
+}
+
 // The lines behind the model's own: how to call it.
 void print_call(const ServeFlags& flags, std::uint16_t port, bool has_keys, std::string_view path,
                 std::string_view body) {
   const std::string url = base_url(flags, port);
+  const std::string_view key = has_keys ? " -H 'Authorization: Bearer KEY'" : "";
+  const std::string content =
+      body.empty() ? std::string(key)
+                   : fmt::format(" -H 'Content-Type: application/json'{} -d {}", key, base::shell_quoted(body));
   fmt::print(
       "keys      {}\nAPI       {}/v1 (base URL for OpenAI clients)\n"
-      "try       curl {}/v1/{} -H 'Content-Type: application/json'{} -d {}\nlistening on {}\n",
-      has_keys ? "required" : "none needed (loopback only)", url, url, path,
-      has_keys ? " -H 'Authorization: Bearer KEY'" : "", base::shell_quoted(body), url);
+      "try       curl {}/v1/{}{}\nlistening on {}\n",
+      has_keys ? "required" : "none needed (loopback only)", url, url, path, content, url);
   std::fflush(stdout);
 }
 
 void print_summary(const RunningModel& running, const ServeFlags& flags, std::uint16_t port, bool has_keys) {
-  fmt::print("{}batching  up to {} sequences, {} tokens a step\n", running.summary, flags.engine.max_batch_size,
-             flags.engine.max_batch_tokens);
+  fmt::print("{}batching  up to {} sequences, {} tokens a step\n", running.summary,
+             running.generator->card().max_batch_size, flags.engine.max_batch_tokens);
   const auto [path, body] = example_call(running.generator->card());
   print_call(flags, port, has_keys, path, body);
 }
@@ -81,9 +91,7 @@ void print_encoder_summary(const RunningModel& running, const ServeFlags& flags,
   const generation::EmbedderCard& card = running.embedder->card();
   fmt::print("{}batching  up to {} texts, which wait for company up to {} ms\n", running.summary, card.max_batch_size,
              flags.engine.batch_timeout_ms.value_or(kEncoderTimeoutMs));
-  const std::string input = card.tokenizer->has_text() ? R"("What is an embedding?")" : "[1,2,3]";
-  print_call(flags, port, has_keys, "embeddings",
-             fmt::format(R"({{"model":{},"input":{}}})", json::format(json::Value(card.name)), input));
+  print_call(flags, port, has_keys, "embeddings", embedding_body(card));
 }
 
 // A client of the API says in its requests how to sample; who gives these flags to a server alone would wait in vain
@@ -109,6 +117,9 @@ Result<server::ServerOptions> server_options(const ServeFlags& flags) {
   options.allowed_hosts = flags.hosts;
   options.drain_timeout = std::chrono::seconds(flags.drain_seconds);
   if (!flags.api_key_file.empty()) options.api_keys = TRY(read_keys(flags.api_key_file));
+  if (!flags.node.admin_key_file.empty()) {
+    options.admin_keys = TRY(read_keys(flags.node.admin_key_file, kAdminKeyFlag));
+  }
   return options;
 }
 
@@ -166,10 +177,74 @@ Status serve_encoder(const RunningModel& running, const ServeFlags& flags, const
   return {};
 }
 
+std::size_t max_concurrency_of(const NodeFlags& flags) {
+  return flags.max_concurrency.empty() ? 0 : flags.max_concurrency.front();
+}
+
+// A tool must be callable by every model that may be asked to call it, as far as they are here.
+agent::ToolRegistry::IsCallable callable_by_all(server::ModelRegistry& models) {
+  std::vector<agent::ToolRegistry::IsCallable> each;
+  for (const server::ModelStatus& model : models.list()) {
+    const server::ModelLease lease = models.find_loaded(model.name);
+    if (lease != nullptr && lease->embedder == nullptr) each.push_back(callable_by(lease->card()));
+  }
+  return [each = std::move(each)](const agent::ToolDescription& tool) -> Status {
+    for (const auto& is_callable : each) TRY(is_callable(tool));
+    return {};
+  };
+}
+
+std::string describe_model(const server::ModelStatus& model) {
+  const std::string place = model.state == server::ModelState::kLoaded ? format_bytes(model.bytes) + " in memory"
+                                                                       : std::string("loaded when it is asked for");
+  return fmt::format("model     {}: {}, {}, weight {:g}, up to {} requests at once\n", model.name,
+                     model.is_encoder ? "encoder" : "writes text", place, model.weight, model.max_concurrency);
+}
+
+void print_node_summary(Node& node, const ServeFlags& flags, std::uint16_t port, const server::ServerOptions& options) {
+  server::ModelLease shown;
+  for (const server::ModelStatus& model : node.registry().list()) {
+    fmt::print("{}", describe_model(model));
+    if (shown == nullptr) shown = node.registry().find_loaded(model.name);
+  }
+  fmt::print("memory    {} of {}\nadmin     {}\n", format_bytes(node.registry().used_bytes()),
+             format_bytes(node.registry().memory_budget()),
+             options.admin_keys.empty() ? "off (--admin-key-file)" : "openautoglm models, with a key");
+  if (shown == nullptr) return print_call(flags, port, !options.api_keys.empty(), "models", {});
+  const auto [path, body] = shown->embedder != nullptr ? std::pair<const char*, std::string>(
+                                                             "embeddings", embedding_body(shown->embedder->card()))
+                                                       : example_call(shown->card());
+  print_call(flags, port, !options.api_keys.empty(), path, body);
+}
+
+// Several models, or one that may leave memory.
+Status serve_node(std::vector<NodeModel> models, const ServeFlags& flags, const server::ServerOptions& options,
+                  ConfiguredTools configured, store::ResponseStore* responses) {
+  if (flags.chats) {
+    return fail(Code::kInvalidArgument, "--chat talks with the one model that is served; this server has a list",
+                "--chat");
+  }
+  const auto node = TRY(Node::make(std::move(models), flags.node.memory_budget));
+  if (!node->registry().has_writer()) TRY(refuse_for_encoders(flags));
+  for (const std::string& line : TRY(node->load_at_start())) fmt::print(stderr, "note: {}\n", base::printable(line));
+  agent::ToolRegistry tools(callable_by_all(node->registry()));
+  TRY(add_configured_tools(tools, std::move(configured), {}));
+  Interrupts interrupts;
+  const auto server = TRY(server::start_server(node->registry(), options, node->clock(), node->metrics(),
+                                               {.tools = &tools, .responses = responses}));
+  print_tools(tools);
+  print_node_summary(*node, flags, server->port(), options);
+  Interrupts::wait();
+  drain_when_told(*server, flags.drain_seconds);
+  return {};
+}
+
 // What can be refused at once is refused before a model is pulled or loaded.
 Status serve(CLI::App& verb, ServeFlags& flags) {
-  TRY(read_settings(verb, flags.engine));
+  json::Array tables;
+  TRY(read_settings(verb, flags.engine, &tables));
   TRY(check_chat_flags(verb, flags.chats));
+  std::vector<NodeModel> models = TRY(node_models(flags.engine, flags.node, tables));
   const server::ServerOptions options = TRY(server_options(flags));
   if (Status good = server::check_options(options); !good) {
     Error error = std::move(good).error();
@@ -182,7 +257,13 @@ Status serve(CLI::App& verb, ServeFlags& flags) {
   const base::SystemClock clock;
   std::unique_ptr<store::ResponseStore> responses;
   if (!flags.database.empty()) responses = TRY(store::ResponseStore::open(flags.database, clock));
-  const RunningModel running = TRY(start_any_model(flags.engine));
+  const bool is_node =
+      models.size() > 1 || !tables.empty() || !flags.node.memory_budget.empty() || !flags.node.admin_key_file.empty();
+  if (is_node && !models.empty()) {
+    return serve_node(std::move(models), flags, options, std::move(configured), responses.get());
+  }
+  if (!models.empty()) flags.engine.model = models.front().engine.model;
+  const RunningModel running = TRY(start_any_model(flags.engine, max_concurrency_of(flags.node)));
   if (running.embedder != nullptr) return serve_encoder(running, flags, options);
   agent::ToolRegistry tools(callable_by(running.generator->card()));
   TRY(add_configured_tools(tools, std::move(configured), {}));
@@ -206,9 +287,10 @@ Status serve(CLI::App& verb, ServeFlags& flags) {
 }  // namespace
 
 void add_serve(CLI::App& app) {
-  auto* verb = app.add_subcommand("serve", "Serve a model over HTTP with the OpenAI API");
+  auto* verb = app.add_subcommand("serve", "Serve models over HTTP with the OpenAI API");
   auto flags = std::make_shared<ServeFlags>();
   add_engine_flags(*verb, flags->engine, EngineUse::kServer);
+  add_node_flags(*verb, flags->node);
   verb->add_option("--host", flags->host, "Address to bind; other than loopback needs --api-key-file")
       ->capture_default_str();
   verb->add_option("--port", flags->port, "Port to bind; 0 = any free one, printed")

@@ -53,21 +53,32 @@ Status apply_one(CLI::App& verb, std::string_view key, const json::Value& value,
 
 }  // namespace
 
-Status apply_settings(CLI::App& verb, std::string_view text, std::string_view file_name) {
-  const json::Object settings = TRY(base::parse_toml(text, file_name));
+Status apply_settings(CLI::App& verb, std::string_view text, std::string_view file_name, json::Array* tables) {
+  json::Object settings = TRY(base::parse_toml(text, file_name));
+  const auto is_table = [](const json::Value& value) { return value.is_object(); };
+  if (json::Value* models = settings.if_contains("model"); tables != nullptr && models != nullptr) {
+    if (models->is_array() && !models->get_array().empty() && std::ranges::all_of(models->get_array(), is_table)) {
+      *tables = std::move(models->get_array());
+      settings.erase("model");
+    }
+  }
+  return apply_settings(verb, settings, file_name);
+}
+
+Status apply_settings(CLI::App& verb, const json::Object& settings, std::string_view file_name) {
   for (const auto& item : settings)
     TRY(apply_one(verb, std::string_view(item.key().data(), item.key().size()), item.value(), file_name));
   return {};
 }
 
-Status apply_settings_file(CLI::App& verb, const std::string& path) {
-  return apply_settings(verb, TRY(read_text_file(path, "the settings file", "--config")), path);
+Status apply_settings_file(CLI::App& verb, const std::string& path, json::Array* tables) {
+  return apply_settings(verb, TRY(read_text_file(path, "the settings file", "--config")), path, tables);
 }
 
-Result<std::size_t> parse_bytes(std::string_view text) {
-  const auto refuse = [text] {
+Result<std::size_t> parse_bytes(std::string_view text, std::string_view flag) {
+  const auto refuse = [text, flag] {
     return fail(Code::kInvalidArgument, fmt::format("'{}' is not a size such as 512M or 2G", base::printable(text)),
-                "--kv-memory");
+                std::string(flag));
   };
   double number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);

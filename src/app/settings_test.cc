@@ -47,6 +47,20 @@ TEST(Settings, TheCommandLineWins) {
   EXPECT_FALSE(parsed.truth);
 }
 
+TEST(Settings, TablesOfModelsAreGivenBackWhereTheyAreAskedFor) {
+  CLI::App app("test");
+  auto* verb = app.add_subcommand("verb");
+  std::string word;
+  verb->add_option("--word", word);
+  json::Array tables;
+  const std::string text = "word = \"a\"\n[[model]]\nname = \"x\"\n[[model]]\nname = \"y\"\n";
+  ASSERT_TRUE(apply_settings(*verb, text, "test.toml", &tables));
+  EXPECT_EQ(word, "a");
+  ASSERT_EQ(tables.size(), 2u);
+  EXPECT_EQ(tables[1].get_object().at("name").get_string(), "y");
+  EXPECT_FALSE(apply_settings(*verb, text, "test.toml")) << "other verbs have none";
+}
+
 TEST(Settings, RefusalsNameTheKey) {
   for (const auto& [text, key] :
        std::initializer_list<std::pair<const char*, const char*>>{{"a_numbr = 7", "a_numbr"},

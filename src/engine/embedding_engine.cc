@@ -53,7 +53,10 @@ class EmbeddingEngine final : public generation::Embedder {
         inbox_(model_.card.max_in_flight + 1, base::WhenFull::kRefuse),
         batcher_({.max_batch_size = options.max_batch_size,
                   .max_batch_tokens = options.max_batch_tokens,
+                  .max_requests = options.max_requests,
                   .batch_timeout = options.batch_timeout}),
+        seat_(options.turns == nullptr ? nullptr
+                                       : std::make_unique<ComputeTurns::Seat>(*options.turns, options.weight, metrics)),
         tokens_(reserved<model::TokenId>(options.max_batch_tokens)),
         lengths_(reserved<std::size_t>(options.max_batch_size)),
         thread_([this] { serve(); }) {
@@ -93,6 +96,8 @@ class EmbeddingEngine final : public generation::Embedder {
   void forget(Ticket ticket) EXCLUDES(mutex_);
   void serve();
   void take_in();
+  void take_in(std::optional<JobMessage> message);
+  void take_turn();
   void step();
   void run(std::span<const TextBatcher::Place> places);
   void finish(TextJob& job);
@@ -115,7 +120,8 @@ class EmbeddingEngine final : public generation::Embedder {
 
   base::BoundedQueue<JobMessage> inbox_;
   TextBatcher batcher_;
-  std::vector<model::TokenId> tokens_;  // of a step
+  const std::unique_ptr<ComputeTurns::Seat> seat_;  // null = no other model runs
+  std::vector<model::TokenId> tokens_;              // of a step
   std::vector<std::size_t> lengths_;
   std::thread thread_;  // last: it uses all of the above
 };
@@ -188,8 +194,9 @@ void EmbeddingEngine::forget(Ticket ticket) {
 void EmbeddingEngine::serve() {
   while (!is_stopping_) {
     take_in();
-    step();
+    take_turn();
   }
+  if (seat_ != nullptr) seat_->rest();
   while (auto message = inbox_.try_pop()) {
     if (*message != nullptr) batcher_.add(std::move(*message));
   }
@@ -200,12 +207,18 @@ void EmbeddingEngine::serve() {
 
 // Everything that has arrived; sleeps while there is nothing to do.
 void EmbeddingEngine::take_in() {
-  std::optional<JobMessage> message;
-  if (batcher_.is_idle()) {
+  std::optional<JobMessage> message = inbox_.try_pop();
+  if (!message && batcher_.is_idle()) {
+    if (seat_ != nullptr) seat_->rest();
     message = inbox_.pop();
-  } else if (const auto until = batcher_.next_wake(); until && *until > clock_.now()) {
+  } else if (const auto until = batcher_.next_wake(); !message && until && *until > clock_.now()) {
+    if (seat_ != nullptr) seat_->rest();
     message = inbox_.pop_until(*until);
   }
+  take_in(std::move(message));
+}
+
+void EmbeddingEngine::take_in(std::optional<JobMessage> message) {
   for (; message || (message = inbox_.try_pop()); message.reset()) {
     if (*message == nullptr) {
       is_wake_queued_ = false;
@@ -214,6 +227,15 @@ void EmbeddingEngine::take_in() {
     metrics_.submitted.add();
     batcher_.add(std::move(*message));
   }
+}
+
+// Among several models each batch waits for its turn, and takes along what has come meanwhile.
+void EmbeddingEngine::take_turn() {
+  if (seat_ == nullptr) return step();
+  seat_->take();
+  take_in(std::nullopt);
+  step();
+  seat_->give_back();
 }
 
 void EmbeddingEngine::step() {

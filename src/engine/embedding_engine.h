@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "engine/compute_turns.h"
 #include "generation/embedder.h"
 #include "model/embedding_model.h"
 #include "telemetry/metrics.h"
@@ -20,6 +21,9 @@ struct EmbeddingOptions {
   std::size_t max_batch_tokens = 512;                            // of them together; raised to the longest text
   base::Duration batch_timeout = std::chrono::milliseconds(50);  // longest wait for company
   std::size_t queue_capacity = 256;  // requests in the engine besides max_batch_size; more are refused
+  std::size_t max_requests = 0;      // that are at work at once; 0 = no other bound than max_batch_size
+  ComputeTurns* turns = nullptr;     // shared with other models, outlives the engine; null = it has the processor
+  double weight = 1;                 // of its turns
 };
 
 struct EmbeddingEngineModel {

@@ -78,6 +78,8 @@ class Engine final : public generation::Generator {
         metrics_(metrics),
         inbox_(model_.card.max_in_flight + 1, base::WhenFull::kRefuse),
         masks_(metrics_.stages),
+        seat_(options.turns == nullptr ? nullptr
+                                       : std::make_unique<ComputeTurns::Seat>(*options.turns, options.weight, metrics)),
         loop_(*model_.network, loop_options(model_, options, block_count), clock, metrics_, &masks_),
         thread_([this] { serve(); }) {
     metrics_.queue_capacity.set(static_cast<double>(options.queue_capacity));
@@ -115,7 +117,9 @@ class Engine final : public generation::Generator {
   Result<std::unique_ptr<Sequence>> make_sequence(generation::Request request, std::shared_ptr<generation::Sink> sink);
   void forget(Ticket ticket) EXCLUDES(mutex_);
   void serve();
+  void step();
   void take_in();
+  void take_in(std::optional<Message> message);
   void wake();
 
   EngineModel model_;
@@ -136,6 +140,7 @@ class Engine final : public generation::Generator {
 
   base::BoundedQueue<Message> inbox_;
   MaskWorker masks_;
+  const std::unique_ptr<ComputeTurns::Seat> seat_;  // null = no other model runs
   StepLoop loop_;
   std::thread thread_;  // last: it uses all of the above
 };
@@ -195,23 +200,39 @@ void Engine::wake() {
 void Engine::serve() {
   while (!is_stopping_) {
     take_in();
-    loop_.step();
+    step();
   }
+  if (seat_ != nullptr) seat_->rest();
   while (auto message = inbox_.try_pop()) {
     if (*message != nullptr) loop_.add(std::move(*message));
   }
   loop_.end_all(Error{Code::kUnavailable, "the engine was stopped", {}});
 }
 
+// Among several models each step waits for its turn, and takes along what has come meanwhile.
+void Engine::step() {
+  if (seat_ == nullptr) return loop_.step();
+  seat_->take();
+  take_in(std::nullopt);
+  loop_.step();
+  seat_->give_back();
+}
+
 // Everything that has arrived; sleeps while there is nothing to do.
 void Engine::take_in() {
   const Scheduler& scheduler = loop_.scheduler();
-  std::optional<Message> message;
-  if (scheduler.is_idle()) {
+  std::optional<Message> message = inbox_.try_pop();
+  if (!message && scheduler.is_idle()) {
+    if (seat_ != nullptr) seat_->rest();
     message = inbox_.pop();
-  } else if (const auto until = scheduler.next_wake(); until && *until > clock_.now()) {
+  } else if (const auto until = scheduler.next_wake(); !message && until && *until > clock_.now()) {
+    if (seat_ != nullptr) seat_->rest();
     message = inbox_.pop_until(*until);
   }
+  take_in(std::move(message));
+}
+
+void Engine::take_in(std::optional<Message> message) {
   for (; message || (message = inbox_.try_pop()); message.reset()) {
     if (*message == nullptr) {
       is_wake_queued_ = false;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "engine/compute_turns.h"
 #include "generation/generator.h"
 #include "model/language_model.h"
 #include "telemetry/metrics.h"
@@ -25,6 +26,8 @@ struct EngineOptions {
   std::size_t kv_bytes = 0;            // 0 = default_kv_bytes()
   bool has_prefix_cache = true;        // KV of earlier prompts and answers is found again, within a tenant
   bool has_jump_forward = true;        // tokens that a grammar forces are not sampled one at a time
+  ComputeTurns* turns = nullptr;       // shared with other models, outlives the engine; null = it has the processor
+  double weight = 1;                   // of its turns
 };
 
 // What an engine runs. The scripted model fills the same fields.

@@ -21,13 +21,22 @@ bool TextBatcher::is_full() const {
   return waiting_texts_ >= options_.max_batch_size || waiting_tokens_ >= options_.max_batch_tokens;
 }
 
+std::size_t TextBatcher::requests_at_work() const {
+  return options_.max_requests == 0 ? jobs_.size() : std::min(jobs_.size(), options_.max_requests);
+}
+
+// As many as last time, or all that may work at once.
+bool TextBatcher::has_company() const {
+  return jobs_.size() >= company_ || (options_.max_requests > 0 && jobs_.size() >= options_.max_requests);
+}
+
 bool TextBatcher::is_due(base::Time now) const {
   if (waiting_texts_ == 0) return false;
-  return is_full() || jobs_.size() >= company_ || now >= jobs_.front()->arrived + options_.batch_timeout;
+  return is_full() || has_company() || now >= jobs_.front()->arrived + options_.batch_timeout;
 }
 
 std::optional<base::Time> TextBatcher::next_wake() const {
-  if (waiting_texts_ == 0 || is_full() || jobs_.size() >= company_) return std::nullopt;
+  if (waiting_texts_ == 0 || is_full() || has_company()) return std::nullopt;
   return jobs_.front()->arrived + options_.batch_timeout;
 }
 
@@ -35,10 +44,11 @@ std::span<const TextBatcher::Place> TextBatcher::plan(base::Time now) {
   CHECK(places_.empty()) << "the last batch was not committed";
   if (!is_due(now)) return {};
   std::size_t tokens = 0;
+  const std::span at_work(jobs_.data(), requests_at_work());
   // A round takes the next text of each request, so that one of many texts does not hold up the others.
   for (bool has_more = true; has_more;) {
     has_more = false;
-    for (const auto& job : jobs_) {
+    for (const auto& job : at_work) {
       if (job->next == job->request.texts.size()) continue;
       const std::size_t length = job->request.texts[job->next].size();
       if (places_.size() == options_.max_batch_size || tokens + length > options_.max_batch_tokens) return places_;

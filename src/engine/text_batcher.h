@@ -32,6 +32,7 @@ struct TextJob {
 struct TextBatcherOptions {
   std::size_t max_batch_size = 32;     // texts of a batch
   std::size_t max_batch_tokens = 512;  // of all its texts together; at least those of the longest text
+  std::size_t max_requests = 0;        // that are at work at once, the oldest first; 0 = all
   base::Duration batch_timeout{0};     // longest wait for company; 0 = never wait
 };
 
@@ -65,6 +66,8 @@ class TextBatcher final {
  private:
   bool is_due(base::Time now) const;
   bool is_full() const;
+  bool has_company() const;
+  std::size_t requests_at_work() const;
   template <typename Leaves>
   std::vector<std::unique_ptr<TextJob>> take(const Leaves& leaves);
 

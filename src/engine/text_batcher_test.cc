@@ -46,6 +46,27 @@ class TextBatcherTest : public testing::Test {
   TextBatcher batcher_{{.max_batch_size = 4, .max_batch_tokens = 20, .batch_timeout = kTimeout}};
 };
 
+// Those behind the bound wait, however much room a batch has, and there is no waiting for more company than may work.
+TEST_F(TextBatcherTest, OnlySoManyRequestsAreAtWorkAtOnce) {
+  TextBatcher batcher({.max_batch_size = 4, .max_batch_tokens = 20, .max_requests = 2, .batch_timeout = kTimeout});
+  const auto next_batch = [&] {
+    std::vector<generation::Ticket> tickets;
+    for (const TextBatcher::Place& place : batcher.plan(clock_.now())) tickets.push_back(place.job->ticket);
+    return tickets;
+  };
+  add(1, {1}, &batcher);
+  EXPECT_THAT(next_batch(), ElementsAre());
+  EXPECT_TRUE(batcher.next_wake());
+  add(2, {1, 1}, &batcher);
+  add(3, {1}, &batcher);
+  EXPECT_FALSE(batcher.next_wake());
+  EXPECT_THAT(next_batch(), ElementsAre(1, 2, 2));
+  EXPECT_EQ(batcher.commit().size(), 2u);
+  clock_.advance(kTimeout);
+  EXPECT_THAT(next_batch(), ElementsAre(3));
+  EXPECT_EQ(batcher.commit().size(), 1u);
+}
+
 TEST_F(TextBatcherTest, TheFirstRequestWaitsForCompanyAndNoLonger) {
   EXPECT_TRUE(batcher_.is_idle());
   EXPECT_FALSE(batcher_.next_wake());

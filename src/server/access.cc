@@ -42,6 +42,25 @@ std::string hex(std::span<const std::uint8_t> bytes) {
   return out;
 }
 
+// The tenant of the key that a request brings, which is one of these.
+Result<std::string> caller_among(std::span<const KeyDigest> digests, const net::HttpRequest& request) {
+  const auto given_count = std::ranges::count(request.fields, std::string("authorization"), &net::HttpField::name);
+  const std::string_view given = request.field("authorization");
+  constexpr std::string_view kScheme = "bearer ";
+  if (given_count == 0)
+    return fail(Code::kUnauthenticated, "this server asks for an API key: Authorization: Bearer KEY");
+  if (given_count > 1 || net::lower_ascii(given.substr(0, kScheme.size())) != kScheme) {
+    return fail(Code::kUnauthenticated, "the Authorization field is not \"Bearer KEY\"");
+  }
+  const KeyDigest digest = digest_of(given.substr(kScheme.size()));
+  unsigned int found = 0;
+  for (const KeyDigest& known : digests) {
+    found |= static_cast<unsigned int>(CRYPTO_memcmp(known.data(), digest.data(), digest.size()) == 0);
+  }
+  if (found == 0) return fail(Code::kUnauthenticated, "the API key is not known here");
+  return hex(std::span(digest).first(8));
+}
+
 }  // namespace
 
 KeyDigest digest_of(std::string_view key) {
@@ -63,6 +82,7 @@ Access::Access(const ServerOptions& options)
       origins_(options.allowed_origins),
       is_public_(!is_loopback(options.host)) {
   for (const std::string& key : options.api_keys) digests_.push_back(digest_of(key));
+  for (const std::string& key : options.admin_keys) admin_digests_.push_back(digest_of(key));
   for (const std::string& host : options.allowed_hosts) hosts_.push_back(net::lower_ascii(host));
   hosts_.push_back(
       net::lower_ascii(options.host.find(':') == std::string::npos ? options.host : "[" + options.host + "]"));
@@ -70,21 +90,12 @@ Access::Access(const ServerOptions& options)
 
 Result<std::string> Access::authenticate(const net::HttpRequest& request) const {
   if (digests_.empty()) return std::string();
-  const auto given_count = std::ranges::count(request.fields, std::string("authorization"), &net::HttpField::name);
-  const std::string_view given = request.field("authorization");
-  constexpr std::string_view kScheme = "bearer ";
-  if (given_count == 0)
-    return fail(Code::kUnauthenticated, "this server asks for an API key: Authorization: Bearer KEY");
-  if (given_count > 1 || net::lower_ascii(given.substr(0, kScheme.size())) != kScheme) {
-    return fail(Code::kUnauthenticated, "the Authorization field is not \"Bearer KEY\"");
-  }
-  const KeyDigest digest = digest_of(given.substr(kScheme.size()));
-  unsigned int found = 0;
-  for (const KeyDigest& known : digests_) {
-    found |= static_cast<unsigned int>(CRYPTO_memcmp(known.data(), digest.data(), digest.size()) == 0);
-  }
-  if (found == 0) return fail(Code::kUnauthenticated, "the API key is not known here");
-  return hex(std::span(digest).first(8));
+  return caller_among(digests_, request);
+}
+
+Status Access::authenticate_admin(const net::HttpRequest& request) const {
+  TRY(caller_among(admin_digests_, request));
+  return {};
 }
 
 bool Access::allows_host(std::string_view host) const {

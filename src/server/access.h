@@ -28,11 +28,14 @@ class Access final {
   explicit Access(const ServerOptions& options);
 
   bool needs_keys() const { return !digests_.empty(); }
+  bool has_admins() const { return !admin_digests_.empty(); }
 
   /// The caller's tenant: 16 hex digits of its key's digest, or "" where no keys are set. Errors: kUnauthenticated.
   /// Every key is compared, each in constant time, so that the time does not tell which key, or how much of it, was
   /// right.
   Result<std::string> authenticate(const net::HttpRequest& request) const;
+  /// Whether the caller has an admin key. Errors: kUnauthenticated.
+  Status authenticate_admin(const net::HttpRequest& request) const;
 
   /// Errors: kPermissionDenied. A request of HTTP/1.0 may have no Host: no browser sends that.
   Status check_host(const net::HttpRequest& request) const;
@@ -45,6 +48,7 @@ class Access final {
   bool allows_host(std::string_view host) const;
 
   std::vector<KeyDigest> digests_;
+  std::vector<KeyDigest> admin_digests_;
   std::vector<std::string> hosts_;
   std::vector<std::string> origins_;
   bool is_public_ = false;  // bound beyond loopback: the machine's own addresses are good hosts too

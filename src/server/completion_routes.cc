@@ -9,10 +9,10 @@ namespace {
 using protocol::ApiError;
 
 // Ids that a caller gives are checked by the engine: a model may have more of them than its tokenizer.
-ApiResult<std::vector<std::int32_t>> ids_of(const Service& service, const protocol::Prompt& prompt,
+ApiResult<std::vector<std::int32_t>> ids_of(const ServedModel& model, const protocol::Prompt& prompt,
                                             const protocol::CompletionRequest& request) {
   if (const auto* ids = std::get_if<std::vector<std::int32_t>>(&prompt)) return *ids;
-  return encode_prompt(service, std::get<std::string>(prompt),
+  return encode_prompt(model, std::get<std::string>(prompt),
                        {.add_special = request.add_special_tokens, .parse_special = request.parse_special}, "prompt");
 }
 
@@ -29,10 +29,11 @@ ApiResult<std::string> echo_of(const text::Tokenizer& tokenizer, const protocol:
 void serve_chat(Service& service, const Call& call) {
   auto chat = protocol::parse_chat_request(call.request.body);
   if (!chat) return call.reply->fail(chat.error());
-  if (auto known = check_model(service, chat->parameters.model); !known) return call.reply->fail(known.error());
-  auto rendered = render_chat(service, *chat);
+  ModelLease model = model_for(service, call, chat->parameters.model, ModelUse::kWrites, serve_chat);
+  if (model == nullptr) return;
+  auto rendered = render_chat(*model, *chat);
   if (!rendered) return call.reply->fail(rendered.error());
-  auto prompt = encode_prompt(service, rendered->text, options_of(*rendered), "messages");
+  auto prompt = encode_prompt(*model, rendered->text, options_of(*rendered), "messages");
   if (!prompt) return call.reply->fail(prompt.error());
   GenerationCall generation;
   generation.kind = protocol::AnswerKind::kChat;
@@ -40,14 +41,15 @@ void serve_chat(Service& service, const Call& call) {
   generation.tools = std::move(chat->tools);
   generation.begins_in_reasoning = ends_in_reasoning(rendered->text);
   generation.prompts.push_back(std::move(*prompt));
-  generate_answer(service, call, std::move(generation));
+  generate_answer(service, std::move(model), call, std::move(generation));
 }
 
 void serve_completion(Service& service, const Call& call) {
   auto request = protocol::parse_completion_request(call.request.body);
   if (!request) return call.reply->fail(request.error());
-  if (auto known = check_model(service, request->parameters.model); !known) return call.reply->fail(known.error());
-  const text::Tokenizer& tokenizer = *service.generator.card().tokenizer;
+  ModelLease model = model_for(service, call, request->parameters.model, ModelUse::kWrites, serve_completion);
+  if (model == nullptr) return;
+  const text::Tokenizer& tokenizer = *model->card().tokenizer;
   if (!tokenizer.has_text() && !request->parameters.stop.empty()) {
     return call.reply->fail(Error{Code::kInvalidArgument,
                                   "this model has no tokenizer: no text ends its answers, stop_token_ids do", "stop"});
@@ -56,7 +58,7 @@ void serve_completion(Service& service, const Call& call) {
   generation.kind = protocol::AnswerKind::kCompletion;
   generation.is_echoed = request->echo;
   for (const protocol::Prompt& prompt : request->prompts) {
-    auto ids = ids_of(service, prompt, *request);
+    auto ids = ids_of(*model, prompt, *request);
     if (!ids) return call.reply->fail(ids.error());
     generation.prompts.push_back(std::move(*ids));
     if (!request->echo) continue;
@@ -67,7 +69,7 @@ void serve_completion(Service& service, const Call& call) {
   generation.parameters = std::move(request->parameters);
   // The API of completions has always answered with 16 tokens unless told otherwise.
   if (!generation.parameters.max_tokens) generation.parameters.max_tokens = 16;
-  generate_answer(service, call, std::move(generation));
+  generate_answer(service, std::move(model), call, std::move(generation));
 }
 
 }  // namespace autoglm::server

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "protocol/embeddings.h"
 #include "server/generation_route.h"
+#include "server/service.h"
 #include "telemetry/stages.h"
 
 namespace autoglm::server {
@@ -95,8 +96,9 @@ class EmbeddingCall final : public generation::EmbeddingSink,
     bool is_base64 = false;
   };
 
-  EmbeddingCall(Service& service, std::shared_ptr<Reply> reply, const Plan& plan)
-      : embedder_(*service.embedder),
+  EmbeddingCall(Service& service, ModelLease model, std::shared_ptr<Reply> reply, const Plan& plan)
+      : model_(std::move(model)),
+        embedder_(*model_->embedder),
         live_(service.live),
         finishing_(service.finishing),
         reply_(std::move(reply)),
@@ -157,6 +159,7 @@ class EmbeddingCall final : public generation::EmbeddingSink,
                                               .prompt_tokens = plan_.prompt_tokens}));
   }
 
+  const ModelLease model_;
   generation::Embedder& embedder_;
   LiveSubmissions& live_;
   Workers& finishing_;
@@ -170,24 +173,26 @@ class EmbeddingCall final : public generation::EmbeddingSink,
 
 }  // namespace
 
-ApiError writes_no_text(const Service& service) {
+ApiError writes_no_text(std::string_view model) {
+  return Error{
+      Code::kInvalidArgument,
+      "the model \"" + std::string(model) + "\" is an encoder: it makes embeddings (/v1/embeddings) and writes no text",
+      "model"};
+}
+
+ApiError makes_no_embeddings(std::string_view model) {
   return Error{Code::kInvalidArgument,
-               "the model \"" + service.generator.card().name +
-                   "\" is an encoder: it makes embeddings (/v1/embeddings) and writes no text",
+               "the model \"" + std::string(model) +
+                   "\" writes text and makes no embeddings; an encoder does (all-minilm-l6-v2)",
                "model"};
 }
 
 void serve_embeddings(Service& service, const Call& call) {
   auto request = protocol::parse_embeddings_request(call.request.body);
   if (!request) return call.reply->fail(request.error());
-  if (auto known = check_model(service, request->model); !known) return call.reply->fail(known.error());
-  if (service.embedder == nullptr) {
-    return call.reply->fail(Error{Code::kInvalidArgument,
-                                  "the model \"" + service.generator.card().name +
-                                      "\" writes text and makes no embeddings; an encoder does (all-minilm-l6-v2)",
-                                  "model"});
-  }
-  const EmbedderCard& card = service.embedder->card();
+  ModelLease model = model_for(service, call, request->model, ModelUse::kEmbeds, serve_embeddings);
+  if (model == nullptr) return;
+  const EmbedderCard& card = model->embedder->card();
   const auto dimensions = dimensions_of(card, request->dimensions);
   if (!dimensions) return call.reply->fail(dimensions.error());
   EmbeddingCall::Plan plan{.dimensions = *dimensions, .is_base64 = request->is_base64};
@@ -199,7 +204,7 @@ void serve_embeddings(Service& service, const Call& call) {
     plan.prompt_tokens += ids->size();
     embedding.texts.push_back(std::move(*ids));
   }
-  const auto embedding_call = std::make_shared<EmbeddingCall>(service, call.reply, plan);
+  const auto embedding_call = std::make_shared<EmbeddingCall>(service, std::move(model), call.reply, plan);
   call.reply->when_gone([weak = std::weak_ptr(embedding_call)] {
     if (const auto live = weak.lock()) live->cancel();
   });

@@ -3,12 +3,15 @@
 // folder.
 #pragma once
 
+#include <string_view>
+
 #include "protocol/openai_error.h"
-#include "server/service.h"
 
 namespace autoglm::server {
 
 /// Of a route that generates, on an encoder.
-protocol::ApiError writes_no_text(const Service& service);
+protocol::ApiError writes_no_text(std::string_view model);
+/// Of /v1/embeddings, on a model that writes.
+protocol::ApiError makes_no_embeddings(std::string_view model);
 
 }  // namespace autoglm::server

@@ -14,25 +14,25 @@ namespace {
 using protocol::ApiError;
 
 // Prompt and answer must fit together; both figures are told.
-ApiResult<void> check_context(const Service& service, const GenerationCall& generation) {
-  const std::size_t context = service.generator.card().context_length;
+ApiResult<void> check_context(const ServedModel& model, const GenerationCall& generation) {
+  const std::size_t context = model.card().context_length;
   for (const auto& prompt : generation.prompts) {
     if (prompt.empty()) return std::unexpected(Error{Code::kInvalidArgument, "the prompt is empty", "prompt"});
     const std::size_t answer = generation.parameters.max_tokens.value_or(1);
     if (prompt.size() <= context && answer <= context - prompt.size()) continue;
     const std::string asked =
         generation.parameters.max_tokens ? " and max_tokens asks for " + std::to_string(answer) + " more" : "";
-    return std::unexpected(prompt_too_long(service.generator.card(), std::to_string(prompt.size()), asked,
+    return std::unexpected(prompt_too_long(model.card(), std::to_string(prompt.size()), asked,
                                            generation.kind == protocol::AnswerKind::kChat ? "messages" : "prompt"));
   }
   return {};
 }
 
 // Sequences that never fit together are refused for good; those that do not fit now are told to come again.
-ApiResult<void> check_sequences(const Service& service, const GenerationCall& generation) {
+ApiResult<void> check_sequences(const ServedModel& model, const GenerationCall& generation) {
   const std::size_t n = generation.parameters.n;
   const std::size_t prompts = generation.prompts.size();
-  const std::size_t most = service.generator.card().max_in_flight;
+  const std::size_t most = model.card().max_in_flight;
   if (n * prompts <= most) return {};
   return std::unexpected(Error{Code::kInvalidArgument,
                                "n times the prompts is " + std::to_string(n * prompts) +
@@ -42,14 +42,14 @@ ApiResult<void> check_sequences(const Service& service, const GenerationCall& ge
 
 // What one request may be answered with is bounded. Who did not say how long an answer may be gets one that keeps the
 // bound.
-ApiResult<void> bound_answer(const Service& service, GenerationCall& generation) {
+ApiResult<void> bound_answer(const ServedModel& model, GenerationCall& generation) {
   protocol::Parameters& parameters = generation.parameters;
   std::size_t longest_prompt = 0;
   for (const auto& prompt : generation.prompts) longest_prompt = std::max(longest_prompt, prompt.size());
   const std::size_t sequences = generation.prompts.size() * parameters.n;
   const std::size_t echoed = generation.is_echoed ? longest_prompt : 0;
   if (!parameters.max_tokens) {
-    const std::size_t room = service.generator.card().context_length - longest_prompt;
+    const std::size_t room = model.card().context_length - longest_prompt;
     const std::size_t most = protocol::kMaxAnswerValues / (sequences * (1 + parameters.top_logprobs));
     if (most < echoed + room && most > echoed) parameters.max_tokens = most - echoed;
     if (most > echoed) return {};
@@ -103,13 +103,14 @@ std::vector<generation::Request> requests_of(const Call& call, const GenerationC
   return requests;
 }
 
-AnswerPlan plan_of(const Service& service, const Call& call, const GenerationCall& generation) {
+AnswerPlan plan_of(const Service& service, const ServedModel& model, const Call& call,
+                   const GenerationCall& generation) {
   const protocol::Parameters& parameters = generation.parameters;
   AnswerPlan plan;
   plan.head = {.kind = generation.kind,
                .id = (generation.kind == protocol::AnswerKind::kChat ? "chatcmpl-" : "cmpl-") + call.id,
-               .model = service.generator.card().name,
-               .fingerprint = service.fingerprint,
+               .model = model.card().name,
+               .fingerprint = model.fingerprint,
                .created = service.clock.unix_seconds()};
   plan.choices_per_prompt = parameters.n;
   plan.prompts = generation.prompts;
@@ -120,12 +121,12 @@ AnswerPlan plan_of(const Service& service, const Call& call, const GenerationCal
   plan.has_token_ids = parameters.return_token_ids;
   plan.shows_special_tokens = !parameters.skip_special_tokens;
   plan.include_usage = parameters.include_usage;
-  plan.tokenizer = service.generator.card().tokenizer;
+  plan.tokenizer = model.card().tokenizer;
   if (generation.tools.use != protocol::ToolUse::kNone) {
     const bool is_answer_json = generation.tools.use == protocol::ToolUse::kAuto &&
                                 parameters.response_format.kind != protocol::FormatKind::kText;
     plan.tools = std::make_shared<ToolPlan>(
-        ToolPlan{.format = service.generator.card().tool_format,
+        ToolPlan{.format = model.card().tool_format,
                  .callable = generation.tools.callable,
                  .begins_in_reasoning = generation.begins_in_reasoning,
                  .reads_json = !is_answer_json || reads_json_calls(parameters.response_format),
@@ -151,8 +152,8 @@ ApiError prompt_too_long(const generation::ModelCard& card, const std::string& t
           "context_length_exceeded"};
 }
 
-ApiResult<text::RenderedPrompt> render_chat(const Service& service, const protocol::ChatRequest& chat) {
-  const generation::ModelCard& card = service.generator.card();
+ApiResult<text::RenderedPrompt> render_chat(const ServedModel& model, const protocol::ChatRequest& chat) {
+  const generation::ModelCard& card = model.card();
   auto prompt = generation::render(card, {.messages = &chat.messages,
                                           .tools = &chat.tools.tools,
                                           .template_fields = &chat.template_fields,
@@ -165,10 +166,10 @@ text::Tokenizer::EncodeOptions options_of(const text::RenderedPrompt& prompt) {
   return {.add_special = false, .parse_special = true, .plain = prompt.plain};
 }
 
-ApiResult<std::vector<std::int32_t>> encode_prompt(const Service& service, std::string_view text,
+ApiResult<std::vector<std::int32_t>> encode_prompt(const ServedModel& model, std::string_view text,
                                                    text::Tokenizer::EncodeOptions options, const std::string& where) {
-  const generation::ModelCard& card = service.generator.card();
-  const std::size_t widest = service.most_bytes_of_a_token;
+  const generation::ModelCard& card = model.card();
+  const std::size_t widest = model.most_bytes_of_a_token;
   const std::size_t least_tokens = widest == 0 ? 0 : (text.size() + widest - 1) / widest;
   if (least_tokens > card.context_length)
     return std::unexpected(prompt_too_long(card, "at least " + std::to_string(least_tokens), "", where));
@@ -186,12 +187,12 @@ bool ends_in_reasoning(std::string_view prompt) {
   return prompt.ends_with("<think>");
 }
 
-void generate_answer(Service& service, const Call& call, GenerationCall generation) {
-  if (auto good = check_sequences(service, generation); !good) return call.reply->fail(good.error());
-  if (auto good = check_context(service, generation); !good) return call.reply->fail(good.error());
-  if (auto good = bound_answer(service, generation); !good) return call.reply->fail(good.error());
+void generate_answer(Service& service, ModelLease model, const Call& call, GenerationCall generation) {
+  if (auto good = check_sequences(*model, generation); !good) return call.reply->fail(good.error());
+  if (auto good = check_context(*model, generation); !good) return call.reply->fail(good.error());
+  if (auto good = bound_answer(*model, generation); !good) return call.reply->fail(good.error());
   const bool has_tools = generation.tools.use != protocol::ToolUse::kNone;
-  const generation::ModelCard& card = service.generator.card();
+  const generation::ModelCard& card = model->card();
   const protocol::ResponseFormat& format = generation.parameters.response_format;
   auto grammar = has_tools ? compile_tools(card,
                                            {.tools = generation.tools.callable,
@@ -203,10 +204,10 @@ void generate_answer(Service& service, const Call& call, GenerationCall generati
                            : compile_format(card, format);
   if (!grammar) return call.reply->fail(grammar.error());
 
-  auto submission = std::make_shared<Submission>(service.generator);
+  auto submission = std::make_shared<Submission>(model);
   AnswerParts parts{
       .reply = call.reply, .submission = submission, .live = &service.live, .finishing = &service.finishing};
-  AnswerPlan plan = plan_of(service, call, generation);
+  AnswerPlan plan = plan_of(service, *model, call, generation);
   const auto answer = generation.parameters.stream ? make_streamed_answer(std::move(plan), std::move(parts))
                                                    : make_whole_answer(std::move(plan), std::move(parts));
   service.live.add(submission);

@@ -19,7 +19,7 @@ namespace autoglm::server {
 inline constexpr std::size_t kCountedContexts = 4;
 
 /// The text of a chat. Errors: kInvalidArgument (no template, the template's own refusal, too much text).
-ApiResult<text::RenderedPrompt> render_chat(const Service& service, const protocol::ChatRequest& chat);
+ApiResult<text::RenderedPrompt> render_chat(const ServedModel& model, const protocol::ChatRequest& chat);
 
 /// context_length_exceeded, with both figures; `tokens` and `more` say how long prompt and answer would be.
 protocol::ApiError prompt_too_long(const generation::ModelCard& card, const std::string& tokens,
@@ -28,7 +28,7 @@ protocol::ApiError prompt_too_long(const generation::ModelCard& card, const std:
 /// Token ids of a prompt to be answered; `where` is the parameter that it came with. Errors: kInvalidArgument (too much
 /// text), and context_length_exceeded for a text that is too long to fit whatever its tokens are: it is not tokenized,
 /// for the workers are there for all.
-ApiResult<std::vector<std::int32_t>> encode_prompt(const Service& service, std::string_view text,
+ApiResult<std::vector<std::int32_t>> encode_prompt(const ServedModel& model, std::string_view text,
                                                    text::Tokenizer::EncodeOptions options, const std::string& where);
 /// Whether a prompt ends where thinking begins.
 bool ends_in_reasoning(std::string_view prompt);
@@ -48,6 +48,6 @@ struct GenerationCall {
 };
 
 /// Checks lengths, compiles the grammar, submits and connects the answer with the reply; errors go to the reply.
-void generate_answer(Service& service, const Call& call, GenerationCall generation);
+void generate_answer(Service& service, ModelLease model, const Call& call, GenerationCall generation);
 
 }  // namespace autoglm::server

@@ -47,12 +47,12 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
-std::string curl_line(const Service& service, std::string_view base_url) {
-  const generation::ModelCard& card = service.generator.card();
+std::string curl_line(const Service& service, const ServedModel& model, std::string_view base_url) {
+  const generation::ModelCard& card = model.card();
   std::string_view path = card.chat_template != nullptr ? "/chat/completions" : "/completions";
   std::string body = R"({"model": )";
   json::append_string(body, card.name);
-  if (service.embedder != nullptr) {
+  if (model.embedder != nullptr) {
     path = "/embeddings";
     body += card.tokenizer->has_text() ? R"(, "input": "What is an embedding?"})" : R"(, "input": [1, 2, 3]})";
   } else if (card.chat_template != nullptr) {
@@ -69,21 +69,45 @@ std::string curl_line(const Service& service, std::string_view base_url) {
   return line + " \\\n  -d " + base::shell_quoted(body);
 }
 
+// What runs here: the one model with its figures, or the list of several.
+std::string models_text(const std::vector<ModelStatus>& models, const ServedModel* one) {
+  if (models.size() == 1 && one != nullptr) {
+    const generation::ModelCard& card = one->card();
+    return "<p>This server runs <code>" + escaped(card.name) + "</code> with a context of " +
+           std::to_string(card.context_length) + " tokens, up to " + std::to_string(card.max_batch_size) +
+           " requests at a time.</p>";
+  }
+  std::string text = "<p>This server runs these models; each request names one.</p><table>";
+  for (const ModelStatus& model : models) {
+    text += "<tr><td><code>" + escaped(model.name) + "</code><td>" + (model.is_encoder ? "encoder" : "writes text") +
+            "<td>" + std::string(word_of(model.state)) + "<td>up to " + std::to_string(model.max_concurrency) +
+            " requests at a time";
+  }
+  return text + "</table>";
+}
+
+// The first one in memory; null when none is.
+ModelLease first_loaded(const ModelRegistry& registry, const std::vector<ModelStatus>& models) {
+  for (const ModelStatus& model : models) {
+    if (ModelLease lease = registry.find_loaded(model.name)) return lease;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 void serve_page(Service& service, const Call& call) {
-  const generation::ModelCard& card = service.generator.card();
+  const std::vector<ModelStatus> models = service.models.list();
+  const ModelLease shown = first_loaded(service.models, models);
   const std::string host(call.request.field("host"));
   const std::string base_url = "http://" + (host.empty() ? std::string("localhost") : host) + "/v1";
   std::string page =
       "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
       "<title>Open-AutoGLM</title><style>";
   page += kStyle;
-  page += "</style><h1>Open-AutoGLM</h1><p>This server runs <code>" + escaped(card.name) +
-          "</code> with a context of " + std::to_string(card.context_length) + " tokens, up to " +
-          std::to_string(card.max_batch_size) + " requests at a time.</p><h2>Call it</h2><pre>" +
-          escaped(curl_line(service, base_url)) + "</pre><p>For clients of the OpenAI API the base URL is <code>" +
-          escaped(base_url) + "</code>" +
+  page += "</style><h1>Open-AutoGLM</h1>" + models_text(models, shown.get()) + "<h2>Call it</h2>";
+  if (shown != nullptr) page += "<pre>" + escaped(curl_line(service, *shown, base_url)) + "</pre>";
+  page += "<p>For clients of the OpenAI API the base URL is <code>" + escaped(base_url) + "</code>" +
           (service.options.api_keys.empty() ? "; any API key will do."
                                             : "; they need one of the API keys of this server.") +
           "</p><h2>Routes</h2><table>";

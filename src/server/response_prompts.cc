@@ -37,7 +37,7 @@ ApiResult<protocol::Conversation> ResponsePrompts::conversation(const json::Arra
 ApiResult<ResponseTurn> ResponsePrompts::next(const json::Array& messages, std::size_t turns, bool may_call_on) {
   static const json::Array kNoTools;
   static const json::Object kNoFields;
-  const generation::ModelCard& card = service_.generator.card();
+  const generation::ModelCard& card = job_.model->card();
   ResponseTurn turn;
   const bool has_tools = job_.request.tools.use != ToolUse::kNone && !job_.tools.empty();
   turn.may_call = has_tools && may_call_on;
@@ -49,7 +49,7 @@ ApiResult<ResponseTurn> ResponsePrompts::next(const json::Array& messages, std::
                                             .template_fields = &kNoFields});
   if (!rendered) return std::unexpected(callers_fault(std::move(rendered).error(), "input"));
   turn.begins_in_reasoning = ends_in_reasoning(rendered->text);
-  auto prompt = encode_prompt(service_, rendered->text, options_of(*rendered), "input");
+  auto prompt = encode_prompt(*job_.model, rendered->text, options_of(*rendered), "input");
   if (!prompt) return std::unexpected(prompt.error());
   turn.prompt = std::move(*prompt);
   if (turn.prompt.size() >= card.context_length) {
@@ -63,7 +63,7 @@ ApiResult<ResponseTurn> ResponsePrompts::next(const json::Array& messages, std::
 
 ApiResult<std::shared_ptr<const text::Grammar>> ResponsePrompts::grammar_of(const ResponseTurn& turn,
                                                                             bool is_required) {
-  const generation::ModelCard& card = service_.generator.card();
+  const generation::ModelCard& card = job_.model->card();
   if (turn.may_call) return grammar_of_calls(is_required, turn.begins_in_reasoning);
   if (!turn.has_tools) return compile_format(card, job_.request.format);
   // An answer that is no call.
@@ -82,7 +82,7 @@ ApiResult<std::shared_ptr<const text::Grammar>> ResponsePrompts::grammar_of_call
     tools.push_back(job_.tools.signatures()[i]);
     places.push_back(job_.tools.places()[i]);
   }
-  auto grammar = compile_tools(service_.generator.card(),
+  auto grammar = compile_tools(job_.model->card(),
                                {.tools = tools,
                                 .places = places,
                                 .is_required = is_required,

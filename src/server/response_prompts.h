@@ -16,6 +16,7 @@
 namespace autoglm::server {
 
 struct ResponseJob {
+  ModelLease model;
   std::string id;          // without "resp_"
   std::string request_id;  // for logs
   std::string tenant;
@@ -36,8 +37,8 @@ struct ResponseTurn {
 
 class ResponsePrompts final {
  public:
-  /// Both must outlive it.
-  ResponsePrompts(const Service& service, const ResponseJob& job) : service_(service), job_(job) {}
+  /// `job` must outlive it.
+  explicit ResponsePrompts(const ResponseJob& job) : job_(job) {}
 
   /// All items before the next turn as messages; `made` are those of this response. Errors: kInvalidArgument (input).
   ApiResult<protocol::Conversation> conversation(const json::Array& made) const;
@@ -49,7 +50,6 @@ class ResponsePrompts final {
   ApiResult<std::shared_ptr<const text::Grammar>> grammar_of(const ResponseTurn& turn, bool is_required);
   ApiResult<std::shared_ptr<const text::Grammar>> grammar_of_calls(bool is_required, bool begins_in_reasoning);
 
-  const Service& service_;
   const ResponseJob& job_;
   // Of calls, as it was compiled last.
   std::shared_ptr<const text::Grammar> grammar_;

@@ -88,18 +88,16 @@ json::Array with_ids(json::Array items, const std::string& response) {
   return items;
 }
 
-ApiResult<ResponseJob> job_of(Service& service, const Call& call) {
-  auto request = protocol::parse_response_request(call.request.body);
-  if (!request) return std::unexpected(ApiError(std::move(request).error()));
-  if (auto known = check_model(service, request->model); !known) return std::unexpected(known.error());
-  auto tools = ResponseToolSet::make(request->tools, service.tools);
+ApiResult<ResponseJob> job_of(Service& service, const Call& call, ModelLease model, protocol::ResponseRequest request) {
+  auto tools = ResponseToolSet::make(request.tools, service.tools);
   if (!tools) return std::unexpected(tools.error());
-  auto earlier = earlier_items(service, call.tenant, request->previous);
+  auto earlier = earlier_items(service, call.tenant, request.previous);
   if (!earlier) return std::unexpected(earlier.error());
-  ResponseJob job{.id = call.id,
+  ResponseJob job{.model = std::move(model),
+                  .id = call.id,
                   .request_id = call.id,
                   .tenant = call.tenant,
-                  .request = std::move(*request),
+                  .request = std::move(request),
                   .tools = std::move(*tools),
                   .earlier = std::move(*earlier),
                   .input = {}};
@@ -110,7 +108,11 @@ ApiResult<ResponseJob> job_of(Service& service, const Call& call) {
 }  // namespace
 
 void serve_response(Service& service, const Call& call) {
-  auto job = job_of(service, call);
+  auto request = protocol::parse_response_request(call.request.body);
+  if (!request) return call.reply->fail(request.error());
+  ModelLease model = model_for(service, call, request->model, ModelUse::kWrites, serve_response);
+  if (model == nullptr) return;
+  auto job = job_of(service, call, std::move(model), std::move(*request));
   if (!job) return call.reply->fail(job.error());
   std::stop_source stop;
   const auto run = std::make_shared<ResponseRun>(service, std::move(*job), call.reply, stop);

@@ -39,7 +39,7 @@ void take_arguments(agent::ActionCall& call, std::string_view text) {
 
 protocol::ResponseHead head_of(const Service& service, const ResponseJob& job) {
   return {.id = "resp_" + job.id,
-          .model = service.generator.card().name,
+          .model = job.model->card().name,
           .created = service.clock.unix_seconds(),
           .echo = job.request.echo};
 }
@@ -73,7 +73,7 @@ ResponseRun::ResponseRun(Service& service, ResponseJob job, std::shared_ptr<Repl
       head_(head_of(service, job_)),
       limits_(agent::RunLimits{}),
       began_(service.clock.now()),
-      prompts_(service_, job_),
+      prompts_(job_),
       output_(job_.id, events_to(stream_)) {}
 
 ResponseRun::~ResponseRun() = default;
@@ -196,13 +196,13 @@ ApiResult<void> ResponseRun::take_turn() {
 // Of the turn's answer, counted by its text: without the markers around it.
 std::size_t ResponseRun::reasoning_tokens() const {
   if (reasoning_.empty()) return 0;
-  const auto ids = generation::encode(service_.generator.card(), reasoning_, {.add_special = false});
+  const auto ids = generation::encode(job_.model->card(), reasoning_, {.add_special = false});
   return ids ? ids->size() : 0;
 }
 
 // What the answer may still have; 0 = nothing.
 std::size_t ResponseRun::token_room(std::size_t prompt_tokens) const {
-  const std::size_t context = service_.generator.card().context_length;
+  const std::size_t context = job_.model->card().context_length;
   std::size_t most = protocol::kMaxAnswerValues;
   if (job_.tools.has_own()) most = limits_.max_completion_tokens;
   most = job_.request.max_output_tokens.value_or(most);
@@ -226,16 +226,16 @@ ApiResult<generation::Finish> ResponseRun::generate(const ResponseTurn& turn) {
   if (turn.has_tools) {
     const std::span<const text::ToolSignature> tools = job_.tools.signatures();
     parser = text::ToolCallParser::make(
-        service_.generator.card().tool_format,
+        job_.model->card().tool_format,
         {.reads_json = !turn.is_answer_json || (turn.may_call && reads_json_calls(job_.request.format)),
          .begins_in_reasoning = turn.begins_in_reasoning,
          .is_answer_json = turn.is_answer_json,
          .tools = turn.may_call ? tools : tools.first(0)});
   }
   const auto sink = std::make_shared<generation::TextSink>();
-  auto ticket = service_.generator.submit(std::move(request), sink);
+  auto ticket = job_.model->generator.submit(std::move(request), sink);
   if (!ticket) return std::unexpected(ApiError(std::move(ticket).error()));
-  const std::stop_callback on_stop(stop_, [this, ticket = *ticket] { service_.generator.cancel(ticket); });
+  const std::stop_callback on_stop(stop_, [this, ticket = *ticket] { job_.model->generator.cancel(ticket); });
   for (;;) {
     auto [text, finish] = sink->wait();
     parser != nullptr ? read(parser->push(text)) : output_.text(text);
@@ -332,8 +332,8 @@ void ResponseRun::run_calls(std::vector<agent::ActionCall> calls) {
   if (runner_ == nullptr) {
     // Who is to be asked has been asked.
     const auto allow = [](const auto&...) { return agent::Decision{agent::Verdict::kAllow, {}}; };
-    runner_ = agent::make_action_runner(*service_.tools, action_limits(service_.generator.card()), allow, *this,
-                                        service_.clock);
+    runner_ =
+        agent::make_action_runner(*service_.tools, action_limits(job_.model->card()), allow, *this, service_.clock);
   }
   runner_->run_turn(std::move(calls), {}, stop_, {.max_time = began_ + limits_.max_seconds - service_.clock.now()});
   at_work_.clear();

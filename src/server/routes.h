@@ -17,6 +17,9 @@ enum class RouteKind : std::uint8_t {
   kMetrics,
   kModels,
   kModel,
+  kAdminModels,
+  kAdminLoad,
+  kAdminUnload,
   kChat,
   kCompletion,
   kEmbeddings,
@@ -36,6 +39,7 @@ struct Route {
   // (without a slash, where something follows it); the first route that fits counts
   bool needs_key;  // when keys are set
   std::string_view summary;
+  bool is_admin = false;  // wants an admin key instead, and is not there without any
 };
 
 std::span<const Route> all_routes();

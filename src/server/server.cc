@@ -12,7 +12,6 @@
 #include "net/http_server.h"
 #include "server/access.h"
 #include "server/embedding_route.h"
-#include "server/no_generator.h"
 #include "server/service.h"
 
 namespace autoglm::server {
@@ -37,16 +36,6 @@ Code code_of_status(int status) {
   if (status == 408) return Code::kDeadline;
   if (status == 503) return Code::kExhausted;
   return status < 500 || status == 501 || status == 505 ? Code::kInvalidArgument : Code::kInternal;
-}
-
-// Names the model and its limits: an answer with the same seed is the same under the same fingerprint.
-std::string fingerprint_of(const generation::ModelCard& card) {
-  const KeyDigest digest = digest_of(card.name + "\n" + std::to_string(card.context_length) + "\n" +
-                                     std::to_string(card.tokenizer->vocab()));
-  std::array<char, 16> text{};
-  std::snprintf(text.data(), text.size(), "fp_%02x%02x%02x%02x%02x", digest[0], digest[1], digest[2], digest[3],
-                digest[4]);
-  return text.data();
 }
 
 // A request that got no further than its head, or not so far; its new id. A path that we do not have is not logged: it
@@ -99,36 +88,20 @@ net::HttpServerOptions http_options(const ServerOptions& options) {
   return http;
 }
 
-// What is served: a model that writes text, or an encoder behind a generator that only refuses.
-struct Model {
-  generation::Generator& generator;
-  generation::Embedder* embedder = nullptr;
-};
-
 class ApiServer final : public Server, public net::HttpService {
  public:
   /// `kept` is the server's own store of responses, unless `parts` has one.
-  ApiServer(const Model& model, const ServerOptions& options, const base::Clock& clock, telemetry::Registry& metrics,
+  ApiServer(ModelRegistry& models, const ServerOptions& options, const base::Clock& clock, telemetry::Registry& metrics,
             const ServerParts& parts, std::unique_ptr<store::ResponseStore> kept)
       : options_(options),
         access_(options_),
         kept_(std::move(kept)),
         runs_(std::in_place),
+        workers_(std::in_place, kWorkers, kMaxWaitingCalls),
         finishing_(std::in_place, 1, 2 * options_.max_connections),
-        service_{model.generator,
-                 model.embedder,
-                 options_,
-                 clock,
-                 metrics,
-                 std::make_shared<Measures>(metrics, clock),
-                 live_,
-                 *finishing_,
-                 *runs_,
-                 parts.responses != nullptr ? *parts.responses : *kept_,
-                 parts.tools,
-                 text::most_bytes_of_a_token(*model.generator.card().tokenizer),
-                 fingerprint_of(model.generator.card())},
-        workers_(std::in_place, kWorkers, kMaxWaitingCalls) {}
+        service_{models,     options_,  clock,       metrics, std::make_shared<Measures>(metrics, clock),
+                 live_,      *workers_, *finishing_, *runs_,  parts.responses != nullptr ? *parts.responses : *kept_,
+                 parts.tools} {}
   ~ApiServer() override;
   ApiServer(const ApiServer&) = delete;
   ApiServer& operator=(const ApiServer&) = delete;
@@ -152,17 +125,18 @@ class ApiServer final : public Server, public net::HttpService {
   const std::unique_ptr<store::ResponseStore> kept_;
   LiveSubmissions live_;
   std::optional<ResponseRuns> runs_;
+  std::optional<Workers> workers_;
   std::optional<Workers> finishing_;
   Service service_;
-  std::optional<Workers> workers_;
   std::unique_ptr<net::HttpServer> http_;
   std::uint16_t port_ = 0;
 };
 
-// No network first, so that nothing new comes; then no workers; then no submissions, so that the engine knows nobody
-// here.
+// No network first, so that nothing new comes, and nobody who waits for a model; then no workers; then no submissions,
+// so that the engine knows nobody here.
 ApiServer::~ApiServer() {
   http_.reset();
+  service_.models.stop_waiting();
   workers_.reset();
   runs_.reset();
   live_.cancel_all();
@@ -211,6 +185,10 @@ HttpResponse ApiServer::refusal(const protocol::ApiError& error, int status) con
 std::optional<HttpResponse> ApiServer::refuse_route(const HttpRequest& head) const {
   const RouteMatch match = find_route(head.method, head.path);
   const bool is_open = match.route != nullptr && !match.route->needs_key;
+  if (match.route != nullptr && match.route->is_admin && access_.has_admins()) {
+    if (auto admin = access_.authenticate_admin(head); !admin) return refusal({admin.error(), "invalid_api_key"});
+    return std::nullopt;
+  }
   if (auto caller = access_.authenticate(head); !caller && !is_open) {
     return refusal({caller.error(), "invalid_api_key"});
   }
@@ -227,6 +205,9 @@ std::optional<HttpResponse> ApiServer::refuse_route(const HttpRequest& head) con
                 405);
     response.fields.push_back({"Allow", match.allowed});
     return response;
+  }
+  if (match.route->is_admin) {
+    return refusal(Error{Code::kNotFound, "the admin routes are there with --admin-key-file only", {}});
   }
   // A page of another site can make a browser POST text or a form without asking first, but not JSON.
   const bool has_body = match.route->method == "POST" && match.route->kind != RouteKind::kResponseCancel;
@@ -253,7 +234,10 @@ void ApiServer::serve(HttpRequest request, std::shared_ptr<net::Exchange> exchan
   if (service_.is_draining && (is_generation(kind) || kind == RouteKind::kEmbeddings)) {
     return call.reply->fail(Error{Code::kUnavailable, "the server takes no new requests: it is stopping", {}});
   }
-  if (service_.embedder != nullptr && is_generation(kind)) return call.reply->fail(writes_no_text(service_));
+  // Said before the body is read, where there is nothing that it could name.
+  if (is_generation(kind) && !service_.models.has_writer()) {
+    return call.reply->fail(writes_no_text(service_.models.status({})->name));
+  }
   switch (kind) {
     case RouteKind::kPage:
       return serve_page(service_, call);
@@ -265,6 +249,12 @@ void ApiServer::serve(HttpRequest request, std::shared_ptr<net::Exchange> exchan
       return serve_models(service_, call);
     case RouteKind::kModel:
       return serve_model(service_, call);
+    case RouteKind::kAdminModels:
+      return serve_admin_models(service_, call);
+    case RouteKind::kAdminLoad:
+      return serve_admin_load(service_, call);
+    case RouteKind::kAdminUnload:
+      return serve_admin_unload(service_, call);
     case RouteKind::kMetrics:
       service_.measures->set_connections(http_->connections(), http_->accepted());
       return on_worker(serve_metrics, std::move(call));
@@ -312,7 +302,7 @@ void ApiServer::drain() {
       std::chrono::time_point_cast<base::Duration>(std::chrono::steady_clock::now() + options_.drain_timeout);
   // A response may need the engine for several turns.
   if (!runs_->wait_until_none(until)) runs_->cancel_all();
-  service_.generator.drain();
+  service_.models.drain();
   if (!live_.wait_until_none(until)) {
     LOG_WARN("some answers were not complete after {} s and are cut off", options_.drain_timeout.count());
     live_.cancel_all();
@@ -335,10 +325,14 @@ Status check_access(const ServerOptions& options) {
         "listening on " + options.host + " lets others in: give API keys (--api-key-file), or listen on 127.0.0.1",
         "host");
   }
-  for (const std::string& key : options.api_keys) {
-    const bool is_clean = std::ranges::all_of(key, [](char c) { return c > 0x20 && c < 0x7f; });
-    if (key.empty() || !is_clean)
-      return fail(Code::kInvalidArgument, "an API key must be visible ASCII characters", "api_keys");
+  const auto is_key = [](const std::string& key) {
+    return !key.empty() && std::ranges::all_of(key, [](char c) { return c > 0x20 && c < 0x7f; });
+  };
+  if (!std::ranges::all_of(options.api_keys, is_key)) {
+    return fail(Code::kInvalidArgument, "an API key must be visible ASCII characters", "api_keys");
+  }
+  if (!std::ranges::all_of(options.admin_keys, is_key)) {
+    return fail(Code::kInvalidArgument, "an admin key must be visible ASCII characters", "admin_keys");
   }
   for (const std::string& origin : options.allowed_origins) {
     if (is_origin(origin)) continue;
@@ -350,26 +344,16 @@ Status check_access(const ServerOptions& options) {
   return {};
 }
 
-Result<std::unique_ptr<Server>> start(const Model& model, const ServerOptions& options, const base::Clock& clock,
-                                      telemetry::Registry& metrics, const ServerParts& parts) {
-  TRY(check_access(options));
-  std::unique_ptr<store::ResponseStore> kept;
-  if (parts.responses == nullptr) kept = TRY(store::ResponseStore::open(":memory:", clock));
-  auto server = std::make_unique<ApiServer>(model, options, clock, metrics, parts, std::move(kept));
-  TRY(server->listen());
-  return server;
-}
-
-// A server with what it needs for an encoder.
-class EncoderServer final : public Server {
+// A server with the registry of its one model.
+class OneModelServer final : public Server {
  public:
-  EncoderServer(std::unique_ptr<NoGenerator> generator, std::unique_ptr<Server> server)
-      : generator_(std::move(generator)), server_(std::move(server)) {}
+  OneModelServer(std::unique_ptr<ModelRegistry> models, std::unique_ptr<Server> server)
+      : models_(std::move(models)), server_(std::move(server)) {}
   std::uint16_t port() const override { return server_->port(); }
   void drain() override { server_->drain(); }
 
  private:
-  std::unique_ptr<NoGenerator> generator_;  // outlives the server
+  std::unique_ptr<ModelRegistry> models_;  // outlives the server
   std::unique_ptr<Server> server_;
 };
 
@@ -380,17 +364,30 @@ Status check_options(const ServerOptions& options) {
   return net::check_address(http_options(options));
 }
 
+Result<std::unique_ptr<Server>> start_server(ModelRegistry& models, const ServerOptions& options,
+                                             const base::Clock& clock, telemetry::Registry& metrics,
+                                             const ServerParts& parts) {
+  TRY(check_access(options));
+  std::unique_ptr<store::ResponseStore> kept;
+  if (parts.responses == nullptr) kept = TRY(store::ResponseStore::open(":memory:", clock));
+  auto server = std::make_unique<ApiServer>(models, options, clock, metrics, parts, std::move(kept));
+  TRY(server->listen());
+  return server;
+}
+
 Result<std::unique_ptr<Server>> start_server(generation::Generator& generator, const ServerOptions& options,
                                              const base::Clock& clock, telemetry::Registry& metrics,
                                              const ServerParts& parts) {
-  return start({.generator = generator}, options, clock, metrics, parts);
+  auto models = std::make_unique<ModelRegistry>(generator, clock);
+  auto server = TRY(start_server(*models, options, clock, metrics, parts));
+  return std::make_unique<OneModelServer>(std::move(models), std::move(server));
 }
 
 Result<std::unique_ptr<Server>> start_server(generation::Embedder& embedder, const ServerOptions& options,
                                              const base::Clock& clock, telemetry::Registry& metrics) {
-  auto generator = std::make_unique<NoGenerator>(embedder);
-  auto server = TRY(start({.generator = *generator, .embedder = &embedder}, options, clock, metrics, {}));
-  return std::make_unique<EncoderServer>(std::move(generator), std::move(server));
+  auto models = std::make_unique<ModelRegistry>(embedder, clock);
+  auto server = TRY(start_server(*models, options, clock, metrics, ServerParts{}));
+  return std::make_unique<OneModelServer>(std::move(models), std::move(server));
 }
 
 }  // namespace autoglm::server

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The HTTP face of a Generator: the OpenAI API, tokenise, health, metrics and the page at /. Owns its network threads.
+// The HTTP face of the models of this process: the OpenAI API, tokenise, health, metrics and the page at /. Owns its
+// network threads.
 #pragma once
 
 #include <chrono>
@@ -13,6 +14,7 @@
 #include "base/result.h"
 #include "generation/embedder.h"
 #include "generation/generator.h"
+#include "server/model_registry.h"
 #include "store/response_store.h"
 #include "telemetry/metrics.h"
 
@@ -22,6 +24,7 @@ struct ServerOptions {
   std::string host = "127.0.0.1";
   std::uint16_t port = 8080;                 // 0 = any free port
   std::vector<std::string> api_keys;         // empty = none needed (only allowed on loopback)
+  std::vector<std::string> admin_keys;       // for /admin; empty = those routes are not there
   std::vector<std::string> allowed_origins;  // CORS; empty = no browser origin but our own page
   std::vector<std::string> allowed_hosts;    // besides localhost, 127.0.0.1, [::1] and the bound address
   std::size_t max_body_bytes = 8u << 20;
@@ -60,5 +63,11 @@ Result<std::unique_ptr<Server>> start_server(generation::Generator& generator, c
 /// does not.
 Result<std::unique_ptr<Server>> start_server(generation::Embedder& embedder, const ServerOptions& options,
                                              const base::Clock& clock, telemetry::Registry& metrics);
+
+/// The same for several models; each request names its own, and a model's figures have its name as label. `models` must
+/// outlive the server.
+Result<std::unique_ptr<Server>> start_server(ModelRegistry& models, const ServerOptions& options,
+                                             const base::Clock& clock, telemetry::Registry& metrics,
+                                             const ServerParts& parts = {});
 
 }  // namespace autoglm::server

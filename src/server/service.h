@@ -3,15 +3,15 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "agent/tool_registry.h"
-#include "generation/embedder.h"
-#include "generation/generator.h"
 #include "net/http_message.h"
 #include "server/measures.h"
+#include "server/model_registry.h"
 #include "server/reply.h"
 #include "server/response_runs.h"
 #include "server/server.h"
@@ -22,19 +22,17 @@
 namespace autoglm::server {
 
 struct Service {
-  generation::Generator& generator;
-  generation::Embedder* embedder;  // null = the model writes text; else the generator only refuses
+  ModelRegistry& models;
   const ServerOptions& options;
   const base::Clock& clock;
   telemetry::Registry& metrics;
   std::shared_ptr<Measures> measures;
   LiveSubmissions& live;
+  Workers& workers;
   Workers& finishing;
   ResponseRuns& runs;
   store::ResponseStore& responses;
-  const agent::ToolRegistry* tools;   // those that responses may call; null = none
-  std::size_t most_bytes_of_a_token;  // 0 = not known
-  std::string fingerprint;            // of the model and how it is run
+  const agent::ToolRegistry* tools;  // those that responses may call; null = none
   std::atomic<bool> is_draining = false;
 };
 
@@ -45,6 +43,8 @@ struct Call {
   std::string id;      // of the request, for logs and the answer
   std::shared_ptr<Reply> reply;
 };
+
+using ServeCall = void (*)(Service&, const Call&);
 
 // On a worker: these parse, render, tokenise and compile.
 void serve_chat(Service& service, const Call& call);
@@ -65,8 +65,16 @@ void serve_health(Service& service, const Call& call);
 void serve_ready(Service& service, const Call& call);
 void serve_models(Service& service, const Call& call);
 void serve_model(Service& service, const Call& call);
+void serve_admin_models(Service& service, const Call& call);
+void serve_admin_load(Service& service, const Call& call);
+void serve_admin_unload(Service& service, const Call& call);
 
-/// kNotFound (model_not_found) when a request names another model than the one served. An empty name is any.
-std::expected<void, protocol::ApiError> check_model(const Service& service, std::string_view name);
+// What a route needs of a model.
+enum class ModelUse : std::uint8_t { kWrites, kEmbeds, kAny };
+
+/// The model that a request names; an empty name is the default one. Null: this call is over for its route. It was
+/// answered with an error (model_not_found, or a model of the other kind), or it waits for the model to be loaded and
+/// will come again, to `again`.
+ModelLease model_for(Service& service, const Call& call, std::string_view name, ModelUse use, ServeCall again);
 
 }  // namespace autoglm::server

@@ -26,7 +26,7 @@ class ChoiceSink final : public generation::Sink {
 
 Status Submission::submit(std::vector<generation::Request> requests, std::shared_ptr<ChoiceEvents> events) {
   for (std::size_t choice = 0; choice < requests.size(); ++choice) {
-    auto ticket = generator_.submit(std::move(requests[choice]), std::make_shared<ChoiceSink>(choice, events));
+    auto ticket = model_->generator.submit(std::move(requests[choice]), std::make_shared<ChoiceSink>(choice, events));
     if (!ticket) {
       cancel();
       return std::unexpected(std::move(ticket).error());
@@ -37,7 +37,7 @@ Status Submission::submit(std::vector<generation::Request> requests, std::shared
       tickets_.push_back(*ticket);
       is_too_late = is_cancelled_;
     }
-    if (is_too_late) generator_.cancel(*ticket);
+    if (is_too_late) model_->generator.cancel(*ticket);
   }
   return {};
 }
@@ -49,7 +49,7 @@ void Submission::cancel() {
     is_cancelled_ = true;
     tickets = std::exchange(tickets_, {});
   }
-  for (generation::Ticket ticket : tickets) generator_.cancel(ticket);
+  for (generation::Ticket ticket : tickets) model_->generator.cancel(ticket);
 }
 
 void LiveSubmissions::add(std::shared_ptr<LiveRequest> request) {

@@ -6,10 +6,12 @@
 #include <condition_variable>
 #include <memory>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "base/mutex.h"
 #include "generation/generator.h"
+#include "server/model_registry.h"
 
 namespace autoglm::server {
 
@@ -31,7 +33,7 @@ class LiveRequest {
 
 class Submission final : public LiveRequest {
  public:
-  explicit Submission(generation::Generator& generator) : generator_(generator) {}
+  explicit Submission(ModelLease model) : model_(std::move(model)) {}
 
   /// Submits one request a choice; `events` hears of choice i as i. When one is refused, those before it are cancelled
   /// and the error is returned; their ends still come to `events`.
@@ -40,7 +42,7 @@ class Submission final : public LiveRequest {
   void cancel() override EXCLUDES(mutex_);
 
  private:
-  generation::Generator& generator_;
+  const ModelLease model_;
   base::Mutex mutex_;
   std::vector<generation::Ticket> tickets_ GUARDED_BY(mutex_);
   bool is_cancelled_ GUARDED_BY(mutex_) = false;

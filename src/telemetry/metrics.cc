@@ -12,6 +12,7 @@
 #include <array>
 #include <map>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/mutex.h"
@@ -53,6 +54,18 @@ constexpr MetricSpec kMetrics[] = {
     {"openautoglm_step_seconds", kHistogram, "Duration of a step: plan, forward, sample and commit.", ""},
     {"openautoglm_stage_seconds_total", kCounter,
      "Time spent, by stage; docs/guides/performance.md says what each is and which of them overlap.", "stage"},
+    // Of one model among several.
+    {"openautoglm_model_bytes", kGauge, "Bytes of the model in memory; 0 = it is not; only with several models.", ""},
+    {"openautoglm_model_loads_total", kCounter, "Loads of the model, by how they ended; only with several models.",
+     "result"},
+    {"openautoglm_model_unloads_total", kCounter,
+     "How often the model left memory, because somebody asked or another one needed room; only with several models.",
+     "reason"},
+    {"openautoglm_model_weight", kGauge, "Weight of the model's share of the processor; only with several models.", ""},
+    {"openautoglm_turn_seconds_total", kCounter,
+     "Time of the model's turns on the processor; only with several models.", ""},
+    {"openautoglm_turn_wait_seconds_total", kCounter,
+     "Time that the model waited for its turns while others had theirs; only with several models.", ""},
     // The server.
     {"openautoglm_http_requests_total", kCounter, "HTTP requests by route.", "route"},
     {"openautoglm_http_responses_total", kCounter, "HTTP responses by status.", "status"},
@@ -190,15 +203,43 @@ Histogram& Registry::histogram(std::string_view name, std::string_view label_val
   return *handle;
 }
 
+void Registry::count_stages() const {
+  base::MutexLock lock(tables_->mutex);  // two at once would both count up
+  const StageTimes times = tables_->stages.read();
+  for (std::size_t i = 0; i < kStageCount; ++i) {
+    tables_->stage_seconds[i]->raise_to(static_cast<double>(times.stages[i].nanoseconds) * 1e-9);
+  }
+}
+
 std::string Registry::expose() const {
-  {
-    base::MutexLock lock(tables_->mutex);  // two at once would both count up
-    const StageTimes times = tables_->stages.read();
-    for (std::size_t i = 0; i < kStageCount; ++i) {
-      tables_->stage_seconds[i]->raise_to(static_cast<double>(times.stages[i].nanoseconds) * 1e-9);
+  count_stages();
+  return prometheus::TextSerializer().Serialize(tables_->registry.Collect());
+}
+
+std::string Registry::expose(std::span<const ModelFigures> models) const {
+  // A family stands once in the text, with the figures of all models together.
+  std::map<std::string, prometheus::MetricFamily> families;
+  for (const ModelFigures& figures : models) {
+    figures.registry->count_stages();
+    for (prometheus::MetricFamily& family : figures.registry->tables_->registry.Collect()) {
+      for (prometheus::ClientMetric& metric : family.metric) {
+        metric.label.insert(metric.label.begin(), {.name = "model", .value = figures.model});
+      }
+      const auto [place, is_new] = families.try_emplace(family.name, family);
+      if (is_new) continue;
+      auto& all = place->second.metric;
+      all.insert(all.end(), family.metric.begin(), family.metric.end());
     }
   }
-  return prometheus::TextSerializer().Serialize(tables_->registry.Collect());
+  for (prometheus::MetricFamily& family : tables_->registry.Collect()) families.try_emplace(family.name, family);
+  std::vector<prometheus::MetricFamily> in_order;
+  for (auto& [name, family] : families) in_order.push_back(std::move(family));
+  return prometheus::TextSerializer().Serialize(in_order);
+}
+
+void Registry::clear_gauges() {
+  base::MutexLock lock(tables_->mutex);
+  for (const auto& [key, gauge] : tables_->gauges) gauge->set(0);
 }
 
 }  // namespace autoglm::telemetry

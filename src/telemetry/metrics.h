@@ -43,6 +43,14 @@ class Histogram {
   virtual void observe(double value) = 0;
 };
 
+class Registry;
+
+// The figures of one model among several.
+struct ModelFigures {
+  std::string model;
+  const Registry* registry = nullptr;
+};
+
 class Registry {
  public:
   /// `clock` times the stages and must outlive the registry.
@@ -57,9 +65,15 @@ class Registry {
   Stages& stages();
   /// The exposition text for /metrics (text/plain; version=0.0.4).
   std::string expose() const;
+  /// The same for a node of several models: each one's figures with its name as label "model". What they count is left
+  /// out of the node's own figures.
+  std::string expose(std::span<const ModelFigures> models) const;
+  /// Sets every gauge to 0: what it told of is gone. Counters stay.
+  void clear_gauges();
 
  private:
   struct Tables;
+  void count_stages() const;
   std::unique_ptr<Tables> tables_;
 };
 

@@ -50,6 +50,29 @@ TEST(MetricTable, EveryRowCanBeRegistered) {
   }
 }
 
+TEST(Registry, FiguresOfSeveralModelsHaveTheirNameAndOneHeading) {
+  Registry node(kClock), one(kClock), two(kClock);
+  node.counter("openautoglm_errors_total", "not_found").add(5);
+  one.counter("openautoglm_steps_total").add(1);
+  two.counter("openautoglm_steps_total").add(2);
+  two.counter("openautoglm_requests_finished_total", "stop").add(3);
+  two.gauge("openautoglm_requests_running").set(4);
+  const ModelFigures models[] = {{.model = "a", .registry = &one}, {.model = "b \"quoted\"", .registry = &two}};
+  const std::string text = node.expose(models);
+  for (const char* line :
+       {"openautoglm_steps_total{model=\"a\"} 1\n", "openautoglm_steps_total{model=\"b \\\"quoted\\\"\"} 2\n",
+        "openautoglm_requests_finished_total{model=\"b \\\"quoted\\\"\",reason=\"stop\"} 3\n",
+        "openautoglm_errors_total{code=\"not_found\"} 5\n"}) {
+    EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  }
+  const std::string heading = "# TYPE openautoglm_steps_total counter\n";
+  EXPECT_NE(text.find(heading), std::string::npos);
+  EXPECT_EQ(text.find(heading), text.rfind(heading));
+  two.clear_gauges();
+  EXPECT_NE(node.expose(models).find("openautoglm_requests_running{model=\"b \\\"quoted\\\"\"} 0\n"),
+            std::string::npos);
+}
+
 TEST(Registry, CountsGaugesAndHistogramsComeOut) {
   Registry registry(kClock);
   registry.counter("openautoglm_steps_total").add(3);

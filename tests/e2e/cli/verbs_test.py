@@ -24,7 +24,7 @@ Nothing to say.
 class Usage(CliTest):
     def test_help_and_version(self):
         self.assertIn("serve", self.cli().stdout)
-        for verb in ("serve", "run", "pull", "list", "rm", "inspect", "quantize", "perplexity", "bench"):
+        for verb in ("serve", "run", "pull", "list", "rm", "models", "inspect", "quantize", "perplexity", "bench"):
             self.assertIn("--help", self.cli(verb, "--help").stdout)
         version = self.cli("--version").stdout
         for word in ("openautoglm", "build", "scalar, avx2, avx512", "processor"):
