@@ -20,6 +20,10 @@ std::vector<generation::TokenLogprob> copy_of(std::span<const generation::TokenL
 
 void Delivery::prompt_scores(Sequence& sequence, std::span<const SampledToken> scored) {
   if (!sequence.request.want_prompt_logprobs || sequence.has_delivered_prompt) return;
+  if (sequence.request.want_prompt_logits) {
+    std::size_t position = sequence.prompt_scored;
+    for (const SampledToken& token : scored) sequence.sink->on_prompt_logits(position++, token.logits);
+  }
   for (const SampledToken& token : scored) {
     generation::TokenLogprob logprob{token.token, token.logprob};
     sequence.prompt_logprobs.push_back({token.token, {}, logprob, copy_of(token.top)});

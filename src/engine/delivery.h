@@ -13,8 +13,8 @@ class Delivery final {
  public:
   explicit Delivery(EngineMetrics& metrics) : metrics_(metrics) {}
 
-  /// Keeps the logprobs of prompt tokens, and hands all of them over when they are complete. Throws what the sink or
-  /// the allocator throws; so does token().
+  /// Keeps the logprobs of prompt tokens, and hands all of them over when they are complete; logits at once. Throws
+  /// what the sink or the allocator throws; so does token().
   void prompt_scores(Sequence& sequence, std::span<const SampledToken> scored);
   /// One token of the answer, already appended. Ends the sequence when a stop string is complete.
   void token(Sequence& sequence, const SampledToken& sampled, base::Time now);

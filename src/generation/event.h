@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -47,11 +48,14 @@ struct Finish {
 
 // Where events go. Called on the engine's thread: return quickly, never block, never throw. Order: on_prompt_logprobs
 // at most once, then on_token any number of times (a step may yield several), then on_finish exactly once; nothing
-// after it.
+// after it. on_prompt_logits comes before on_prompt_logprobs.
 class Sink {
  public:
   virtual ~Sink() = default;
   virtual void on_prompt_logprobs(std::vector<TokenEvent> tokens) { (void)tokens; }
+  /// What follows prompt token `position`: [vocab], before temperature, valid during the call. Once for each position
+  /// but the last, rising; when asked for.
+  virtual void on_prompt_logits(std::size_t position, std::span<const float> logits) { (void)position, (void)logits; }
   virtual void on_token(TokenEvent event) = 0;
   virtual void on_finish(Finish finish) = 0;
 };
