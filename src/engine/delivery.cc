@@ -63,10 +63,19 @@ void Delivery::token(Sequence& sequence, const SampledToken& sampled, base::Time
   if (sequence.stop.is_matched()) sequence.end(FinishReason::kStop);
 }
 
+void Delivery::end_token(Sequence& sequence, const SampledToken& sampled) {
+  if (sequence.request.want_logprobs) {
+    const generation::TokenLogprob logprob{sampled.token, sampled.logprob};
+    sequence.end_token = generation::TokenEvent{sampled.token, {}, logprob, copy_of(sampled.top)};
+  }
+  sequence.end(FinishReason::kStop);
+}
+
 void Delivery::finish(Sequence& sequence, base::Time now) {
   generation::Finish finish;
   finish.reason = sequence.finish_reason.value_or(FinishReason::kError);
   finish.error = std::move(sequence.error);
+  finish.end_token = std::move(sequence.end_token);
   try {
     finish.text = sequence.stop.push(sequence.decoder.finish());
     finish.text += sequence.stop.finish();

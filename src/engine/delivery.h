@@ -18,6 +18,8 @@ class Delivery final {
   void prompt_scores(Sequence& sequence, std::span<const SampledToken> scored);
   /// One token of the answer, already appended. Ends the sequence when a stop string is complete.
   void token(Sequence& sequence, const SampledToken& sampled, base::Time now);
+  /// The token that ends the answer, and does not belong to it.
+  void end_token(Sequence& sequence, const SampledToken& sampled);
   /// The last word: held-back text, reason, usage and times. Throws nothing.
   void finish(Sequence& sequence, base::Time now);
 

@@ -220,6 +220,23 @@ TEST_F(EngineTest, PromptLogitsAreTheRowsThatTheLogprobsAreMadeOf) {
   }
 }
 
+TEST_F(EngineTest, TheTokenThatEndsAnAnswerIsScoredButNotPartOfIt) {
+  start();
+  Request asked = request("hi");
+  EXPECT_FALSE(answer(asked).finish.end_token.has_value());
+  asked.want_logprobs = true;
+  asked.top_logprobs = 2;
+  const Answer scored = answer(asked);
+  EXPECT_EQ(scored.text, "Hello!");
+  EXPECT_EQ(scored.tokens.size(), 6u);
+  ASSERT_TRUE(scored.finish.end_token.has_value());
+  EXPECT_EQ(scored.finish.end_token->token, engine_->card().tokenizer->eos().front());
+  EXPECT_NEAR(static_cast<double>(scored.finish.end_token->logprob->logprob), 0, 1e-3);
+  EXPECT_EQ(scored.finish.end_token->top.size(), 2u);
+  asked.max_tokens = 6;
+  EXPECT_FALSE(answer(asked).finish.end_token.has_value()) << "ended by its length";
+}
+
 TEST_F(EngineTest, RefusesWhatCannotBeServed) {
   EngineOptions options;
   options.context_length = 32;

@@ -42,7 +42,8 @@ struct Finish {
   FinishReason reason = FinishReason::kStop;
   std::string text;  // last text that was held back; comes after every TokenEvent's
   Usage usage;
-  std::optional<Error> error;  // with kError and kCancelled
+  std::optional<TokenEvent> end_token;  // that the answer ended by, no part of it; when logprobs were asked for
+  std::optional<Error> error;           // with kError and kCancelled
   double queue_seconds = 0, prefill_seconds = 0, decode_seconds = 0;
 };
 
