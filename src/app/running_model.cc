@@ -41,6 +41,7 @@ Result<Opened> open_checkpoint(const ModelChoice& choice, const EngineFlags& fla
   TRY(choose_precision(flags.compute, flags.kv_type, options));
   options.threads = chosen_threads(flags.threads);
   options.context_length = flags.context_length;
+  options.weights_as = flags.weights_as;
   options.stages = &stages;
   const auto started = std::chrono::steady_clock::now();
   const model::ModelFacts facts = TRY(model::inspect_model(choice.path, options));
