@@ -43,6 +43,25 @@ def test_an_encoder_is_served(encoder):
     assert np.allclose(answer["data"][0]["embedding"], model.embed("a text")[0], rtol=0, atol=1e-6)
 
 
+def test_a_harness_scores_continuations(qwen2):
+    """As lm-evaluation-harness asks (its adapter local-completions): echo, logprobs, and one token behind the text."""
+    model, expected = qwen2
+    end = model.tokenizer.eos_token_ids[0]
+    ids = max((prompt["ids"] for prompt in expected["prompts"]), key=len)[:30]
+    context = 20
+    logits = model.logits(ids).astype(np.float64)
+    logprobs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    score = sum(logprobs[i - 1, ids[i]] for i in range(context, len(ids)))
+    asked = {"model": model.name, "prompt": [ids], "temperature": 0, "max_tokens": 1, "logprobs": 1, "seed": 1234, "echo": True}
+    with model.serve() as server:
+        for more in ({}, {"logit_bias": {str(end): 100}}):  # also where the answer ends at once
+            (choice,) = post(f"{server.base_url}/completions", asked | more)["choices"]
+            scored = choice["logprobs"]["token_logprobs"]
+            assert len(scored) == len(ids) + 1
+            assert abs(sum(scored[context:-1]) - score) < 1e-3
+            assert len(choice["logprobs"]["top_logprobs"]) == len(scored)
+
+
 def test_keys(scripted):
     with scripted.serve(api_keys=["secret-key-of-the-test"]) as server:
         url = f"{server.base_url}/chat/completions"
