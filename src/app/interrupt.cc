@@ -19,7 +19,12 @@ std::atomic<int> g_count{0};
 std::atomic<int> g_last{0};
 std::atomic<bool> g_exits{false};
 std::array<int, 2> g_pipe{-1, -1};
-bool g_hears_hangup = false;
+// What was there before: a program that this one is a part of may hear signals itself.
+struct Taken {
+  int signal;
+  struct sigaction before;
+};
+std::array<Taken, 3> g_taken{{{SIGINT, {}}, {SIGTERM, {}}, {SIGHUP, {}}}};
 
 // Only async-signal-safe calls in here.
 void on_signal(int signal) {
@@ -41,18 +46,15 @@ Interrupts::Interrupts() {
   struct sigaction action{};
   action.sa_handler = on_signal;
   sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-  struct sigaction before{};
-  sigaction(SIGHUP, nullptr, &before);
-  g_hears_hangup = before.sa_handler != SIG_IGN;
-  if (g_hears_hangup) sigaction(SIGHUP, &action, nullptr);
+  for (Taken& taken : g_taken) {
+    sigaction(taken.signal, nullptr, &taken.before);
+    const bool is_deaf = taken.signal == SIGHUP && taken.before.sa_handler == SIG_IGN;  // nohup
+    if (!is_deaf) sigaction(taken.signal, &action, nullptr);
+  }
 }
 
 Interrupts::~Interrupts() {
-  signal(SIGINT, SIG_DFL);
-  signal(SIGTERM, SIG_DFL);
-  if (g_hears_hangup) signal(SIGHUP, SIG_DFL);
+  for (const Taken& taken : g_taken) sigaction(taken.signal, &taken.before, nullptr);
 }
 
 int Interrupts::count() { return g_count.load(); }

@@ -10,7 +10,7 @@ namespace autoglm::app {
 class Interrupts final {
  public:
   Interrupts();
-  ~Interrupts();
+  ~Interrupts();  // gives signals back to whom they belonged before
   Interrupts(const Interrupts&) = delete;
   Interrupts& operator=(const Interrupts&) = delete;
 

@@ -25,5 +25,19 @@ TEST(Interrupts, AHangUpThatIsIgnoredStaysSo) {
   EXPECT_EQ(std::signal(SIGHUP, SIG_DFL), SIG_IGN);
 }
 
+TEST(Interrupts, GivesSignalsBack) {
+  static int heard = 0;
+  std::signal(SIGINT, [](int) { ++heard; });
+  {
+    const Interrupts interrupts;
+    std::raise(SIGINT);
+    EXPECT_EQ(Interrupts::count(), 1);
+    EXPECT_EQ(heard, 0);
+  }
+  std::raise(SIGINT);
+  EXPECT_EQ(heard, 1);
+  std::signal(SIGINT, SIG_DFL);
+}
+
 }  // namespace
 }  // namespace autoglm::app

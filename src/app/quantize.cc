@@ -4,13 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <functional>
 #include <map>
 #include <memory>
 #include <vector>
 
-#include "app/interrupt.h"
+#include "app/conversion.h"
 #include "app/model_choice.h"
 #include "app/prompt.h"
 #include "app/running_model.h"
@@ -35,13 +34,8 @@ constexpr std::size_t kWorst = 5;
 struct QuantizeFlags {
   std::string model;
   bool may_pull = false;
-  std::string output;
-  std::string dtype;
-  std::string scheme = "symmetric";
-  std::string group;
-  std::string format;
+  ConversionFlags conversion;
   std::string eval_file;
-  int threads = 0;
   bool as_json = false;
 };
 
@@ -50,58 +44,11 @@ struct Evaluation {
   model::Comparison comparison;
 };
 
-Result<model::QuantizeOptions> options_of(const QuantizeFlags& flags) {
-  using model::WeightKind;
-  static const std::map<std::string, WeightKind> kKinds = {{"int8", WeightKind::kInt8},
-                                                           {"int4", WeightKind::kInt4},
-                                                           {"fp16", WeightKind::kF16},
-                                                           {"bf16", WeightKind::kBF16}};
-  model::QuantizeOptions options;
-  options.kind = kKinds.at(flags.dtype);
-  options.is_symmetric = flags.scheme == "symmetric";
-  options.threads = chosen_threads(flags.threads);
-  if (!flags.format.empty()) {
-    options.format = flags.format == "gguf" ? model::OutputFormat::kGguf : model::OutputFormat::kSafetensors;
-  }
-  if (flags.group == "channel") options.group = 0;
-  if (flags.group.empty() || flags.group == "channel") return options;
-  std::size_t group = 0;
-  const char* const end = flags.group.data() + flags.group.size();
-  const auto [stop, error] = std::from_chars(flags.group.data(), end, group);
-  if (error != std::errc() || stop != end || group < 1 || group > 1 << 20) {
-    return fail(Code::kInvalidArgument,
-                fmt::format("--group-size {} is neither a count of columns nor 'channel'", flags.group),
-                "--group-size");
-  }
-  options.group = group;
-  return options;
-}
-
-Result<model::QuantizeReport> convert(const fs::path& source, const QuantizeFlags& flags,
-                                      model::QuantizeOptions options) {
-  Interrupts interrupts;
-  ProgressLine line(is_terminal(STDERR_FILENO));
-  options.progress = [&](std::uint64_t done, std::uint64_t total) { line.show(done, total); };
-  options.is_cancelled = [] { return Interrupts::count() > 0; };
-  auto report = model::quantize_model(source, flags.output, options);
-  line.end();
-  if (report) return report;
-  if (report.error().code == Code::kCancelled) return fail(Code::kCancelled, "stopped; nothing was written");
-  // What the format cannot express is a flag that was used wrongly.
-  for (const auto& [option, flag] : {std::pair{"format", "--format"},
-                                     {"scheme", "--scheme"},
-                                     {"group_size", "--group-size"},
-                                     {"output", "--output-dir"}}) {
-    if (report.error().where == option) report.error().where = flag;
-  }
-  return report;
-}
-
 Result<Evaluation> evaluate(const fs::path& before, const fs::path& after, std::span<const model::TokenId> tokens,
                             const QuantizeFlags& flags) {
   model::LoadOptions options;
   options.isa = kernels::available_isas().back();
-  options.threads = chosen_threads(flags.threads);
+  options.threads = chosen_threads(flags.conversion.threads);
   const auto reference = TRY(model::load_network(before, options));
   const auto made = TRY(model::load_network(after, options));
   model::PerplexityOptions measuring;
@@ -129,7 +76,7 @@ void print_json(const QuantizeFlags& flags, const model::QuantizeReport& report,
     if (!tensor.note.empty()) entry["note"] = tensor.note;
     tensors.push_back(std::move(entry));
   }
-  json::Object root{{"output", flags.output},
+  json::Object root{{"output", flags.conversion.output},
                     {"parameters", report.parameters},
                     {"bytes_before", report.bytes_before},
                     {"bytes_after", report.bytes_after}};
@@ -198,11 +145,11 @@ void print_report(const QuantizeFlags& flags, const model::QuantizeReport& repor
                reference.perplexity, other.perplexity, (other.perplexity / reference.perplexity - 1) * 100, mean_kl,
                other.tokens_scored, evaluation->tokens);
   }
-  fmt::print("wrote       {}\n", base::printable(flags.output));
+  fmt::print("wrote       {}\n", base::printable(flags.conversion.output));
 }
 
 Status run_quantize(const QuantizeFlags& flags) {
-  const model::QuantizeOptions options = TRY(options_of(flags));
+  const model::QuantizeOptions options = TRY(conversion_options(flags.conversion));
   std::string text;
   if (!flags.eval_file.empty()) text = TRY(read_text_file(flags.eval_file, "the text", "--eval"));
   const ModelChoice choice = TRY(choose_model(flags.model, flags.may_pull));
@@ -215,9 +162,9 @@ Status run_quantize(const QuantizeFlags& flags) {
     tokens = TRY(encode_plain(*words.tokenizer, text));
     if (tokens.size() < 2) return fail(Code::kInvalidArgument, "the text has fewer than two tokens", "--eval");
   }
-  const model::QuantizeReport report = TRY(convert(choice.path, flags, options));
+  const model::QuantizeReport report = TRY(convert(choice.path, flags.conversion, options));
   std::optional<Evaluation> evaluation;
-  if (!tokens.empty()) evaluation = TRY(evaluate(choice.path, flags.output, tokens, flags));
+  if (!tokens.empty()) evaluation = TRY(evaluate(choice.path, flags.conversion.output, tokens, flags));
   flags.as_json ? print_json(flags, report, evaluation) : print_report(flags, report, evaluation);
   return {};
 }
@@ -229,24 +176,24 @@ void add_quantize(CLI::App& app) {
   auto flags = std::make_shared<QuantizeFlags>();
   verb->add_option("--model-name,--model", flags->model, "A model's name or path")->required();
   add_may_pull(*verb, flags->may_pull);
-  verb->add_option("--output-dir", flags->output, "The folder to make; must not exist or be empty")
+  verb->add_option("--output-dir", flags->conversion.output, "The folder to make; must not exist or be empty")
       ->required()
       ->type_name("FOLDER");
-  verb->add_option("--dtype", flags->dtype, "int8, int4, fp16 or bf16")
+  verb->add_option("--dtype", flags->conversion.dtype, "int8, int4, fp16 or bf16")
       ->required()
       ->check(CLI::IsMember({"int8", "int4", "fp16", "bf16"}));
-  verb->add_option("--scheme", flags->scheme, "symmetric, or asymmetric: integers with a zero point")
+  verb->add_option("--scheme", flags->conversion.scheme, "symmetric, or asymmetric: integers with a zero point")
       ->check(CLI::IsMember({"symmetric", "asymmetric"}))
       ->capture_default_str();
-  verb->add_option("--group-size", flags->group,
+  verb->add_option("--group-size", flags->conversion.group,
                    "Columns that share a scale, or channel: a whole row; default 32, and channel for int8 safetensors")
       ->type_name("N|channel");
-  verb->add_option("--format", flags->format, "gguf or safetensors; default: that of the model")
+  verb->add_option("--format", flags->conversion.format, "gguf or safetensors; default: that of the model")
       ->check(CLI::IsMember({"gguf", "safetensors"}));
   verb->add_option("--eval", flags->eval_file,
                    "A text, UTF-8: perplexity before and after over its first 8192 tokens, and KL divergence")
       ->type_name("FILE");
-  add_threads(*verb, flags->threads);
+  add_threads(*verb, flags->conversion.threads);
   verb->add_flag("--json", flags->as_json, "One JSON object, with every tensor");
   set_action(*verb, [flags] { return run_quantize(*flags); });
 }

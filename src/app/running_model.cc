@@ -44,6 +44,7 @@ Result<model::LoadOptions> load_options(const EngineFlags& flags) {
   TRY(choose_precision(flags.compute, flags.kv_type, options));
   options.threads = chosen_threads(flags.threads);
   options.context_length = flags.context_length;
+  options.weights_as = flags.weights_as;
   return options;
 }
 

@@ -18,6 +18,7 @@
 #include "generation/embedder.h"
 #include "generation/generator.h"
 #include "kernels/cpu.h"
+#include "kernels/dtype.h"
 #include "model/load.h"
 #include "telemetry/metrics.h"
 
@@ -41,6 +42,7 @@ struct EngineFlags {
   std::size_t queue_capacity = 256;
   bool has_prefix_cache = true;
   bool has_jump_forward = true;
+  std::optional<kernels::DType> weights_as;  // as in model::LoadOptions; set by the Python package
   std::string log_level = "info";
   std::string config;
 };

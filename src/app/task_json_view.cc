@@ -5,13 +5,13 @@
 
 #include "app/task_view.h"
 #include "base/json.h"
-#include "base/mutex.h"
 
 namespace autoglm::app {
 namespace {
 
 class JsonView final : public TaskView {
  public:
+  explicit JsonView(std::function<void(std::string)> print) : print_(std::move(print)) {}
   void on_begin(std::int64_t run, const std::string& session) override {
     print({{"event", "run"}, {"run", run}, {"session", session}});
   }
@@ -78,18 +78,25 @@ class JsonView final : public TaskView {
   void pause() override {}
 
  private:
-  void print(const json::Object& line) {
-    const std::string text = json::format(line) + "\n";
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
-  }
+  void print(const json::Object& line) { print_(json::format(line)); }
 
+  const std::function<void(std::string)> print_;
   std::size_t turn_ = 0;
   std::map<std::size_t, json::Object> arguments_;  // by step, until it ends
 };
 
 }  // namespace
 
-std::unique_ptr<TaskView> make_json_view() { return std::make_unique<JsonView>(); }
+std::unique_ptr<TaskView> make_json_view(std::function<void(std::string line)> print) {
+  return std::make_unique<JsonView>(std::move(print));
+}
+
+std::unique_ptr<TaskView> make_json_view() {
+  return make_json_view([](std::string line) {
+    line += '\n';
+    std::fwrite(line.data(), 1, line.size(), stdout);
+    std::fflush(stdout);
+  });
+}
 
 }  // namespace autoglm::app

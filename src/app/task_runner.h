@@ -7,14 +7,13 @@
 #include <string>
 
 #include "agent/agent_loop.h"
+#include "app/agent_run.h"
 #include "app/line_input.h"
 #include "app/running_model.h"
 #include "app/tool_flags.h"
 #include "store/session_store.h"
 
 namespace autoglm::app {
-
-constexpr std::size_t kMaxTaskBytes = 1u << 20;
 
 struct TaskFlags {
   EngineFlags engine;

@@ -4,6 +4,7 @@
 // come from the run's thread and, for text, from the engine's.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,8 +26,9 @@ class TaskView : public agent::RunObserver {
   virtual void pause() = 0;
 };
 
-/// For programs: JSON lines on stdout (docs/guides/agent.md lists them).
+/// For programs: JSON lines (docs/guides/agent.md lists them), on stdout or to `print`, on the run's thread.
 std::unique_ptr<TaskView> make_json_view();
+std::unique_ptr<TaskView> make_json_view(std::function<void(std::string line)> print);
 /// For people: the run on stderr, the answer on stdout. `is_moving` redraws the graph in place.
 std::unique_ptr<TaskView> make_text_view(bool is_moving);
 

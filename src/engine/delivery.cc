@@ -20,6 +20,10 @@ std::vector<generation::TokenLogprob> copy_of(std::span<const generation::TokenL
 
 void Delivery::prompt_scores(Sequence& sequence, std::span<const SampledToken> scored) {
   if (!sequence.request.want_prompt_logprobs || sequence.has_delivered_prompt) return;
+  if (sequence.request.want_prompt_logits) {
+    std::size_t position = sequence.prompt_scored;
+    for (const SampledToken& token : scored) sequence.sink->on_prompt_logits(position++, token.logits);
+  }
   for (const SampledToken& token : scored) {
     generation::TokenLogprob logprob{token.token, token.logprob};
     sequence.prompt_logprobs.push_back({token.token, {}, logprob, copy_of(token.top)});
@@ -59,10 +63,19 @@ void Delivery::token(Sequence& sequence, const SampledToken& sampled, base::Time
   if (sequence.stop.is_matched()) sequence.end(FinishReason::kStop);
 }
 
+void Delivery::end_token(Sequence& sequence, const SampledToken& sampled) {
+  if (sequence.request.want_logprobs) {
+    const generation::TokenLogprob logprob{sampled.token, sampled.logprob};
+    sequence.end_token = generation::TokenEvent{sampled.token, {}, logprob, copy_of(sampled.top)};
+  }
+  sequence.end(FinishReason::kStop);
+}
+
 void Delivery::finish(Sequence& sequence, base::Time now) {
   generation::Finish finish;
   finish.reason = sequence.finish_reason.value_or(FinishReason::kError);
   finish.error = std::move(sequence.error);
+  finish.end_token = std::move(sequence.end_token);
   try {
     finish.text = sequence.stop.push(sequence.decoder.finish());
     finish.text += sequence.stop.finish();

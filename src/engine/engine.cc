@@ -56,6 +56,9 @@ class CountingSink final : public generation::Sink {
   void on_prompt_logprobs(std::vector<generation::TokenEvent> tokens) override {
     target_->on_prompt_logprobs(std::move(tokens));
   }
+  void on_prompt_logits(std::size_t position, std::span<const float> logits) override {
+    target_->on_prompt_logits(position, logits);
+  }
   void on_token(generation::TokenEvent event) override { target_->on_token(std::move(event)); }
   void on_finish(generation::Finish finish) override {
     ended_();

@@ -6,6 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <span>
 #include <thread>
 
 #include "generation/collect.h"
@@ -178,6 +181,60 @@ TEST_F(EngineTest, PromptLogprobsCoverEveryTokenButTheFirst) {
   }
   EXPECT_TRUE(scored.tokens.empty());
   EXPECT_EQ(scored.finish.reason, FinishReason::kLength);
+}
+
+TEST_F(EngineTest, PromptLogitsAreTheRowsThatTheLogprobsAreMadeOf) {
+  // Keeps the rows, and how they came.
+  class RowSink final : public generation::Sink {
+   public:
+    void on_prompt_logits(std::size_t position, std::span<const float> logits) override {
+      EXPECT_EQ(position, rows.size());
+      EXPECT_TRUE(scores.empty());
+      rows.emplace_back(logits.begin(), logits.end());
+    }
+    void on_prompt_logprobs(std::vector<generation::TokenEvent> tokens) override { scores = std::move(tokens); }
+    void on_token(generation::TokenEvent) override {}
+    void on_finish(generation::Finish) override { is_finished.store(true); }
+    std::vector<std::vector<float>> rows;
+    std::vector<generation::TokenEvent> scores;
+    std::atomic<bool> is_finished = false;
+  };
+  EngineOptions options;
+  options.max_batch_tokens = 40;  // the prompt takes several steps
+  start(options);
+  Request asked = request(std::string(100, 'x'));
+  asked.want_prompt_logprobs = asked.want_prompt_logits = true;
+  asked.prompt_only = true;
+  const auto sink = std::make_shared<RowSink>();
+  ASSERT_TRUE(engine_->submit(asked, sink));
+  while (!sink->is_finished.load()) std::this_thread::yield();
+  ASSERT_EQ(sink->rows.size() + 1, asked.prompt.size());
+  for (std::size_t i = 0; i < sink->rows.size(); ++i) {
+    const std::vector<float>& row = sink->rows[i];
+    ASSERT_EQ(row.size(), engine_->card().tokenizer->vocab());
+    double sum = 0;
+    for (const float logit : row) sum += std::exp(static_cast<double>(logit));
+    const auto token = static_cast<std::size_t>(asked.prompt[i + 1]);
+    const double logprob = static_cast<double>(row[token]) - std::log(sum);
+    EXPECT_NEAR(static_cast<double>(sink->scores[i + 1].logprob->logprob), logprob, 1e-4) << i;
+  }
+}
+
+TEST_F(EngineTest, TheTokenThatEndsAnAnswerIsScoredButNotPartOfIt) {
+  start();
+  Request asked = request("hi");
+  EXPECT_FALSE(answer(asked).finish.end_token.has_value());
+  asked.want_logprobs = true;
+  asked.top_logprobs = 2;
+  const Answer scored = answer(asked);
+  EXPECT_EQ(scored.text, "Hello!");
+  EXPECT_EQ(scored.tokens.size(), 6u);
+  ASSERT_TRUE(scored.finish.end_token.has_value());
+  EXPECT_EQ(scored.finish.end_token->token, engine_->card().tokenizer->eos().front());
+  EXPECT_NEAR(static_cast<double>(scored.finish.end_token->logprob->logprob), 0, 1e-3);
+  EXPECT_EQ(scored.finish.end_token->top.size(), 2u);
+  asked.max_tokens = 6;
+  EXPECT_FALSE(answer(asked).finish.end_token.has_value()) << "ended by its length";
 }
 
 TEST_F(EngineTest, RefusesWhatCannotBeServed) {

@@ -37,6 +37,7 @@ struct SampledToken {
   TokenId token = 0;
   float logprob = 0;                              // when asked for, else 0
   std::span<const generation::TokenLogprob> top;  // most likely first
+  std::span<const float> logits;                  // of a prompt token: [vocab], the row that it was scored by
 };
 
 // A step may yield none, one or several tokens for a sequence: after the one that is sampled come those that its

@@ -198,6 +198,7 @@ Status Sampler::score_prompt(const PlannedSequence& planned, const model::Logits
     const double log_sum = log_sum_exp(row, TRY(checked_max(row)));
     const TokenId token = sequence.tokens[sequence.prompt_scored + 1 + i];
     room.tokens[i] = describe(row, log_sum, token, sequence.request.top_logprobs, room.tops);
+    room.tokens[i].logits = row;
   }
   result.scored = room.tokens.first(planned.scored);
   room.tokens = room.tokens.subspan(planned.scored);
@@ -253,7 +254,7 @@ Status Sampler::jump_forward(const Sequence& sequence, std::span<SampledToken> r
   for (const TokenId token : std::span(forced).first(std::min({forced.size(), left, kMaxForcedTokens}))) {
     if (sequence.sampling.is_end(token)) break;
     if (Status accepted = matcher.accept(token); !accepted) return grammar_fault(accepted.error());
-    room[count++] = {token, 0, {}};
+    room[count++] = {token, 0, {}, {}};
   }
   is_complete = matcher.is_finished();
   return {};

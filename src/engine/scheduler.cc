@@ -256,7 +256,7 @@ void Scheduler::commit_one(const PlannedSequence& planned, const SampledSequence
   delivery_.prompt_scores(sequence, sampled.scored);
   for (const SampledToken& token : sampled.tokens) {
     if (sequence.is_finished()) return;
-    if (sequence.sampling.is_end(token.token)) return sequence.end(FinishReason::kStop);
+    if (sequence.sampling.is_end(token.token)) return delivery_.end_token(sequence, token);
     if (&token != sampled.tokens.data()) metrics_.forced_tokens.add();
     sequence.tokens.push_back(token.token);
     sequence.sampling.count(token.token);

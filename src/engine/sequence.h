@@ -54,6 +54,7 @@ struct Sequence final {
   // How it ended; decided at most once.
   std::optional<generation::FinishReason> finish_reason;
   std::optional<Error> error;
+  std::optional<generation::TokenEvent> end_token;  // when logprobs are asked for
 
   const base::Time submitted;
   std::size_t cached_tokens = 0;  // of the prompt, found in the prefix cache when it first ran

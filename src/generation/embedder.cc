@@ -1,36 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "generation/embedder.h"
 
-#include <condition_variable>
-#include <optional>
 #include <utility>
 
-#include "base/mutex.h"
-
 namespace autoglm::generation {
-namespace {
 
-// The engine's thread writes, one other thread waits.
-class WaitingSink final : public EmbeddingSink {
- public:
-  void on_end(Result<EmbeddingAnswer> answer) override EXCLUDES(mutex_) {
-    base::MutexLock lock(mutex_);
-    answer_ = std::move(answer);
-    changed_.notify_all();
+void WaitingSink::on_end(Result<EmbeddingAnswer> answer) {
+  base::MutexLock lock(mutex_);
+  answer_ = std::move(answer);
+  changed_.notify_all();
+}
+
+std::optional<Result<EmbeddingAnswer>> WaitingSink::wait(base::Duration longest) {
+  const auto until = std::chrono::steady_clock::now() + longest;
+  base::MutexLock lock(mutex_);
+  while (!answer_ && lock.wait_until(changed_, until) == std::cv_status::no_timeout) {
   }
-  Result<EmbeddingAnswer> wait() EXCLUDES(mutex_) {
-    base::MutexLock lock(mutex_);
-    while (!answer_) lock.wait(changed_);
-    return std::move(*answer_);
-  }
+  return std::exchange(answer_, std::nullopt);
+}
 
- private:
-  base::Mutex mutex_;
-  std::condition_variable changed_;
-  std::optional<Result<EmbeddingAnswer>> answer_ GUARDED_BY(mutex_);
-};
-
-}  // namespace
+Result<EmbeddingAnswer> WaitingSink::wait() {
+  base::MutexLock lock(mutex_);
+  while (!answer_) lock.wait(changed_);
+  return std::move(*answer_);
+}
 
 Result<EmbeddingAnswer> embed(Embedder& embedder, EmbeddingRequest request) {
   const auto sink = std::make_shared<WaitingSink>();

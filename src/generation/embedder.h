@@ -3,12 +3,16 @@
 // and the tests know nothing behind it. Any thread.
 #pragma once
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
+#include "base/mutex.h"
 #include "base/result.h"
 #include "generation/generator.h"
 #include "telemetry/stages.h"
@@ -72,6 +76,20 @@ class Embedder {
   virtual bool is_ready() const = 0;
   virtual void drain() = 0;  // refuses new requests; those inside go on
   virtual std::size_t in_flight() const = 0;
+};
+
+// Keeps the end for the thread that waits for it.
+class WaitingSink final : public EmbeddingSink {
+ public:
+  void on_end(Result<EmbeddingAnswer> answer) override EXCLUDES(mutex_);
+  /// The end, or nothing when this has gone by. It is handed out once.
+  std::optional<Result<EmbeddingAnswer>> wait(base::Duration longest) EXCLUDES(mutex_);
+  Result<EmbeddingAnswer> wait() EXCLUDES(mutex_);
+
+ private:
+  base::Mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<Result<EmbeddingAnswer>> answer_ GUARDED_BY(mutex_);
 };
 
 /// The blocking way through the door, for the bench and tests. Errors: those of submit() and of the sink.

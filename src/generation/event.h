@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,17 +42,21 @@ struct Finish {
   FinishReason reason = FinishReason::kStop;
   std::string text;  // last text that was held back; comes after every TokenEvent's
   Usage usage;
-  std::optional<Error> error;  // with kError and kCancelled
+  std::optional<TokenEvent> end_token;  // that the answer ended by, no part of it; when logprobs were asked for
+  std::optional<Error> error;           // with kError and kCancelled
   double queue_seconds = 0, prefill_seconds = 0, decode_seconds = 0;
 };
 
 // Where events go. Called on the engine's thread: return quickly, never block, never throw. Order: on_prompt_logprobs
 // at most once, then on_token any number of times (a step may yield several), then on_finish exactly once; nothing
-// after it.
+// after it. on_prompt_logits comes before on_prompt_logprobs.
 class Sink {
  public:
   virtual ~Sink() = default;
   virtual void on_prompt_logprobs(std::vector<TokenEvent> tokens) { (void)tokens; }
+  /// What follows prompt token `position`: [vocab], before temperature, valid during the call. Once for each position
+  /// but the last, rising; when asked for.
+  virtual void on_prompt_logits(std::size_t position, std::span<const float> logits) { (void)position, (void)logits; }
   virtual void on_token(TokenEvent event) = 0;
   virtual void on_finish(Finish finish) = 0;
 };

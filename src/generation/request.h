@@ -42,6 +42,7 @@ struct Request {
   bool want_logprobs = false;
   std::size_t top_logprobs = 0;       // alternatives per token, <= 20
   bool want_prompt_logprobs = false;  // echo with logprobs
+  bool want_prompt_logits = false;    // beside want_prompt_logprobs: the sink hears the rows they were made of
   bool prompt_only = false;           // ends after the prompt: no token is sampled (echo with max_tokens 0)
   bool keep_special_text = false;     // special tokens show in the text (skip_special_tokens=false)
 

@@ -30,6 +30,13 @@ protocol::TokenRecord token_record(const generation::TokenEvent& event, const An
   return record;
 }
 
+std::vector<protocol::TokenRecord> end_record(const generation::Finish& finish, const AnswerPlan& plan) {
+  if (!plan.expects_prompt_logprobs() || !finish.end_token) return {};
+  std::vector<protocol::TokenRecord> records = {token_record(*finish.end_token, plan)};
+  records.front().is_in_text = false;
+  return records;
+}
+
 protocol::ApiError finish_error(const generation::Finish& finish, const AnswerPlan& plan) {
   if (finish.error) {
     Error error = *finish.error;

@@ -61,6 +61,9 @@ std::shared_ptr<Answer> make_streamed_answer(AnswerPlan plan, AnswerParts parts)
 // Shared by both kinds.
 std::string_view finish_word(generation::FinishReason reason, bool has_calls = false);
 protocol::TokenRecord token_record(const generation::TokenEvent& event, const AnswerPlan& plan);
+/// Of an echoed prompt's answer, the token that ended it: who scores a text asks for one token behind it and takes the
+/// last one for that (lm-evaluation-harness). Nothing for other answers.
+std::vector<protocol::TokenRecord> end_record(const generation::Finish& finish, const AnswerPlan& plan);
 /// Why a request ended without its answer, in the client's words.
 protocol::ApiError finish_error(const generation::Finish& finish, const AnswerPlan& plan);
 

@@ -160,6 +160,30 @@ TEST_F(CompletionRoutes, CompletionContinuesText) {
   EXPECT_TRUE(at(body, "choices", 0, "logprobs", "top_logprobs", 0).is_null());
 }
 
+// Who scores a text leaves out the last token, which has to be one that was written, the end too.
+TEST_F(CompletionRoutes, AnEchoListsTheTokenThatEndsTheAnswer) {
+  start();
+  const std::string options = R"("logprobs":1,"echo":true,"max_tokens":50)";
+  const json::Value body = parsed(post("/v1/completions", completion("abc", options)).body);
+  const json::Array& tokens = at(body, "choices", 0, "logprobs", "tokens").get_array();
+  const std::size_t written = FakeGenerator::kReply.size();
+  ASSERT_EQ(tokens.size(), 4 + written + 1);
+  EXPECT_EQ(text_of(tokens.back()), FakeTokenizer().token_bytes(FakeTokenizer::kEnd));
+  EXPECT_EQ(text_of(at(body, "choices", 0, "text")), "abc" + std::string(FakeGenerator::kReply));
+  EXPECT_EQ(at(body, "usage", "completion_tokens").to_number<std::size_t>(), written);
+  std::size_t records = 0;
+  for (const std::string& event :
+       events_of(post("/v1/completions", completion("abc", options + R"(,"stream":true)")).body)) {
+    if (event == "[DONE]") continue;
+    const json::Value chunk = parsed(event);
+    const json::Value& logprobs = at(chunk, "choices", 0, "logprobs");
+    if (!logprobs.is_null()) records += logprobs.get_object().at("tokens").get_array().size();
+  }
+  EXPECT_EQ(records, tokens.size());
+  const json::Value silent = parsed(post("/v1/completions", completion("abc", R"("logprobs":1,"max_tokens":50)")).body);
+  EXPECT_EQ(at(silent, "choices", 0, "logprobs", "tokens").get_array().size(), written);
+}
+
 TEST_F(CompletionRoutes, EchoWithoutAnAnswerScoresThePrompt) {
   start();
   const json::Value body =

@@ -289,6 +289,8 @@ class FakeGenerator final : public generation::Generator {
     generation::Finish finish;
     finish.reason = reason;
     finish.error = std::move(error);
+    if (reason == generation::FinishReason::kStop && job.request.want_logprobs)
+      finish.end_token = event(job, FakeTokenizer::kEnd);
     finish.usage = {.prompt_tokens = job.request.prompt.size(), .cached_tokens = 3, .completion_tokens = job.said};
     job.sink->on_finish(std::move(finish));
     base::MutexLock lock(mutex_);

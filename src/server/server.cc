@@ -302,7 +302,7 @@ void ApiServer::drain() {
       std::chrono::time_point_cast<base::Duration>(std::chrono::steady_clock::now() + options_.drain_timeout);
   // A response may need the engine for several turns.
   if (!runs_->wait_until_none(until)) runs_->cancel_all();
-  service_.models.drain();
+  if (options_.drains_engine) service_.models.drain();
   if (!live_.wait_until_none(until)) {
     LOG_WARN("some answers were not complete after {} s and are cut off", options_.drain_timeout.count());
     live_.cancel_all();

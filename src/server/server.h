@@ -32,6 +32,7 @@ struct ServerOptions {
   std::size_t max_connections = 4096;
   std::size_t max_unread_bytes = 16u << 20;  // of a streamed response, when its client does not read
   std::chrono::seconds drain_timeout{30};
+  bool drains_engine = true;  // drain() tells the engine too; false: others go on with it
 };
 
 // What only some servers have; all of it outlives the server.

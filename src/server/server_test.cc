@@ -317,6 +317,13 @@ TEST_F(ServerTest, DrainLetsAnswersEndAndRefusesNewOnes) {
   drain.join();
 }
 
+TEST_F(ServerTest, AServerThatIsNotAloneLeavesTheEngineAsItIs) {
+  start({.drains_engine = false});
+  EXPECT_EQ(post("/v1/chat/completions", chat("hello")).status, 200);
+  server_->drain();
+  EXPECT_TRUE(generator_->is_ready());
+}
+
 TEST_F(ServerTest, DrainCutsOffWhatTakesTooLong) {
   start({.drain_timeout = std::chrono::seconds(0)});
   net::TestClient client(port());

@@ -180,7 +180,10 @@ void StreamedAnswer::write(std::string& out, std::size_t choice, const Finish& f
   } else if (!finish.text.empty()) {
     chunks_.append_piece(out, {.index = choice, .text = finish.text, .text_offset = written_[choice].offset});
   }
+  const std::vector<protocol::TokenRecord> records = end_record(finish, plan_);
   chunks_.append_piece(out, {.index = choice,
+                             .records = records,
+                             .has_logprobs = !records.empty(),
                              .text_offset = written_[choice].offset,
                              .finish_reason = finish_word(finish.reason, calls && calls->has_calls())});
   usage_.completion_tokens += finish.usage.completion_tokens;

@@ -39,6 +39,9 @@ class WholeAnswer final : public Answer, public std::enable_shared_from_this<Who
     if (plan_.has_token_ids) gathered.ids.push_back(event.token);
   }
   void on_finish(std::size_t choice, Finish finish) override {
+    for (protocol::TokenRecord& record : end_record(finish, plan_)) {
+      choices_[choice].records.push_back(std::move(record));
+    }
     choices_[choice].text += finish.text;
     choices_[choice].finish = std::move(finish);
     if (++finished_ < choices_.size()) return;
