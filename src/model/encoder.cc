@@ -61,12 +61,11 @@ Encoder::Encoder(Checkpoint checkpoint, const EncoderConfig& config, const Sente
       ops_(kernels::make_ops(options.isa, options.compute, pool_, arena_)),
       stages_(options.stages) {}
 
-Result<std::unique_ptr<Encoder>> Encoder::make(Checkpoint checkpoint, const EncoderConfig& config,
-                                               std::string_view prefix, const SentenceSettings& settings,
-                                               const LoadOptions& options) {
-  std::unique_ptr<Encoder> encoder(new Encoder(std::move(checkpoint), config, settings, options));
+Result<std::unique_ptr<Encoder>> Encoder::make(Checkpoint checkpoint, const EncoderDescription& description,
+                                               const SentenceSettings& settings, const LoadOptions& options) {
+  std::unique_ptr<Encoder> encoder(new Encoder(std::move(checkpoint), description.config, settings, options));
   encoder->weights_ =
-      TRY(pack_encoder(encoder->checkpoint_, config, prefix, *encoder->ops_, {.progress = options.progress}));
+      TRY(pack_encoder(encoder->checkpoint_, description, *encoder->ops_, {.progress = options.progress}));
   return encoder;
 }
 

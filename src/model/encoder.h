@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -24,9 +23,8 @@ namespace autoglm::model {
 class Encoder final : public EmbeddingModel {
  public:
   /// Packs the checkpoint's weights and keeps it (the embedding is read where the file is mapped).
-  static Result<std::unique_ptr<Encoder>> make(Checkpoint checkpoint, const EncoderConfig& config,
-                                               std::string_view prefix, const SentenceSettings& settings,
-                                               const LoadOptions& options);
+  static Result<std::unique_ptr<Encoder>> make(Checkpoint checkpoint, const EncoderDescription& description,
+                                               const SentenceSettings& settings, const LoadOptions& options);
 
   std::size_t vocab() const override { return config_.vocab; }
   std::size_t width() const override { return config_.hidden; }

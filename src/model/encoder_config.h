@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -28,6 +29,20 @@ struct EncoderConfig {
 
   std::size_t head_dim() const { return hidden / heads; }
   std::size_t max_tokens() const { return positions - first_position; }
+};
+
+// What an encoder's weights are called in a file, without .weight and .bias. "{}" stands for the layer's index.
+struct EncoderNames {
+  std::string_view words, positions, token_types, embedding_norm;
+  std::string_view query, key, value, output, attention_norm;
+  std::string_view up, down, mlp_norm;
+};
+
+// An encoder in a checkpoint.
+struct EncoderDescription {
+  EncoderConfig config;
+  const EncoderNames* names = nullptr;
+  std::string_view prefix = {};  // before its tensors' names, in files of models that are more than an encoder
 };
 
 /// Every relation between the numbers that the encoder relies on. kInvalidArgument names what does not hold.

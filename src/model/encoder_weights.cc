@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "model/families/tensor_names.h"
 #include "model/tensor_reader.h"
 
 namespace autoglm::model {
@@ -27,17 +28,17 @@ struct StoredEncoder {
 
 class EncoderReader final {
  public:
-  EncoderReader(const Checkpoint& checkpoint, const EncoderConfig& config, std::string_view prefix)
-      : reader_(checkpoint), config_(config) {
-    if (reader_.has(std::string(prefix) + "embeddings.word_embeddings.weight")) prefix_ = prefix;
+  EncoderReader(const Checkpoint& checkpoint, const EncoderDescription& description)
+      : reader_(checkpoint), config_(description.config), names_(*description.names) {
+    const std::string prefix(description.prefix);
+    if (reader_.has(prefix + std::string(names_.words) + ".weight")) prefix_ = prefix;
   }
 
   Result<StoredEncoder> read() {
     StoredEncoder stored;
-    const std::string words = prefix_ + "embeddings.word_embeddings.weight";
-    stored.words = TRY(reader_.tensor(words, {config_.vocab, config_.hidden}));
+    stored.words = TRY(reader_.tensor(weight(names_.words), {config_.vocab, config_.hidden}));
     stored.positions = TRY(positions());
-    stored.embedding_norm = TRY(norm("embeddings.LayerNorm"));
+    stored.embedding_norm = TRY(norm(names_.embedding_norm, 0));
     for (std::size_t i = 0; i < config_.layers; ++i) stored.layers.push_back(TRY(layer(i)));
     TRY(reader_.refuse_the_rest(config_.architecture + " encoder",
                                 [this](const StoredTensor& tensor) { return leaves_out(tensor.name); }));
@@ -45,38 +46,39 @@ class EncoderReader final {
   }
 
  private:
-  Result<LayerNorm> norm(const std::string& name) {
-    return LayerNorm{.weight = TRY(reader_.vector(prefix_ + name + ".weight", config_.hidden)),
-                     .bias = TRY(reader_.vector(prefix_ + name + ".bias", config_.hidden))};
+  std::string weight(std::string_view name) const { return prefix_ + std::string(name) + ".weight"; }
+
+  Result<LayerNorm> norm(std::string_view name, std::size_t layer) {
+    const std::string full = prefix_ + layer_name(name, layer);
+    return LayerNorm{.weight = TRY(reader_.vector(full + ".weight", config_.hidden)),
+                     .bias = TRY(reader_.vector(full + ".bias", config_.hidden))};
   }
 
-  Result<StoredProjection> linear(const std::string& name, std::size_t rows, std::size_t columns) {
-    return reader_.projection(prefix_ + name, rows, columns, true);
+  Result<StoredProjection> linear(std::string_view name, std::size_t layer, std::size_t rows, std::size_t columns) {
+    return reader_.projection(prefix_ + layer_name(name, layer), rows, columns, true);
   }
 
   Result<std::vector<float>> positions() {
     const std::size_t hidden = config_.hidden;
-    std::vector<float> table =
-        TRY(reader_.values(prefix_ + "embeddings.position_embeddings.weight", {config_.positions, hidden}));
+    std::vector<float> table = TRY(reader_.values(weight(names_.positions), {config_.positions, hidden}));
     if (config_.token_types == 0) return table;
     const std::vector<float> types =
-        TRY(reader_.values(prefix_ + "embeddings.token_type_embeddings.weight", {config_.token_types, hidden}));
+        TRY(reader_.values(weight(names_.token_types), {config_.token_types, hidden}));
     for (std::size_t i = 0; i < table.size(); ++i) table[i] += types[i % hidden];
     return table;
   }
 
   Result<StoredLayer> layer(std::size_t index) {
-    const std::string name = "encoder.layer." + std::to_string(index) + ".";
     const std::size_t hidden = config_.hidden;
     StoredLayer layer;
-    layer.query = TRY(linear(name + "attention.self.query", hidden, hidden));
-    layer.key = TRY(linear(name + "attention.self.key", hidden, hidden));
-    layer.value = TRY(linear(name + "attention.self.value", hidden, hidden));
-    layer.output = TRY(linear(name + "attention.output.dense", hidden, hidden));
-    layer.attention_norm = TRY(norm(name + "attention.output.LayerNorm"));
-    layer.up = TRY(linear(name + "intermediate.dense", config_.feed_forward, hidden));
-    layer.down = TRY(linear(name + "output.dense", hidden, config_.feed_forward));
-    layer.mlp_norm = TRY(norm(name + "output.LayerNorm"));
+    layer.query = TRY(linear(names_.query, index, hidden, hidden));
+    layer.key = TRY(linear(names_.key, index, hidden, hidden));
+    layer.value = TRY(linear(names_.value, index, hidden, hidden));
+    layer.output = TRY(linear(names_.output, index, hidden, hidden));
+    layer.attention_norm = TRY(norm(names_.attention_norm, index));
+    layer.up = TRY(linear(names_.up, index, config_.feed_forward, hidden));
+    layer.down = TRY(linear(names_.down, index, hidden, config_.feed_forward));
+    layer.mlp_norm = TRY(norm(names_.mlp_norm, index));
     return layer;
   }
 
@@ -87,6 +89,7 @@ class EncoderReader final {
 
   TensorReader reader_;
   const EncoderConfig& config_;
+  const EncoderNames& names_;
   std::string prefix_;
 };
 
@@ -101,17 +104,16 @@ std::vector<StoredProjection*> projections_of(StoredEncoder& stored) {
 }  // namespace
 
 Result<std::vector<const StoredTensor*>> list_encoder_projections(const Checkpoint& checkpoint,
-                                                                  const EncoderConfig& config,
-                                                                  std::string_view prefix) {
-  StoredEncoder stored = TRY(EncoderReader(checkpoint, config, prefix).read());
+                                                                  const EncoderDescription& description) {
+  StoredEncoder stored = TRY(EncoderReader(checkpoint, description).read());
   std::vector<const StoredTensor*> tensors;
   for (const StoredProjection* projection : projections_of(stored)) tensors.push_back(projection->tensor);
   return tensors;
 }
 
-Result<EncoderWeights> pack_encoder(const Checkpoint& checkpoint, const EncoderConfig& config, std::string_view prefix,
+Result<EncoderWeights> pack_encoder(const Checkpoint& checkpoint, const EncoderDescription& description,
                                     kernels::Ops& ops, const PackOptions& options) {
-  StoredEncoder stored = TRY(EncoderReader(checkpoint, config, prefix).read());
+  StoredEncoder stored = TRY(EncoderReader(checkpoint, description).read());
   std::size_t total_bytes = 0;
   for (const StoredProjection* projection : projections_of(stored)) total_bytes += projection->bytes().size();
   ProjectionPacker packer(checkpoint, ops, options.type, total_bytes, options.progress);

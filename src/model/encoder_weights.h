@@ -35,16 +35,16 @@ struct EncoderWeights {
   std::size_t bytes = 0;  // memory of all packed weights
 };
 
-/// Packs every weight of BERT's names, behind `prefix` where the checkpoint has it, and lets the file's pages go. The
-/// checkpoint must outlive the result (words). The pooler and the heads of pre-training are left out.
+/// Packs every weight that the description names, behind its prefix where the checkpoint has it, and lets the file's
+/// pages go. The checkpoint must outlive the result (words). The pooler and the heads of pre-training are left out.
 ///   Errors   kCorrupt (a tensor is missing or has the wrong shape), kInvalidArgument (a type that we do not run, or a
 ///            tensor that an encoder does not have; both named)
-Result<EncoderWeights> pack_encoder(const Checkpoint& checkpoint, const EncoderConfig& config, std::string_view prefix,
+Result<EncoderWeights> pack_encoder(const Checkpoint& checkpoint, const EncoderDescription& description,
                                     kernels::Ops& ops, const PackOptions& options);
 
 /// The tensors that pack_encoder() would pack as projections. Checks everything but packs nothing: for inspect. Same
 /// errors.
 Result<std::vector<const StoredTensor*>> list_encoder_projections(const Checkpoint& checkpoint,
-                                                                  const EncoderConfig& config, std::string_view prefix);
+                                                                  const EncoderDescription& description);
 
 }  // namespace autoglm::model

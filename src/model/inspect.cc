@@ -130,12 +130,17 @@ void count_checkpoint(const Checkpoint& checkpoint, ModelFacts& facts) {
 
 Result<ModelFacts> inspect_encoder(const std::filesystem::path& path, const Checkpoint& checkpoint,
                                    const EncoderFamily& family, const LoadOptions& options) {
-  const EncoderConfig config = TRY(family.from_json(checkpoint.config()));
-  const SentenceSettings settings = TRY(read_sentence_folder(path));
-  const auto projections = TRY(list_encoder_projections(checkpoint, config, family.prefix));
+  const EncoderDescription description = TRY(describe_encoder(family, checkpoint));
+  const EncoderConfig& config = description.config;
+  const SentenceSettings settings = TRY(read_sentence_settings(path, checkpoint));
+  const auto projections = TRY(list_encoder_projections(checkpoint, description));
   ModelFacts facts;
-  facts.format = "safetensors";
-  read_folder_facts(path, facts);
+  if (checkpoint.gguf() != nullptr) {
+    TRY(read_gguf_facts(*checkpoint.gguf(), facts));
+  } else {
+    facts.format = "safetensors";
+    read_folder_facts(path, facts);
+  }
   count_checkpoint(checkpoint, facts);
   facts.architecture = config.architecture;
   facts.vocab = config.vocab;
@@ -166,7 +171,7 @@ Result<ModelFacts> inspect_encoder(const std::filesystem::path& path, const Chec
 
 Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOptions& options) {
   const Checkpoint checkpoint = TRY(Checkpoint::open(path));
-  if (const EncoderFamily* family = find_encoder_family(checkpoint.config()); family != nullptr) {
+  if (const EncoderFamily* family = find_encoder_family(checkpoint); family != nullptr) {
     auto facts = inspect_encoder(path, checkpoint, *family, options);
     if (!facts) return fail_in(path.string(), std::move(facts).error());
     return facts;

@@ -5,12 +5,45 @@
 #include "base/log.h"
 #include "model/config.h"
 #include "model/families/encoder_family.h"
+#include "model/families/gguf_config.h"
 #include "model/families/json_config.h"
 
 namespace autoglm::model {
 namespace {
 
 constexpr const EncoderFamily* kEncoderFamilies[] = {&kBert, &kXlmRoberta};
+
+// Source: transformers, modeling_bert.py.
+constexpr EncoderNames kBertNames{
+    .words = "embeddings.word_embeddings",
+    .positions = "embeddings.position_embeddings",
+    .token_types = "embeddings.token_type_embeddings",
+    .embedding_norm = "embeddings.LayerNorm",
+    .query = "encoder.layer.{}.attention.self.query",
+    .key = "encoder.layer.{}.attention.self.key",
+    .value = "encoder.layer.{}.attention.self.value",
+    .output = "encoder.layer.{}.attention.output.dense",
+    .attention_norm = "encoder.layer.{}.attention.output.LayerNorm",
+    .up = "encoder.layer.{}.intermediate.dense",
+    .down = "encoder.layer.{}.output.dense",
+    .mlp_norm = "encoder.layer.{}.output.LayerNorm",
+};
+
+// Source: gguf-py, constants.py, MODEL_ARCH.BERT.
+constexpr EncoderNames kGgufNames{
+    .words = "token_embd",
+    .positions = "position_embd",
+    .token_types = "token_types",
+    .embedding_norm = "token_embd_norm",
+    .query = "blk.{}.attn_q",
+    .key = "blk.{}.attn_k",
+    .value = "blk.{}.attn_v",
+    .output = "blk.{}.attn_output",
+    .attention_norm = "blk.{}.attn_output_norm",
+    .up = "blk.{}.ffn_up",
+    .down = "blk.{}.ffn_down",
+    .mlp_norm = "blk.{}.layer_output_norm",
+};
 
 constexpr CountRange kPositions{"table of positions", 1, 1'048'576};
 constexpr CountRange kTokenTypes{"token types", 0, 1'024};
@@ -52,6 +85,51 @@ const EncoderFamily* find_encoder_family(const json::Object& config) {
     if (family->model_type == json::view(type->get_string())) return family;
   }
   return nullptr;
+}
+
+const EncoderFamily* find_encoder_family(const Checkpoint& checkpoint) {
+  if (checkpoint.gguf() == nullptr) return find_encoder_family(checkpoint.config());
+  const auto architecture = checkpoint.gguf()->find_string("general.architecture");
+  if (!architecture || !*architecture) return nullptr;
+  for (const EncoderFamily* family : kEncoderFamilies) {
+    if (family->from_gguf != nullptr && family->architecture == **architecture) return family;
+  }
+  return nullptr;
+}
+
+Result<EncoderDescription> describe_encoder(const EncoderFamily& family, const Checkpoint& checkpoint) {
+  if (checkpoint.gguf() != nullptr) {
+    return EncoderDescription{.config = TRY(family.from_gguf(*checkpoint.gguf())), .names = &kGgufNames};
+  }
+  return EncoderDescription{
+      .config = TRY(family.from_json(checkpoint.config())), .names = &kBertNames, .prefix = family.prefix};
+}
+
+Result<EncoderConfig> read_encoder_config(const GgufFile& file) {
+  if (file.find_tensor("cls.output.weight") != nullptr) {
+    return refuse("a GGUF of a reranker lacks what makes its score; a safetensors folder of it has all");
+  }
+  if (TRY(file.find_bool(architecture_key(file, "attention.causal"))).value_or(false)) {
+    return refuse("the GGUF says \"attention.causal\": only encoders of this family are supported");
+  }
+  EncoderConfig config;
+  config.architecture = TRY(file.get_string("general.architecture"));
+  const StoredTensor* const words = file.find_tensor(std::string(kGgufNames.words) + ".weight");
+  if (words == nullptr || words->rank != 2) {
+    return fail(Code::kCorrupt, "the GGUF has no tensor \"token_embd.weight\" of two dimensions");
+  }
+  config.vocab = TRY(in_range(words->shape[0], ranges::kVocab));
+  config.hidden = TRY(get_count(file, "embedding_length", ranges::kHidden));
+  config.layers = TRY(get_count(file, "block_count", ranges::kLayers));
+  config.heads = TRY(get_count(file, "attention.head_count", ranges::kHeads));
+  config.feed_forward = TRY(get_count(file, "feed_forward_length", ranges::kFeedForward));
+  config.positions = TRY(get_count(file, "context_length", kPositions));
+  const bool has_types = file.find_tensor(std::string(kGgufNames.token_types) + ".weight") != nullptr;
+  const auto types = TRY(file.find_uint("tokenizer.ggml.token_type_count"));
+  config.token_types = has_types ? TRY(in_range(types.value_or(2), kTokenTypes)) : 0;
+  config.norm_eps = TRY(find_number(file, "attention.layer_norm_epsilon", ranges::kNormEps)).value_or(1e-12);
+  TRY(check_encoder_config(config));
+  return config;
 }
 
 // Defaults of absent keys: transformers 5, configuration_bert.py and configuration_xlm_roberta.py.
