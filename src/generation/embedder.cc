@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "base/mutex.h"
@@ -31,6 +32,16 @@ class WaitingSink final : public EmbeddingSink {
 };
 
 }  // namespace
+
+Result<PairFrame> make_pair_frame(const text::Tokenizer& tokenizer, std::size_t separators) {
+  const std::vector<TokenId> ids = TRY(tokenizer.encode("", {.add_special = true}));
+  if (ids.size() != 2) {
+    return fail(Code::kInvalidArgument,
+                "the tokenizer of a reranker puts a token before and one behind a text; this one puts " +
+                    std::to_string(ids.size()));
+  }
+  return PairFrame{.before = {ids[0]}, .between = std::vector<TokenId>(separators, ids[1]), .behind = {ids[1]}};
+}
 
 Result<EmbeddingAnswer> embed(Embedder& embedder, EmbeddingRequest request) {
   const auto sink = std::make_shared<WaitingSink>();

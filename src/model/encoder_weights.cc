@@ -22,14 +22,18 @@ struct StoredLayer {
 struct StoredEncoder {
   const StoredTensor* words = nullptr;
   std::vector<float> positions;
+  std::vector<float> second_type;
   LayerNorm embedding_norm;
   std::vector<StoredLayer> layers;
+  StoredProjection score_dense;
+  std::vector<float> score_out;
+  float score_bias = 0;
 };
 
 class EncoderReader final {
  public:
   EncoderReader(const Checkpoint& checkpoint, const EncoderDescription& description)
-      : reader_(checkpoint), config_(description.config), names_(*description.names) {
+      : reader_(checkpoint), config_(description.config), names_(*description.names), score_(description.score) {
     const std::string prefix(description.prefix);
     if (reader_.has(prefix + std::string(names_.words) + ".weight")) prefix_ = prefix;
   }
@@ -37,9 +41,10 @@ class EncoderReader final {
   Result<StoredEncoder> read() {
     StoredEncoder stored;
     stored.words = TRY(reader_.tensor(weight(names_.words), {config_.vocab, config_.hidden}));
-    stored.positions = TRY(positions());
+    TRY(read_positions(stored));
     stored.embedding_norm = TRY(norm(names_.embedding_norm, 0));
     for (std::size_t i = 0; i < config_.layers; ++i) stored.layers.push_back(TRY(layer(i)));
+    if (config_.has_score) TRY(read_score(stored));
     TRY(reader_.refuse_the_rest(config_.architecture + " encoder",
                                 [this](const StoredTensor& tensor) { return leaves_out(tensor.name); }));
     return stored;
@@ -58,14 +63,25 @@ class EncoderReader final {
     return reader_.projection(prefix_ + layer_name(name, layer), rows, columns, true);
   }
 
-  Result<std::vector<float>> positions() {
+  // A text has the first type. Where there is a second one, what sets it apart is kept.
+  Status read_positions(StoredEncoder& stored) {
     const std::size_t hidden = config_.hidden;
-    std::vector<float> table = TRY(reader_.values(weight(names_.positions), {config_.positions, hidden}));
-    if (config_.token_types == 0) return table;
-    const std::vector<float> types =
-        TRY(reader_.values(weight(names_.token_types), {config_.token_types, hidden}));
-    for (std::size_t i = 0; i < table.size(); ++i) table[i] += types[i % hidden];
-    return table;
+    stored.positions = TRY(reader_.values(weight(names_.positions), {config_.positions, hidden}));
+    if (config_.token_types == 0) return {};
+    const std::vector<float> types = TRY(reader_.values(weight(names_.token_types), {config_.token_types, hidden}));
+    for (std::size_t i = 0; i < stored.positions.size(); ++i) stored.positions[i] += types[i % hidden];
+    if (config_.token_types == 1) return {};
+    for (std::size_t i = 0; i < hidden; ++i) stored.second_type.push_back(types[hidden + i] - types[i]);
+    return {};
+  }
+
+  Status read_score(StoredEncoder& stored) {
+    const std::size_t hidden = config_.hidden;
+    const std::string out(score_.out);
+    stored.score_dense = TRY(reader_.projection(std::string(score_.dense), hidden, hidden, true));
+    stored.score_out = TRY(reader_.values(out + ".weight", {1, hidden}));
+    stored.score_bias = TRY(reader_.vector(out + ".bias", 1)).front();
+    return {};
   }
 
   Result<StoredLayer> layer(std::size_t index) {
@@ -90,6 +106,7 @@ class EncoderReader final {
   TensorReader reader_;
   const EncoderConfig& config_;
   const EncoderNames& names_;
+  const ScoreNames score_;
   std::string prefix_;
 };
 
@@ -98,6 +115,7 @@ std::vector<StoredProjection*> projections_of(StoredEncoder& stored) {
   for (StoredLayer& layer : stored.layers) {
     all.insert(all.end(), {&layer.query, &layer.key, &layer.value, &layer.output, &layer.up, &layer.down});
   }
+  if (stored.score_dense.tensor != nullptr) all.push_back(&stored.score_dense);
   return all;
 }
 
@@ -130,7 +148,11 @@ Result<EncoderWeights> pack_encoder(const Checkpoint& checkpoint, const EncoderD
     layer.mlp_norm = std::move(from.mlp_norm);
     weights.layers.push_back(std::move(layer));
   }
+  weights.score_dense = packer.pack(std::move(stored.score_dense));
+  weights.score_out = std::move(stored.score_out);
+  weights.score_bias = stored.score_bias;
   weights.positions = std::move(stored.positions);
+  weights.second_type = std::move(stored.second_type);
   weights.embedding_norm = std::move(stored.embedding_norm);
   weights.words = ready_matrix(*stored.words, weights.words_copy);
   weights.bytes = packer.packed_bytes();

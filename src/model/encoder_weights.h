@@ -27,11 +27,15 @@ struct EncoderLayer {
 };
 
 struct EncoderWeights {
-  kernels::Tensor words;         // [vocab, hidden] as stored: a view on the checkpoint, or on words_copy
-  kernels::Buffer words_copy;    // only where the file holds it badly aligned
-  std::vector<float> positions;  // [positions, hidden], the first token type's vector added to each
+  kernels::Tensor words;           // [vocab, hidden] as stored: a view on the checkpoint, or on words_copy
+  kernels::Buffer words_copy;      // only where the file holds it badly aligned
+  std::vector<float> positions;    // [positions, hidden], the first token type's vector added to each
+  std::vector<float> second_type;  // [hidden]: what the second of two texts has in place of that; empty = the same
   LayerNorm embedding_norm;
   std::vector<EncoderLayer> layers;
+  Projection score_dense;        // [hidden, hidden]; null weights = no score
+  std::vector<float> score_out;  // [hidden]
+  float score_bias = 0;
   std::size_t bytes = 0;  // memory of all packed weights
 };
 

@@ -132,7 +132,8 @@ Result<ModelFacts> inspect_encoder(const std::filesystem::path& path, const Chec
                                    const EncoderFamily& family, const LoadOptions& options) {
   const EncoderDescription description = TRY(describe_encoder(family, checkpoint));
   const EncoderConfig& config = description.config;
-  const SentenceSettings settings = TRY(read_sentence_settings(path, checkpoint));
+  const SentenceSettings settings =
+      config.has_score ? SentenceSettings{} : TRY(read_sentence_settings(path, checkpoint));
   const auto projections = TRY(list_encoder_projections(checkpoint, description));
   ModelFacts facts;
   if (checkpoint.gguf() != nullptr) {
@@ -152,9 +153,11 @@ Result<ModelFacts> inspect_encoder(const std::filesystem::path& path, const Chec
   facts.context_length = config.max_tokens();
   if (settings.max_tokens != 0) facts.context_length = std::min(facts.context_length, settings.max_tokens);
   if (options.context_length != 0) facts.context_length = options.context_length;
-  facts.embedding = fmt::format("{} dimensions, {}{}", config.hidden,
-                                settings.pooling == Pooling::kMean ? "the mean of all tokens" : "the first token",
-                                settings.is_normalised ? ", normalised" : "");
+  facts.embedding = config.has_score
+                        ? std::string("one number: how well a text answers another")
+                        : fmt::format("{} dimensions, {}{}", config.hidden,
+                                      settings.pooling == Pooling::kMean ? "the mean of all tokens" : "the first token",
+                                      settings.is_normalised ? ", normalised" : "");
   std::vector<ListedProjection> listed;
   for (const StoredTensor* stored : projections) {
     const std::uint64_t columns = stored->shape[1];

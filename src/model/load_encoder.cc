@@ -39,7 +39,9 @@ Result<LoadedEncoder> load(const std::filesystem::path& path, const LoadOptions&
   }
   const EncoderDescription description = TRY(describe_encoder(*family, checkpoint));
   LoadedEncoder loaded;
-  loaded.settings = TRY(read_sentence_settings(path, checkpoint));
+  if (!description.config.has_score) loaded.settings = TRY(read_sentence_settings(path, checkpoint));
+  loaded.is_reranker = description.config.has_score;
+  loaded.separators = description.config.separators;
   telemetry::StageTimer time(options.stages, telemetry::Stage::kLoadWeights);
   loaded.network = TRY(Encoder::make(std::move(checkpoint), description, loaded.settings, options));
   loaded.context_length = TRY(text_length(*loaded.network, loaded.settings, options.context_length));

@@ -20,6 +20,8 @@ struct LoadedEncoder {
   std::unique_ptr<EmbeddingModel> network;
   std::shared_ptr<const text::Tokenizer> tokenizer;  // ids_only() for a folder without tokenizer.json
   SentenceSettings settings;
+  bool is_reranker = false;        // its one number of a pair of texts is a score
+  std::size_t separators = 1;      // between the texts of a pair
   std::size_t context_length = 0;  // longest text: what was asked for, else what the folder says
 };
 

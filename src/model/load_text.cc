@@ -90,8 +90,9 @@ Result<text::GgufVocabulary> read_vocabulary(const GgufFile& file) {
     // A text stands between these two; files name them, or not, and spell them as BERT does. The key has that letter.
     const auto named = [&](std::int32_t by_key, std::string_view spelling) {
       const auto found = std::ranges::find(vocabulary.tokens, spelling);
-      return by_key >= 0 || found == vocabulary.tokens.end() ? by_key
-                                                             : static_cast<std::int32_t>(found - vocabulary.tokens.begin());
+      return by_key >= 0 || found == vocabulary.tokens.end()
+                 ? by_key
+                 : static_cast<std::int32_t>(found - vocabulary.tokens.begin());
     };
     const std::int32_t first = TRY(id("tokenizer.ggml.cls_token_id"));
     vocabulary.bos = named(first >= 0 ? first : vocabulary.bos, "[CLS]");

@@ -17,8 +17,8 @@ namespace autoglm::model {
 ///   Errors   kCorrupt, kInvalidArgument (a module or a way of pooling that we lack, by name)
 Result<SentenceSettings> read_sentence_folder(const std::filesystem::path& folder);
 
-/// The same for any checkpoint. A GGUF says how vectors are pooled and no more: they are normalised, as its own programs
-/// do it. A folder's config.json adds the dimensions.
+/// The same for any checkpoint. A GGUF says how vectors are pooled and no more: they are normalised, as its own
+/// programs do it. A folder's config.json adds the dimensions.
 Result<SentenceSettings> read_sentence_settings(const std::filesystem::path& path, const Checkpoint& checkpoint);
 
 // Its parts, for tests.

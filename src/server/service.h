@@ -50,6 +50,7 @@ struct Call {
 void serve_chat(Service& service, const Call& call);
 void serve_completion(Service& service, const Call& call);
 void serve_embeddings(Service& service, const Call& call);
+void serve_rerank(Service& service, const Call& call);
 void serve_response(Service& service, const Call& call);
 void serve_stored_response(Service& service, const Call& call);
 void serve_response_removal(Service& service, const Call& call);

@@ -74,6 +74,41 @@ Status refuse_what_encoders_lack(const json::Object& config) {
   return {};
 }
 
+constexpr CountRange kLabels{"number of labels", 1, 1'048'576};
+
+// Whether a score goes out as it is: what sentence-transformers' CrossEncoder reads, and its sigmoid where nothing is
+// said. Older configs have a key of their own.
+Result<bool> is_score_raw(const json::Object& config) {
+  std::string_view function = TRY(find_text(config, "sbert_ce_default_activation_function")).value_or("");
+  if (const json::Object* settings = TRY(find_object(config, "sentence_transformers")); settings != nullptr) {
+    function = TRY(find_text(*settings, "activation_fn")).value_or(function);
+  }
+  const std::string_view name = function.substr(function.rfind('.') + 1);
+  if (name.empty() || name == "Sigmoid") return false;
+  if (name == "Identity") return true;
+  return refuse("the activation \"" + base::printable(function) +
+                "\" of a reranker's score is not supported; Sigmoid and Identity are");
+}
+
+// Of a model that is more than an encoder: with one label it is a reranker.
+Status read_score(const json::Object& config, EncoderConfig& result) {
+  const json::Value* const classes = config.if_contains("architectures");
+  const bool names_one = classes != nullptr && classes->is_array() && !classes->get_array().empty();
+  const json::Value* const first = names_one ? &classes->get_array().front() : nullptr;
+  if (first == nullptr || !first->is_string()) return {};
+  if (!json::view(first->get_string()).ends_with("ForSequenceClassification")) return {};
+  const json::Object* const labels = TRY(find_object(config, "id2label"));
+  const std::size_t count =
+      labels != nullptr ? labels->size() : TRY(find_count(config, "num_labels", kLabels)).value_or(2);
+  if (count != 1) {
+    return refuse("a classifier of " + std::to_string(count) +
+                  " labels is not supported; a reranker, which has one, is");
+  }
+  result.has_score = true;
+  result.is_score_raw = TRY(is_score_raw(config));
+  return {};
+}
+
 }  // namespace
 
 std::span<const EncoderFamily* const> all_encoder_families() { return kEncoderFamilies; }
@@ -87,9 +122,8 @@ const EncoderFamily* find_encoder_family(const json::Object& config) {
   return nullptr;
 }
 
-const EncoderFamily* find_encoder_family(const Checkpoint& checkpoint) {
-  if (checkpoint.gguf() == nullptr) return find_encoder_family(checkpoint.config());
-  const auto architecture = checkpoint.gguf()->find_string("general.architecture");
+const EncoderFamily* find_encoder_family(const GgufFile& file) {
+  const auto architecture = file.find_string("general.architecture");
   if (!architecture || !*architecture) return nullptr;
   for (const EncoderFamily* family : kEncoderFamilies) {
     if (family->from_gguf != nullptr && family->architecture == **architecture) return family;
@@ -97,12 +131,19 @@ const EncoderFamily* find_encoder_family(const Checkpoint& checkpoint) {
   return nullptr;
 }
 
+const EncoderFamily* find_encoder_family(const Checkpoint& checkpoint) {
+  return checkpoint.gguf() != nullptr ? find_encoder_family(*checkpoint.gguf())
+                                      : find_encoder_family(checkpoint.config());
+}
+
 Result<EncoderDescription> describe_encoder(const EncoderFamily& family, const Checkpoint& checkpoint) {
   if (checkpoint.gguf() != nullptr) {
     return EncoderDescription{.config = TRY(family.from_gguf(*checkpoint.gguf())), .names = &kGgufNames};
   }
-  return EncoderDescription{
-      .config = TRY(family.from_json(checkpoint.config())), .names = &kBertNames, .prefix = family.prefix};
+  return EncoderDescription{.config = TRY(family.from_json(checkpoint.config())),
+                            .names = &kBertNames,
+                            .prefix = family.prefix,
+                            .score = family.score};
 }
 
 Result<EncoderConfig> read_encoder_config(const GgufFile& file) {
@@ -146,6 +187,7 @@ Result<EncoderConfig> read_encoder_config(const json::Object& config, std::size_
   result.first_position = first_position;
   result.token_types = TRY(find_count(config, "type_vocab_size", kTokenTypes)).value_or(2);
   result.norm_eps = TRY(find_number(config, "layer_norm_eps", ranges::kNormEps)).value_or(1e-12);
+  TRY(read_score(config, result));
   TRY(check_encoder_config(result));
   return result;
 }

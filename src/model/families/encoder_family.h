@@ -20,6 +20,7 @@ struct EncoderFamily {
   std::string_view model_type;
   // Before its tensors' names in checkpoints of models that are more than an encoder: "bert."
   std::string_view prefix;
+  ScoreNames score = {};  // of its rerankers
   Result<EncoderConfig> (*from_json)(const json::Object& config) = nullptr;
   Result<EncoderConfig> (*from_gguf)(const GgufFile& file) = nullptr;
 };
@@ -29,10 +30,10 @@ extern const EncoderFamily kXlmRoberta;
 
 /// All of them, in the order of the table.
 std::span<const EncoderFamily* const> all_encoder_families();
-/// The one that this config.json is of; null = none.
+/// The one that this config.json, GGUF or checkpoint is of; null = none.
 const EncoderFamily* find_encoder_family(const json::Object& config);
 
-/// The same for any checkpoint.
+const EncoderFamily* find_encoder_family(const GgufFile& file);
 const EncoderFamily* find_encoder_family(const Checkpoint& checkpoint);
 /// An encoder of that family. Errors: as read_encoder_config().
 Result<EncoderDescription> describe_encoder(const EncoderFamily& family, const Checkpoint& checkpoint);

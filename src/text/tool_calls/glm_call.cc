@@ -11,8 +11,6 @@
 namespace autoglm::text {
 namespace {
 
-enum Tag : int { kKeyTag, kKeyEnd, kValueTag, kValueEnd, kCallEnd };
-
 using base::is_space;
 
 class GlmCallReader final : public CallReader {
@@ -36,6 +34,7 @@ class GlmCallReader final : public CallReader {
   }
 
  private:
+  enum Tag : int { kKeyTag, kKeyEnd, kValueTag, kValueEnd, kCallEnd };
   enum class Place : std::uint8_t { kName, kBetween, kKey, kBeforeValue, kValue };
 
   bool take_plain(char c, CallSink& sink) {
