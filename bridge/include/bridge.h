@@ -56,6 +56,8 @@ struct bridge_gguf_vocabulary {
   int32_t add_bos;
   int32_t add_eos;
   int32_t add_space_prefix;
+  int32_t lowercase;      // WordPiece
+  int32_t strip_accents;  // WordPiece
 };
 
 struct bridge_plain_range {

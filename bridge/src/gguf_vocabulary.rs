@@ -3,8 +3,11 @@
 //! tokens, scores and merges; normalizer, pre-tokenizer and decoder are what the checkpoint's own tokenizer.json has.
 
 use ahash::AHashMap;
+use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::bpe::BPE;
-use tokenizers::normalizers::{Prepend, Replace, Sequence as NormalizerSequence, NFC};
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::{BertNormalizer, Prepend, Replace, Sequence as NormalizerSequence, NFC};
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizerSequence;
@@ -45,6 +48,8 @@ pub struct GgufVocabulary<'a> {
     pub add_bos: bool,
     pub add_eos: bool,
     pub add_space_prefix: bool,
+    pub lowercase: bool,
+    pub strip_accents: bool,
 }
 
 impl GgufVocabulary<'_> {
@@ -58,12 +63,18 @@ impl GgufVocabulary<'_> {
         {
             return Err(Failure::corrupt("tokens, scores and token types differ in number"));
         }
-        let strings = texts(&self.tokens, "token")?;
+        let mut strings = texts(&self.tokens, "token")?;
+        if self.model == "bert" {
+            strings = strings.iter().enumerate().map(|(id, text)| self.word_piece(id, text)).collect();
+        }
         let frame = self.frame(count)?;
         let tokenizer = catch(|| match self.model {
             "gpt2" => self.byte_level(&strings),
             "llama" => self.sentencepiece(&strings),
-            other => Err(Failure::invalid(format!("the tokenizer model '{other}' is not supported; gpt2 and llama are"))),
+            "bert" => self.words(&strings),
+            other => {
+                Err(Failure::invalid(format!("the tokenizer model '{other}' is not supported; gpt2, llama and bert are")))
+            }
         })?;
         BridgeTokenizer::new(tokenizer, frame, Some(strings))
     }
@@ -132,6 +143,36 @@ impl GgufVocabulary<'_> {
         tokenizer.with_normalizer(Some(normalizer)).map_err(corrupt)?;
         tokenizer.with_decoder(Some(self.sentencepiece_decoder()?));
         self.add_tokens(&mut tokenizer, strings, |text| !is_space_run(text))?;
+        Ok(tokenizer)
+    }
+
+    /// A token of WordPiece as BERT spells it. The file marks the beginning of a word where BERT marks what goes on.
+    fn word_piece(&self, id: usize, text: &str) -> String {
+        match text.strip_prefix('\u{2581}') {
+            _ if self.token_type(id) == CONTROL || self.token_type(id) == UNKNOWN => text.to_string(),
+            Some(word) => word.to_string(),
+            None => format!("##{text}"),
+        }
+    }
+
+    fn words(&self, strings: &[String]) -> Outcome<Tokenizer> {
+        /// What every BERT has: longer words are unknown.
+        const MAX_WORD_CHARS: usize = 100;
+        let unknown = usize::try_from(self.unknown).ok().and_then(|id| strings.get(id));
+        let unknown = unknown.ok_or_else(|| Failure::corrupt("the vocabulary names no token for unknown words"))?;
+        let model = WordPiece::builder()
+            .vocab(vocabulary(strings))
+            .unk_token(unknown.clone())
+            .continuing_subword_prefix("##".to_string())
+            .max_input_chars_per_word(MAX_WORD_CHARS)
+            .build()
+            .map_err(corrupt)?;
+        let mut tokenizer = Tokenizer::new(model);
+        let normalizer = BertNormalizer::new(true, true, Some(self.strip_accents), self.lowercase);
+        tokenizer.with_normalizer(Some(normalizer)).map_err(corrupt)?;
+        tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
+        tokenizer.with_decoder(Some(WordPieceDecoder::default()));
+        self.add_tokens(&mut tokenizer, strings, |_| true)?;
         Ok(tokenizer)
     }
 

@@ -21,6 +21,8 @@ pub struct CGgufVocabulary {
     add_bos: i32,
     add_eos: i32,
     add_space_prefix: i32,
+    lowercase: i32,
+    strip_accents: i32,
 }
 
 #[repr(C)]
@@ -63,6 +65,8 @@ pub unsafe extern "C" fn bridge_tokenizer_from_gguf(
             add_bos: source.add_bos != 0,
             add_eos: source.add_eos != 0,
             add_space_prefix: source.add_space_prefix != 0,
+            lowercase: source.lowercase != 0,
+            strip_accents: source.strip_accents != 0,
         }
         .build()?;
         *tokenizer = Box::into_raw(Box::new(built));

@@ -79,6 +79,10 @@ text::ToolGrammarOptions grammar_options(const RunOptions& options) {
 
 class Run final {
   using Quiet = TurnGrammar::Quiet;
+  struct Ask {
+    generation::Request request;
+    bool begins_in_reasoning = false;  // its prompt ends within a thought
+  };
 
  public:
   Run(const RunParts& parts, const RunOptions& options, std::stop_token stop)
@@ -187,8 +191,8 @@ class Run final {
   // One answer of the model to the conversation, under an objection to the one before. `final`: the answer that it
   // gives, if it gives one.
   Result<ReadTurn> decide(TurnReport& turn, const Objection& objection, std::optional<std::string>& final) {
-    generation::Request request = TRY(request_for(objection));
-    ReadTurn read = TRY(say(std::move(request), turn, &parts_.observer));
+    Ask ask = TRY(request_for(objection));
+    ReadTurn read = TRY(say(std::move(ask.request), turn, &parts_.observer, ask.begins_in_reasoning));
     turn.renamed = rules_.mend(read.calls, known());
     final = take_answer(read);
     report_.invalid_calls += read.invalid_calls;  // also those of a turn that comes to count for nothing
@@ -196,7 +200,8 @@ class Run final {
   }
 
   // What the model says; waits for its end.
-  Result<ReadTurn> say(generation::Request request, TurnReport& turn, RunObserver* observer) {
+  Result<ReadTurn> say(generation::Request request, TurnReport& turn, RunObserver* observer,
+                       bool begins_in_reasoning = false) {
     const base::Time began = parts_.clock.now();
     request.id = "run-" + std::to_string(parts_.context.run());
     request.session = parts_.context.session();
@@ -205,7 +210,8 @@ class Run final {
       if (last == TurnSink::Last::kComplete) return rules_.wants(calls, known());
       return calls.size() == 1 || calls.back().tool != grammar_.answer();  // to calls whose results it does not know
     };
-    auto sink = std::make_shared<TurnSink>(TurnReader(options_.format, grammar_.signatures()), observer, wants);
+    auto sink = std::make_shared<TurnSink>(TurnReader(options_.format, grammar_.signatures(), begins_in_reasoning),
+                                           observer, wants);
     const generation::Ticket ticket = TRY(parts_.generator.submit(std::move(request), sink));
     const std::stop_callback cancel(stop_, [&] { parts_.generator.cancel(ticket); });
     const bool is_enough = sink->wait_for_enough();
@@ -274,13 +280,23 @@ class Run final {
   }
 
   // The prompt of this turn.
-  Result<generation::Request> request_for(const Objection& objection) {
+  Result<Ask> request_for(const Objection& objection) {
     const json::Array messages = TRY(parts_.context.window());
     if (std::exchange(compactions_, parts_.context.compactions()) != parts_.context.compactions()) {
       known_from_ = parts_.context.actions().size();
     }
-    generation::Request request;
-    request.prompt = TRY(generation::encode(parts_.generator.card(), {.messages = &messages, .tools = &for_template_}));
+    Ask ask;
+    generation::Request& request = ask.request;
+    const generation::ModelCard& card = parts_.generator.card();
+    const generation::ChatPrompt prompt = {.messages = &messages, .tools = &for_template_};
+    if (options_.max_thinking_bytes == 0) {
+      request.prompt = TRY(generation::encode_without_reasoning(card, prompt));
+    } else {
+      const text::RenderedPrompt rendered = TRY(generation::render(card, prompt));
+      ask.begins_in_reasoning = generation::ends_in_reasoning(rendered.text);
+      request.prompt = TRY(generation::encode(card, rendered));
+    }
+    request.keep_special_text = true;  // some vocabularies have the markers of calls among their special tokens
     request.sampling = options_.sampling;
     if (objection.is_by_chance) {
       request.sampling.temperature = std::max(request.sampling.temperature, kChance);
@@ -289,12 +305,13 @@ class Run final {
     const bool has_quiet = tells_of_quiet(parts_.tools, messages);
     std::set<std::string> without = rules_.withheld();
     without.insert(objection.without.begin(), objection.without.end());
-    request.grammar = TRY(grammar_.grammar(has_quiet ? Quiet::kIncluded : Quiet::kLeftOut, without));
-    request.max_tokens = std::min(most_turn_tokens(), parts_.generator.card().context_length);
-    if (request.prompt.size() < parts_.generator.card().context_length) {
-      request.max_tokens = std::min(request.max_tokens, parts_.generator.card().context_length - request.prompt.size());
+    const Quiet quiet = has_quiet ? Quiet::kIncluded : Quiet::kLeftOut;
+    request.grammar = TRY(grammar_.grammar(quiet, without, ask.begins_in_reasoning));
+    request.max_tokens = std::min(most_turn_tokens(), card.context_length);
+    if (request.prompt.size() < card.context_length) {
+      request.max_tokens = std::min(request.max_tokens, card.context_length - request.prompt.size());
     }
-    return request;
+    return ask;
   }
 
   // What the run has left, of which a turn may write its share; one token at least, because 0 is no bound.

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "agent/run_fixture.h"
+#include "agent/yes_no.h"
 
 namespace autoglm::agent {
 namespace {
@@ -300,6 +301,38 @@ TEST_F(AgentLoopTest, WithoutToolsTextIsTheAnswer) {
   EXPECT_EQ(heard_.text, "Paris, of course.");
   EXPECT_THAT(shown_tools(tools_, text::ToolFormat::kHermes, {}), IsEmpty());
   EXPECT_THAT(prompt(0), Not(HasSubstr("answer")));
+}
+
+// As that of GLM-4.7-Flash does.
+TEST_F(AgentLoopTest, ATemplateMayBeginTheThought) {
+  add_tool(describe("read"), "the text");
+  generator_.begin_answers_with("<think>");
+  say("I write " + kReadA + " now.</think>" + kReadA);
+  say("</think>" + answer_text("the text"));
+  EXPECT_EQ(run().answer, "the text");
+  ASSERT_THAT(heard_.turns, SizeIs(2));
+  EXPECT_EQ(heard_.turns[0].reasoning, "I write " + kReadA + " now.");
+  EXPECT_THAT(heard_.turns[0].calls, SizeIs(1));
+  EXPECT_FALSE(may_say(0, kReadA)) << "within the thought there is no call";
+  EXPECT_FALSE(may_say(0, std::string(options_.max_thinking_bytes + 100, 'x') + "</think>" + kReadA));
+}
+
+TEST_F(AgentLoopTest, AThoughtThatIsNotWantedIsEndedInThePrompt) {
+  add_tool(describe("read"), "the text");
+  generator_.begin_answers_with("<think>\n");
+  options_.max_thinking_bytes = 0;
+  say(kReadA);
+  say(answer_text("the text"));
+  EXPECT_EQ(run().answer, "the text");
+  EXPECT_THAT(prompt(0), EndsWith("<think>\n\n</think>\n\n"));
+}
+
+TEST_F(AgentLoopTest, AQuestionGetsNoThought) {
+  const json::Array nothing;
+  generator_.begin_answers_with("<think>");
+  const auto question = yes_no_question(generator_.card(), nothing, nullptr, "Is it?");
+  ASSERT_TRUE(question) << question.error().message;
+  EXPECT_THAT(std::string(question->prompt.begin(), question->prompt.end()), EndsWith("<think></think>"));
 }
 
 TEST_F(AgentLoopTest, ThePhoneAgentHasItsOwnEnd) {

@@ -23,13 +23,18 @@
 
 namespace autoglm::agent {
 
-// The tools as JSON, then the messages as FakeModel shows them.
+// The tools as JSON, then the messages as FakeModel shows them, then what begins the answer.
 class FakeTemplate final : public text::ChatTemplate {
  public:
+  explicit FakeTemplate(std::string answer_begin = "") : answer_begin_(std::move(answer_begin)) {}
+
   Result<text::RenderedPrompt> render(const Inputs& inputs) const override {
     std::string text = inputs.tools == nullptr ? "" : "<|tools|>" + json::format(*inputs.tools) + "\n";
-    return text::RenderedPrompt{text + FakeModel::render(*inputs.messages), {}};
+    return text::RenderedPrompt{text + FakeModel::render(*inputs.messages) + answer_begin_, {}};
   }
+
+ private:
+  std::string answer_begin_;
 };
 
 struct FakeReply {
@@ -50,6 +55,9 @@ class FakeGenerator final : public generation::Generator {
     card_.chat_template = std::make_shared<FakeTemplate>();
     card_.template_shows_tools = true;
   }
+
+  /// Answers begin like this in its prompts.
+  void begin_answers_with(std::string text) { card_.chat_template = std::make_shared<FakeTemplate>(std::move(text)); }
 
   const generation::ModelCard& card() const override { return card_; }
 

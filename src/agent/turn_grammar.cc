@@ -138,16 +138,19 @@ std::vector<text::ToolSignature> TurnGrammar::signatures_of(Quiet quiet) const {
   return signatures;
 }
 
-Result<std::shared_ptr<const text::Grammar>> TurnGrammar::grammar(Quiet quiet, const std::set<std::string>& without) {
+Result<std::shared_ptr<const text::Grammar>> TurnGrammar::grammar(Quiet quiet, const std::set<std::string>& without,
+                                                                  bool begins_in_reasoning) {
   std::vector<text::ToolSignature> allowed = signatures_of(quiet);
   std::erase_if(allowed, [&](const text::ToolSignature& tool) { return without.contains(tool.name); });
   std::string names = quiet == Quiet::kIncluded ? "quiet " : "";
+  if (begins_in_reasoning) names += "thought ";
   for (const text::ToolSignature& tool : allowed) names += tool.name + " ";
   std::shared_ptr<const text::Grammar>& compiled = compiled_[names];
   if (compiled != nullptr) return compiled;
   text::ToolGrammarOptions options = options_;
   // Where any name goes, only the mask keeps a tool out.
   options.any_name = options_.any_name && without.empty();
+  options.begins_in_reasoning = begins_in_reasoning;
   compiled = TRY(text::tool_grammar(allowed, options, tokenizer_));
   return compiled;
 }

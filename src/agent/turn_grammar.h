@@ -49,8 +49,10 @@ class TurnGrammar final {
   const std::vector<text::ToolSignature>& signatures() const { return signatures_; }
 
   /// The grammar of a turn that may not call what is in `without`; where names are free, that are all but what is left.
+  /// `begins_in_reasoning`: its prompt ends within a thought, which has to end before the call.
   /// Errors: as text::tool_grammar().
-  Result<std::shared_ptr<const text::Grammar>> grammar(Quiet quiet, const std::set<std::string>& without);
+  Result<std::shared_ptr<const text::Grammar>> grammar(Quiet quiet, const std::set<std::string>& without,
+                                                       bool begins_in_reasoning = false);
 
  private:
   std::vector<text::ToolSignature> signatures_of(Quiet quiet) const;
@@ -63,7 +65,8 @@ class TurnGrammar final {
   const bool has_own_end_;
   const std::string answer_;
   const std::vector<text::ToolSignature> signatures_;
-  std::map<std::string, std::shared_ptr<const text::Grammar>> compiled_;  // by the names that they allow
+  std::map<std::string, std::shared_ptr<const text::Grammar>>
+      compiled_;  // by their beginning and the names that they allow
 };
 
 }  // namespace autoglm::agent

@@ -20,8 +20,8 @@ std::string_view trimmed(std::string_view text) {
 
 }  // namespace
 
-TurnReader::TurnReader(text::ToolFormat format, std::span<const text::ToolSignature> tools)
-    : parser_(text::ToolCallParser::make(format, {.tools = tools})) {}
+TurnReader::TurnReader(text::ToolFormat format, std::span<const text::ToolSignature> tools, bool begins_in_reasoning)
+    : parser_(text::ToolCallParser::make(format, {.begins_in_reasoning = begins_in_reasoning, .tools = tools})) {}
 
 std::string TurnReader::push(std::string_view text) { return take(parser_->push(text)); }
 

@@ -25,7 +25,7 @@ struct ReadTurn {
 class TurnReader final {
  public:
   /// `tools` must outlive the reader.
-  TurnReader(text::ToolFormat format, std::span<const text::ToolSignature> tools);
+  TurnReader(text::ToolFormat format, std::span<const text::ToolSignature> tools, bool begins_in_reasoning = false);
 
   /// Reads on; returns what can be shown of it: text that is no call.
   std::string push(std::string_view text);

@@ -17,7 +17,7 @@ Result<generation::Request> yes_no_question(const generation::ModelCard& card, j
                                             const json::Array* tools, const std::string& question) {
   messages.push_back(json::Object{{"role", "user"}, {"content", question + " Answer with yes or no."}});
   generation::Request request;
-  request.prompt = TRY(generation::encode(card, {.messages = &messages, .tools = tools}));
+  request.prompt = TRY(generation::encode_without_reasoning(card, {.messages = &messages, .tools = tools}));
   request.grammar = TRY(text::Grammar::from_lark(kAnswers, {}, card.tokenizer));
   request.sampling.temperature = 0;
   request.max_tokens = 8;

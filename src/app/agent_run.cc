@@ -61,7 +61,7 @@ agent::Summarise summariser(generation::Generator& generator) {
                           json::format(messages)}}};
     generation::Request request;
     request.id = "summary";
-    request.prompt = TRY(generation::encode(generator.card(), {.messages = &asked}));
+    request.prompt = TRY(generation::encode_without_reasoning(generator.card(), {.messages = &asked}));
     request.sampling.temperature = 0;
     request.max_tokens = max_tokens;
     return TRY(generation::generate(generator, std::move(request))).text;

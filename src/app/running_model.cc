@@ -276,6 +276,9 @@ Result<StartedEngine> start_encoder(const ModelChoice& choice, const EngineFlags
   model.card.dimensions = loaded.settings.dimensions;
   model.card.may_cut_anywhere = loaded.settings.may_cut_anywhere;
   model.card.tokenizer = std::move(loaded.tokenizer);
+  if (loaded.is_reranker) {
+    model.card.pairs = TRY(generation::make_pair_frame(*model.card.tokenizer, loaded.separators));
+  }
   const engine::EmbeddingOptions options{
       .max_batch_size = flags.max_batch_size,
       .max_batch_tokens = flags.max_batch_tokens,

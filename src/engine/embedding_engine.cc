@@ -59,6 +59,7 @@ class EmbeddingEngine final : public generation::Embedder {
                                        : std::make_unique<ComputeTurns::Seat>(*options.turns, options.weight, metrics)),
         tokens_(reserved<model::TokenId>(options.max_batch_tokens)),
         lengths_(reserved<std::size_t>(options.max_batch_size)),
+        second_begins_(reserved<std::size_t>(options.max_batch_size)),
         thread_([this] { serve(); }) {
     metrics_.queue_capacity.set(static_cast<double>(options.queue_capacity));
   }
@@ -123,6 +124,7 @@ class EmbeddingEngine final : public generation::Embedder {
   const std::unique_ptr<ComputeTurns::Seat> seat_;  // null = no other model runs
   std::vector<model::TokenId> tokens_;              // of a step
   std::vector<std::size_t> lengths_;
+  std::vector<std::size_t> second_begins_;
   std::thread thread_;  // last: it uses all of the above
 };
 
@@ -135,6 +137,12 @@ Status EmbeddingEngine::validate(const EmbeddingRequest& request) const {
   if (texts == 0 || texts > generation::kMaxTexts) {
     return fail(Code::kInvalidArgument, fmt::format("{} texts; from 1 to {} are taken", texts, generation::kMaxTexts),
                 "input");
+  }
+  if (!request.second_begins.empty() && request.second_begins.size() != texts) {
+    return fail(
+        Code::kInvalidArgument,
+        fmt::format("{} texts, but {} places where the second of a pair begins", texts, request.second_begins.size()),
+        "input");
   }
   for (std::size_t i = 0; i < texts; ++i) {
     const auto& ids = request.texts[i];
@@ -257,12 +265,16 @@ void EmbeddingEngine::step() {
 void EmbeddingEngine::run(std::span<const TextBatcher::Place> places) {
   tokens_.clear();
   lengths_.clear();
+  second_begins_.clear();
   for (const TextBatcher::Place& place : places) {
     const auto& ids = place.job->request.texts[place.text];
     tokens_.insert(tokens_.end(), ids.begin(), ids.end());
     lengths_.push_back(ids.size());
+    const auto& begins = place.job->request.second_begins;
+    second_begins_.push_back(begins.empty() ? ids.size() : begins[place.text]);
   }
-  const model::Vectors vectors = model_.network->forward({.tokens = tokens_, .lengths = lengths_});
+  const model::Vectors vectors =
+      model_.network->forward({.tokens = tokens_, .lengths = lengths_, .second_begins = second_begins_});
   for (std::size_t i = 0; i < places.size(); ++i) {
     const auto from = vectors.row(i);
     std::ranges::copy(from,

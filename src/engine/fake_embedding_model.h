@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An EmbeddingModel without weights: the vector of a text is its length and the sum of its ids. Says what its batches
-// were, and can be held at the door of one. Tests only.
+// An EmbeddingModel without weights: the vector of a text is its length and the sum of its ids; as a reranker it has
+// the sum of the second text's alone. Says what its batches were, and can be held at the door of one. Tests only.
 #pragma once
 
 #include <condition_variable>
@@ -17,8 +17,10 @@ class FakeEmbeddingModel final : public model::EmbeddingModel {
   static constexpr std::size_t kVocab = 1000;
   static constexpr std::size_t kMaxTokens = 64;
 
+  explicit FakeEmbeddingModel(bool is_reranker = false) : width_(is_reranker ? 1 : 2) {}
+
   std::size_t vocab() const override { return kVocab; }
-  std::size_t width() const override { return 2; }
+  std::size_t width() const override { return width_; }
   std::size_t max_tokens() const override { return kMaxTokens; }
   void reserve(std::size_t max_rows, std::size_t max_texts) override {
     max_rows_ = max_rows;
@@ -33,14 +35,18 @@ class FakeEmbeddingModel final : public model::EmbeddingModel {
     while (is_held_) lock.wait(changed_);
     vectors_.clear();
     std::size_t row = 0;
-    for (const std::size_t length : batch.lengths) {
+    for (std::size_t text = 0; text < batch.lengths.size(); ++text) {
+      const std::size_t length = batch.lengths[text];
       float sum = 0;
-      for (std::size_t i = 0; i < length; ++i) sum += static_cast<float>(batch.tokens[row++]);
-      vectors_.push_back(static_cast<float>(length));
+      for (std::size_t i = width_ == 1 ? batch.second_begins[text] : 0; i < length; ++i) {
+        sum += static_cast<float>(batch.tokens[row + i]);
+      }
+      row += length;
+      if (width_ == 2) vectors_.push_back(static_cast<float>(length));
       vectors_.push_back(sum);
     }
     batches_.push_back(batch.lengths.size());
-    return {.rows = batch.lengths.size(), .width = 2, .data = vectors_.data()};
+    return {.rows = batch.lengths.size(), .width = width_, .data = vectors_.data()};
   }
 
   void hold(bool is_held) EXCLUDES(mutex_) {
@@ -59,6 +65,7 @@ class FakeEmbeddingModel final : public model::EmbeddingModel {
   }
 
  private:
+  const std::size_t width_;
   std::size_t max_rows_ = 0;
   std::size_t max_texts_ = 0;
   base::Mutex mutex_;

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include "text/template_messages.h"
+
 namespace autoglm::generation {
 namespace {
 
@@ -115,10 +117,13 @@ Result<text::RenderedPrompt> render(const ModelCard& card, const ChatPrompt& pro
   static const json::Array kNoTools;
   const json::Array& tools = prompt.tools == nullptr ? kNoTools : *prompt.tools;
   json::Array in_words;
+  std::optional<json::Array> as_read;
   text::ChatTemplate::Inputs inputs;
   inputs.messages = prompt.messages;
   if (card.template_shows_tools) {
     if (!tools.empty()) inputs.tools = &tools;
+    as_read = text::template_messages(card.tool_format, card.chat_template->source(), *prompt.messages, tools);
+    if (as_read) inputs.messages = &*as_read;
   } else if (!tools.empty() || has_tool_words(*prompt.messages)) {
     in_words = with_tools_in_words(*prompt.messages, tools);
     inputs.messages = &in_words;
@@ -136,8 +141,23 @@ Result<text::RenderedPrompt> render(const ModelCard& card, const ChatPrompt& pro
 }
 
 Result<std::vector<text::TokenId>> encode(const ModelCard& card, const ChatPrompt& prompt) {
-  const text::RenderedPrompt rendered = TRY(render(card, prompt));
-  return encode(card, rendered.text, {.add_special = false, .parse_special = true, .plain = rendered.plain});
+  return encode(card, TRY(render(card, prompt)));
+}
+
+Result<std::vector<text::TokenId>> encode(const ModelCard& card, const text::RenderedPrompt& prompt) {
+  return encode(card, prompt.text, {.add_special = false, .parse_special = true, .plain = prompt.plain});
+}
+
+bool ends_in_reasoning(std::string_view prompt) {
+  while (prompt.ends_with('\n')) prompt.remove_suffix(1);
+  return prompt.ends_with("<think>");
+}
+
+// As templates write a thought that is empty: GLM's on one line, Qwen's on lines of their own.
+Result<std::vector<text::TokenId>> encode_without_reasoning(const ModelCard& card, const ChatPrompt& prompt) {
+  text::RenderedPrompt rendered = TRY(render(card, prompt));
+  if (ends_in_reasoning(rendered.text)) rendered.text += rendered.text.ends_with('\n') ? "\n</think>\n\n" : "</think>";
+  return encode(card, rendered);
 }
 
 Result<std::vector<text::TokenId>> encode(const ModelCard& card, std::string_view text,

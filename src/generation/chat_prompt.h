@@ -27,6 +27,12 @@ struct ChatPrompt {
 Result<text::RenderedPrompt> render(const ModelCard& card, const ChatPrompt& prompt);
 Result<std::vector<text::TokenId>> encode(const ModelCard& card, const ChatPrompt& prompt);
 
+/// Whether a prompt ends within reasoning that its template begins: what the model writes next is thought.
+bool ends_in_reasoning(std::string_view prompt);
+/// As encode(), with reasoning that the template begins ended at once: for a question that wants no thought.
+Result<std::vector<text::TokenId>> encode_without_reasoning(const ModelCard& card, const ChatPrompt& prompt);
+Result<std::vector<text::TokenId>> encode(const ModelCard& card, const text::RenderedPrompt& prompt);
+
 /// Tokenizer::encode(), counted as the stage tokenise.
 Result<std::vector<text::TokenId>> encode(const ModelCard& card, std::string_view text,
                                           const text::Tokenizer::EncodeOptions& options);

@@ -20,6 +20,12 @@
 
 namespace autoglm::generation {
 
+// Special tokens before, between and behind the two texts that a reranker reads as one.
+struct PairFrame {
+  std::vector<TokenId> before, between, behind;
+  std::size_t size() const { return before.size() + between.size() + behind.size(); }
+};
+
 // What is served behind the door.
 struct EmbedderCard {
   std::string name;  // as clients call it
@@ -31,6 +37,7 @@ struct EmbedderCard {
   // arXiv:2205.13147); with may_cut_anywhere all below it.
   std::vector<std::size_t> dimensions;
   bool may_cut_anywhere = false;
+  std::optional<PairFrame> pairs;  // a reranker's: its vector is one number, the score of a pair
   std::size_t max_batch_size = 0;  // texts of one step
   std::size_t max_in_flight = 0;   // requests that run and wait together; more are kExhausted
   std::shared_ptr<const text::Tokenizer> tokenizer;
@@ -42,6 +49,7 @@ inline constexpr std::size_t kMaxTexts = 2048;  // of one request: OpenAI's boun
 struct EmbeddingRequest {
   std::string id;                           // for logs; chosen by the caller
   std::vector<std::vector<TokenId>> texts;  // token ids, special ones included; at least one text, none empty
+  std::vector<std::size_t> second_begins;   // [texts]: where the second of a pair begins; empty = there are no pairs
   std::string tenant;
 };
 
@@ -77,6 +85,10 @@ class Embedder {
   virtual void drain() = 0;  // refuses new requests; those inside go on
   virtual std::size_t in_flight() const = 0;
 };
+
+/// The frame that a tokenizer's own special tokens make: as transformers has it for BERT (one separator between) and
+/// XLM-RoBERTa (two). kInvalidArgument: it puts no token before and one behind a text.
+Result<PairFrame> make_pair_frame(const text::Tokenizer& tokenizer, std::size_t separators);
 
 // Keeps the end for the thread that waits for it.
 class WaitingSink final : public EmbeddingSink {

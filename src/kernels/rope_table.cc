@@ -18,6 +18,28 @@ double llama3_frequency(const Llama3Scaling& scaling, double frequency) {
   return (1 - kept) * frequency / scaling.factor + kept * frequency;
 }
 
+// The pair, perhaps between two, that turns so often in the original context.
+double pair_of_turns(const RopeDescription& rope, double turns) {
+  return static_cast<double>(rope.rotary_dim) * std::log(rope.yarn->original_context / (turns * 2 * std::numbers::pi)) /
+         (2 * std::log(rope.theta));
+}
+
+double yarn_frequency(const RopeDescription& rope, std::size_t pair, double frequency) {
+  const YarnScaling& scaling = *rope.yarn;
+  double first = pair_of_turns(rope, scaling.fast_turns);
+  double last = pair_of_turns(rope, scaling.slow_turns);
+  if (scaling.is_truncated) {
+    first = std::floor(first);
+    last = std::ceil(last);
+  }
+  first = std::max(first, 0.0);
+  last = std::min(last, static_cast<double>(rope.rotary_dim - 1));
+  constexpr double kLeastWidth = 0.001;  // of the blend
+  const double place = (static_cast<double>(pair) - first) / std::max(last - first, kLeastWidth);
+  const double stretched = std::clamp(place, 0.0, 1.0);
+  return (1 - stretched) * frequency + stretched * frequency / scaling.factor;
+}
+
 // cos and sin of step * count angles: [count, frequencies].
 struct Turns {
   std::vector<double> cos;
@@ -47,6 +69,7 @@ std::vector<double> rope_frequencies(const RopeDescription& rope) {
   for (std::size_t j = 0; j < half; ++j) {
     double frequency = std::pow(rope.theta, -2.0 * static_cast<double>(j) / static_cast<double>(rope.rotary_dim));
     if (rope.llama3) frequency = llama3_frequency(*rope.llama3, frequency);
+    if (rope.yarn) frequency = yarn_frequency(rope, j, frequency);
     if (!rope.frequency_divisors.empty()) frequency /= static_cast<double>(rope.frequency_divisors[j]);
     frequencies[j] = frequency / rope.linear_factor;
   }
@@ -76,6 +99,10 @@ void mean_rotation(const RopeDescription& rope, std::size_t positions, std::span
 double longrope_attention_factor(double stretched, std::size_t original_context) {
   if (stretched <= 1) return 1;
   return std::sqrt(1 + std::log(stretched) / std::log(static_cast<double>(original_context)));
+}
+
+double yarn_attention_factor(double factor, double scale) {
+  return factor <= 1 ? 1 : 0.1 * scale * std::log(factor) + 1;
 }
 
 RopeDescription short_rope(const RopeDescription& rope) {

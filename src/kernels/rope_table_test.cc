@@ -41,6 +41,43 @@ TEST(Rope, AttentionFactorScalesBothAndStyleIsKept) {
   EXPECT_FLOAT_EQ(rope.table().sin[2], static_cast<float>(1.5 * std::sin(1.0)));
 }
 
+// Figures of another program, numpy in float64, from the formulas of transformers' modeling_rope_utils.py (and so of
+// arXiv:2309.00071): bounds at d ln(L / 2 pi b) / (2 ln theta) for b of 32 and 1 turns, a ramp between them, and
+// 0.1 ln s + 1 on cos and sin.
+TEST(Rope, YarnBlendsBetweenFastAndSlowPairs) {
+  const RopeDescription qwen{
+      .rotary_dim = 128, .theta = 1e6, .yarn = YarnScaling{.factor = 4, .original_context = 32768}};
+  const std::vector<double> frequencies = rope_frequencies(qwen);
+  const std::pair<std::size_t, double> expected[] = {
+      {0, 1},
+      {23, 0.0069783058485986633},
+      {24, 0.0053753214907901019},
+      {30, 0.0010643609812470017},
+      {39, 6.4903943208370293e-05},
+      {40, 4.4456985250973067e-05},
+      {50, 5.1338125661428656e-06},
+      {63, 3.1023444018792988e-07},
+  };
+  for (const auto& [pair, frequency] : expected) EXPECT_NEAR(frequencies[pair], frequency, 1e-13 * frequency) << pair;
+  EXPECT_NEAR(yarn_attention_factor(4), 1.1386294361119891, 1e-15);
+  EXPECT_EQ(yarn_attention_factor(1), 1);
+  EXPECT_EQ(yarn_attention_factor(0.5), 1);
+  EXPECT_NEAR(yarn_attention_factor(8), 1.2079441541679836, 1e-15);
+
+  RopeDescription small{
+      .rotary_dim = 16,
+      .yarn = YarnScaling{.factor = 8, .fast_turns = 4, .original_context = 64, .is_truncated = false}};
+  const std::vector<double> between = rope_frequencies(small);
+  EXPECT_NEAR(between[1], 0.27299901064136245, 1e-13);
+  EXPECT_NEAR(between[2], 0.013662690184263951, 1e-14);
+  EXPECT_NEAR(between[3], 0.0039528470752104739, 1e-15);
+  small.yarn->is_truncated = true;
+  const std::vector<double> whole = rope_frequencies(small);
+  EXPECT_NEAR(whole[1], 0.22399466759526021, 1e-13);
+  EXPECT_NEAR(whole[2], 0.041666666666666671, 1e-14);
+  EXPECT_NEAR(whole[7], 3.9528470752104742e-05, 1e-17);
+}
+
 // Figures of Phi-3-mini-128k: 4096 positions stretched to 131072. Source: its config.json; arXiv:2404.14219.
 TEST(Rope, LongropeIsTwoRopesWithOneAttentionFactor) {
   EXPECT_NEAR(longrope_attention_factor(131072.0 / 4096, 4096), 1.190238, 1e-6);

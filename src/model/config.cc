@@ -13,6 +13,17 @@ std::string text(double value) {
   return out.str();
 }
 
+Status check_yarn(const kernels::RopeDescription& rope) {
+  const kernels::YarnScaling& yarn = *rope.yarn;
+  TRY(in_range(yarn.factor, ranges::kRopeFactor));
+  TRY(in_range(yarn.fast_turns, ranges::kRopeTurns));
+  TRY(in_range(yarn.slow_turns, ranges::kRopeTurns));
+  TRY(in_range(yarn.original_context, ranges::kOriginalContext));
+  if (yarn.fast_turns <= yarn.slow_turns) return refuse("the rope scaling's beta_fast must be above its beta_slow");
+  if (rope.theta <= 1) return refuse("a yarn rope needs a theta above 1");
+  return {};
+}
+
 Status check_rope(const kernels::RopeDescription& rope, std::size_t head_dim) {
   if (rope.rotary_dim < 2 || rope.rotary_dim % 2 != 0 || rope.rotary_dim > head_dim) {
     return refuse("a rope of " + std::to_string(rope.rotary_dim) + " dimensions does not fit heads of " +
@@ -29,6 +40,7 @@ Status check_rope(const kernels::RopeDescription& rope, std::size_t head_dim) {
     for (const float divisor : *divisors) TRY(in_range(double{divisor}, ranges::kRopeFactor));
   }
   if (!rope.long_divisors.empty()) TRY(in_range(std::uint64_t{rope.short_positions}, ranges::kContext));
+  if (rope.yarn) TRY(check_yarn(rope));
   if (!rope.llama3) return {};
   TRY(in_range(rope.llama3->factor, ranges::kRopeFactor));
   TRY(in_range(rope.llama3->low_frequency_factor, ranges::kRopeFactor));
@@ -83,6 +95,15 @@ Result<double> in_range(double value, const NumberRange& range) {
                   text(range.min) + " to " + text(range.max));
   }
   return value;
+}
+
+void stretch_context(ModelConfig& config) {
+  for (const kernels::RopeDescription& rope : config.ropes) {
+    if (!rope.yarn) continue;
+    const double length =
+        std::min(rope.yarn->original_context * rope.yarn->factor, static_cast<double>(ranges::kContext.max));
+    config.context_length = std::max(config.context_length, static_cast<std::size_t>(std::max(length, 0.0)));
+  }
 }
 
 Status check_config(const ModelConfig& config) {

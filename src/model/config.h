@@ -112,6 +112,8 @@ inline constexpr NumberRange kNormEps{"norm epsilon", 0, 0.1};
 inline constexpr NumberRange kTheta{"rope theta", 1, 1e12};
 inline constexpr NumberRange kRopeFactor{"rope scaling factor", 1e-3, 1e6};
 inline constexpr NumberRange kOriginalContext{"rope scaling's original context", 1, 1e9};
+inline constexpr NumberRange kRopeTurns{"rope scaling's number of turns", 1e-3, 1e6};
+inline constexpr NumberRange kRopeLogScale{"rope scaling's mscale", 0, 1e3};
 inline constexpr NumberRange kRotaryShare{"rotary share of a head", 1e-3, 1};
 inline constexpr NumberRange kScalar{"attention scalar", 1e-6, 1e6};
 inline constexpr NumberRange kExpertScale{"scale of experts", 1e-6, 1e6};
@@ -124,6 +126,9 @@ inline std::unexpected<Error> refuse(std::string message) { return fail(Code::kI
 /// `value` when it is in the range, else kInvalidArgument naming both. NaN is out of every range.
 Result<std::size_t> in_range(std::uint64_t value, const CountRange& range);
 Result<double> in_range(double value, const NumberRange& range);
+
+/// A YaRN rope makes the context as long as it was made for, whatever the metadata says of the original model.
+void stretch_context(ModelConfig& config);
 
 /// Every relation between the numbers that the transformer relies on: ranges, heads a multiple of KV heads, ropes that
 /// fit a head, layers that name a rope. kInvalidArgument names what does not hold.

@@ -14,6 +14,8 @@ namespace autoglm::model {
 struct TextBatch {
   std::span<const TokenId> tokens;       // [rows]
   std::span<const std::size_t> lengths;  // of the texts, each at least 1; their sum is the rows
+  // Where the second of a pair begins in each text, its length where there is no second; empty = nowhere.
+  std::span<const std::size_t> second_begins = {};
 };
 
 // [texts, width] f32, row-major. Lives in the model's memory until the next forward().

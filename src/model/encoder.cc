@@ -61,12 +61,11 @@ Encoder::Encoder(Checkpoint checkpoint, const EncoderConfig& config, const Sente
       ops_(kernels::make_ops(options.isa, options.compute, pool_, arena_)),
       stages_(options.stages) {}
 
-Result<std::unique_ptr<Encoder>> Encoder::make(Checkpoint checkpoint, const EncoderConfig& config,
-                                               std::string_view prefix, const SentenceSettings& settings,
-                                               const LoadOptions& options) {
-  std::unique_ptr<Encoder> encoder(new Encoder(std::move(checkpoint), config, settings, options));
+Result<std::unique_ptr<Encoder>> Encoder::make(Checkpoint checkpoint, const EncoderDescription& description,
+                                               const SentenceSettings& settings, const LoadOptions& options) {
+  std::unique_ptr<Encoder> encoder(new Encoder(std::move(checkpoint), description.config, settings, options));
   encoder->weights_ =
-      TRY(pack_encoder(encoder->checkpoint_, config, prefix, *encoder->ops_, {.progress = options.progress}));
+      TRY(pack_encoder(encoder->checkpoint_, description, *encoder->ops_, {.progress = options.progress}));
   return encoder;
 }
 
@@ -95,7 +94,9 @@ std::size_t Encoder::arena_bytes(std::size_t rows, std::size_t texts) const {
   // A layer's input, and what its halves take one after the other.
   const std::size_t layer = taken_prepared(rows, hidden) + std::max(attention, mlp);
   const auto threads = static_cast<std::size_t>(pool_.threads());
-  return taken_f32(rows, hidden) + layer + taken_f32(texts, hidden) + taken(threads * hidden * sizeof(double));
+  const std::size_t score = 2 * taken_f32(texts, hidden) + taken_prepared(texts, hidden) + taken_f32(texts, 1);
+  return taken_f32(rows, hidden) + layer +
+         std::max(taken_f32(texts, hidden) + taken(threads * hidden * sizeof(double)), score);
 }
 
 // Checks the batch and gives each text its rows and blocks.
@@ -116,6 +117,7 @@ void Encoder::begin(const TextBatch& batch) {
     block += blocks_of(length);
   }
   CHECK(row == batch.tokens.size()) << "texts cover " << row << " of " << batch.tokens.size() << " rows";
+  CHECK(batch.second_begins.empty() || batch.second_begins.size() == batch.lengths.size());
 }
 
 Vectors Encoder::forward(const TextBatch& batch) {
@@ -126,7 +128,7 @@ Vectors Encoder::forward(const TextBatch& batch) {
   Activations in = embed(batch, hidden);
   for (std::size_t i = 0; i < config_.layers; ++i) in = run_layer(i, hidden, in, mark);
   arena_.reset(mark);
-  return pool_vectors(hidden);
+  return config_.has_score ? score_texts(hidden) : pool_vectors(hidden);
 }
 
 // The forms in which a layer reads the hidden state; behind the last one nobody does.
@@ -148,16 +150,28 @@ Activations Encoder::embed(const TextBatch& batch, const Tensor& hidden) {
   const std::size_t width = config_.hidden;
   const std::size_t mark = arena_.mark();
   const Tensor places = arena_.take_f32(hidden.rows, width);
-  for (const SequenceRows& text : sequences_) {
-    std::memcpy(places.f32(text.first_row), weights_.positions.data() + config_.first_position * width,
-                text.rows * width * sizeof(float));
-  }
+  add_places(batch, places);
   ops_->add_norm(hidden, places, nullptr, 0);
   arena_.reset(mark);
   time.next(Stage::kNorm);
   const LayerNorm& norm = weights_.embedding_norm;
   return ops_->layer_norm_prepare(hidden, norm.weight.data(), norm.bias.data(), static_cast<float>(config_.norm_eps),
                                   input_forms(0));
+}
+
+// What a token has by its place alone: its position's vector, and its type's.
+void Encoder::add_places(const TextBatch& batch, const Tensor& places) const {
+  const std::size_t width = config_.hidden;
+  for (std::size_t i = 0; i < sequences_.size(); ++i) {
+    const SequenceRows& text = sequences_[i];
+    std::memcpy(places.f32(text.first_row), weights_.positions.data() + config_.first_position * width,
+                text.rows * width * sizeof(float));
+    if (batch.second_begins.empty() || weights_.second_type.empty()) continue;
+    for (std::size_t row = batch.second_begins[i]; row < text.rows; ++row) {
+      float* const place = places.f32(text.first_row + row);
+      for (std::size_t d = 0; d < width; ++d) place[d] += weights_.second_type[d];
+    }
+  }
 }
 
 // `in` is `hidden` prepared, which lies in the arena from `mark` on; gives back the same for the next layer, in the
@@ -232,6 +246,28 @@ Vectors Encoder::pool_vectors(const Tensor& hidden) {
     if (settings_.is_normalised) normalise(out.f32(text), width);
   });
   return {.rows = out.rows, .width = width, .data = out.rows == 0 ? nullptr : out.f32(0)};
+}
+
+// Of the first token of each text: a dense layer, tanh, and one output. Source: transformers, modeling_bert.py
+// (BertPooler, BertForSequenceClassification) and modeling_xlm_roberta.py (XLMRobertaClassificationHead).
+Vectors Encoder::score_texts(const Tensor& hidden) {
+  const std::size_t width = config_.hidden;
+  const Tensor scores = arena_.take_f32(sequences_.size(), 1);
+  const Tensor first = arena_.take_f32(sequences_.size(), width);
+  for (std::size_t i = 0; i < sequences_.size(); ++i) {
+    std::memcpy(first.f32(i), hidden.f32(sequences_[i].first_row), width * sizeof(float));
+  }
+  const Tensor dense = arena_.take_f32(sequences_.size(), width);
+  const LinearJob job = weights_.score_dense.job(dense);
+  ops_->linear(ops_->prepare(first, ops_->forms(*weights_.score_dense.weights)), {&job, 1});
+  for (std::size_t i = 0; i < sequences_.size(); ++i) {
+    double score = static_cast<double>(weights_.score_bias);
+    for (std::size_t d = 0; d < width; ++d) {
+      score += std::tanh(static_cast<double>(dense.f32(i)[d])) * static_cast<double>(weights_.score_out[d]);
+    }
+    scores.f32(i)[0] = static_cast<float>(config_.is_score_raw ? score : 1 / (1 + std::exp(-score)));
+  }
+  return {.rows = scores.rows, .width = 1, .data = scores.rows == 0 ? nullptr : scores.f32(0)};
 }
 
 }  // namespace autoglm::model

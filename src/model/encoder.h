@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -24,12 +23,11 @@ namespace autoglm::model {
 class Encoder final : public EmbeddingModel {
  public:
   /// Packs the checkpoint's weights and keeps it (the embedding is read where the file is mapped).
-  static Result<std::unique_ptr<Encoder>> make(Checkpoint checkpoint, const EncoderConfig& config,
-                                               std::string_view prefix, const SentenceSettings& settings,
-                                               const LoadOptions& options);
+  static Result<std::unique_ptr<Encoder>> make(Checkpoint checkpoint, const EncoderDescription& description,
+                                               const SentenceSettings& settings, const LoadOptions& options);
 
   std::size_t vocab() const override { return config_.vocab; }
-  std::size_t width() const override { return config_.hidden; }
+  std::size_t width() const override { return config_.has_score ? 1 : config_.hidden; }
   std::size_t max_tokens() const override { return config_.max_tokens(); }
   void reserve(std::size_t max_rows, std::size_t max_texts) override;
   Vectors forward(const TextBatch& batch) override;
@@ -46,7 +44,9 @@ class Encoder final : public EmbeddingModel {
                                  std::size_t mark);
   kernels::Tensor attend(const EncoderLayer& layer, const kernels::Activations& in);
   kernels::ActivationForms input_forms(std::size_t layer) const;
+  void add_places(const TextBatch& batch, const kernels::Tensor& places) const;
   Vectors pool_vectors(const kernels::Tensor& hidden);
+  Vectors score_texts(const kernels::Tensor& hidden);
   std::size_t arena_bytes(std::size_t rows, std::size_t texts) const;
 
   Checkpoint checkpoint_;

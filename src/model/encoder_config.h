@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -25,9 +26,33 @@ struct EncoderConfig {
   std::size_t first_position = 0;  // of a text's first token
   std::size_t token_types = 0;     // of which a single text has the first; 0 = no table
   double norm_eps = 0;
+  // A reranker: in place of a vector one number says how well the second of two texts answers the first.
+  bool has_score = false;
+  bool is_score_raw = false;   // else it is a probability: the number's sigmoid
+  std::size_t separators = 1;  // between the texts of a pair
 
   std::size_t head_dim() const { return hidden / heads; }
   std::size_t max_tokens() const { return positions - first_position; }
+};
+
+// What an encoder's weights are called in a file, without .weight and .bias. "{}" stands for the layer's index.
+struct EncoderNames {
+  std::string_view words, positions, token_types, embedding_norm;
+  std::string_view query, key, value, output, attention_norm;
+  std::string_view up, down, mlp_norm;
+};
+
+// The two layers of a reranker's score, by their whole names: a tanh is between them.
+struct ScoreNames {
+  std::string_view dense, out;
+};
+
+// An encoder in a checkpoint.
+struct EncoderDescription {
+  EncoderConfig config;
+  const EncoderNames* names = nullptr;
+  std::string_view prefix = {};  // before its tensors' names, in files of models that are more than an encoder
+  ScoreNames score = {};         // read where the config has one
 };
 
 /// Every relation between the numbers that the encoder relies on. kInvalidArgument names what does not hold.

@@ -1,214 +1,161 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/encoder_weights.h"
 
-#include <cstring>
+#include <algorithm>
 #include <string>
-#include <unordered_set>
 #include <utility>
 
-#include "base/log.h"
-#include "kernels/quantize.h"
+#include "model/families/tensor_names.h"
+#include "model/tensor_reader.h"
 
 namespace autoglm::model {
 namespace {
 
-using kernels::DType;
-using kernels::Tensor;
-
 // What a checkpoint of an encoder may have that makes no vectors of tokens.
 constexpr std::string_view kLeftOut[] = {"pooler.", "embeddings.position_ids", "cls.", "lm_head."};
 
-// A projection that was found and checked, and is not packed yet.
-struct StoredLinear {
-  const StoredTensor* tensor = nullptr;
-  std::vector<float> bias;
-};
-
 struct StoredLayer {
-  StoredLinear query, key, value, output, up, down;
+  StoredProjection query, key, value, output, up, down;
   LayerNorm attention_norm, mlp_norm;
 };
 
 struct StoredEncoder {
   const StoredTensor* words = nullptr;
   std::vector<float> positions;
+  std::vector<float> second_type;
   LayerNorm embedding_norm;
   std::vector<StoredLayer> layers;
+  StoredProjection score_dense;
+  std::vector<float> score_out;
+  float score_bias = 0;
 };
 
 class EncoderReader final {
  public:
-  EncoderReader(const Checkpoint& checkpoint, const EncoderConfig& config, std::string_view prefix)
-      : checkpoint_(checkpoint), config_(config) {
-    const std::string words = std::string(prefix) + "embeddings.word_embeddings.weight";
-    if (checkpoint.find(words) != nullptr) prefix_ = prefix;
+  EncoderReader(const Checkpoint& checkpoint, const EncoderDescription& description)
+      : reader_(checkpoint), config_(description.config), names_(*description.names), score_(description.score) {
+    const std::string prefix(description.prefix);
+    if (reader_.has(prefix + std::string(names_.words) + ".weight")) prefix_ = prefix;
   }
 
   Result<StoredEncoder> read() {
     StoredEncoder stored;
-    stored.words = TRY(matrix("embeddings.word_embeddings.weight", config_.vocab, config_.hidden));
-    stored.positions = TRY(positions());
-    stored.embedding_norm = TRY(norm("embeddings.LayerNorm"));
+    stored.words = TRY(reader_.tensor(weight(names_.words), {config_.vocab, config_.hidden}));
+    TRY(read_positions(stored));
+    stored.embedding_norm = TRY(norm(names_.embedding_norm, 0));
     for (std::size_t i = 0; i < config_.layers; ++i) stored.layers.push_back(TRY(layer(i)));
-    TRY(refuse_the_rest());
+    if (config_.has_score) TRY(read_score(stored));
+    TRY(reader_.refuse_the_rest(config_.architecture + " encoder",
+                                [this](const StoredTensor& tensor) { return leaves_out(tensor.name); }));
     return stored;
   }
 
  private:
-  Result<const StoredTensor*> find(std::string_view name) {
-    const std::string full = prefix_ + std::string(name);
-    const StoredTensor* const stored = checkpoint_.find(full);
-    if (stored == nullptr) return fail(Code::kCorrupt, "the checkpoint has no tensor \"" + full + "\"");
-    if (!stored->type) {
-      return fail(Code::kInvalidArgument,
-                  "tensor \"" + full + "\" has the element type " + stored->type_text() + ", which is not supported");
-    }
-    used_.insert(stored->name);
-    return stored;
+  std::string weight(std::string_view name) const { return prefix_ + std::string(name) + ".weight"; }
+
+  Result<LayerNorm> norm(std::string_view name, std::size_t layer) {
+    const std::string full = prefix_ + layer_name(name, layer);
+    return LayerNorm{.weight = TRY(reader_.vector(full + ".weight", config_.hidden)),
+                     .bias = TRY(reader_.vector(full + ".bias", config_.hidden))};
   }
 
-  Result<const StoredTensor*> shaped(std::string_view name, std::uint32_t rank, std::size_t rows, std::size_t columns) {
-    const StoredTensor* const stored = TRY(find(name));
-    const bool fits = stored->rank == rank && stored->shape[0] == rows && (rank == 1 || stored->shape[1] == columns);
-    if (fits) return stored;
-    return fail(Code::kCorrupt, "tensor \"" + base::printable(stored->name) + "\" is " + stored->shape_text() +
-                                    "; expected [" + std::to_string(rows) +
-                                    (rank == 1 ? "]" : ", " + std::to_string(columns) + "]"));
+  Result<StoredProjection> linear(std::string_view name, std::size_t layer, std::size_t rows, std::size_t columns) {
+    return reader_.projection(prefix_ + layer_name(name, layer), rows, columns, true);
   }
 
-  Result<const StoredTensor*> matrix(std::string_view name, std::size_t rows, std::size_t columns) {
-    return shaped(name, 2, rows, columns);
-  }
-
-  std::vector<float> values(const StoredTensor& stored) const {
-    std::vector<std::byte> aligned(stored.bytes.begin(), stored.bytes.end());
-    std::vector<float> values(stored.elements());
-    kernels::dequantize(*stored.type, aligned.data(), values.data(), values.size());
-    checkpoint_.let_go(stored);
-    return values;
-  }
-
-  Result<std::vector<float>> vector(const std::string& name, std::size_t size) {
-    return values(*TRY(shaped(name, 1, size, 0)));
-  }
-
-  Result<LayerNorm> norm(const std::string& name) {
-    return LayerNorm{.weight = TRY(vector(name + ".weight", config_.hidden)),
-                     .bias = TRY(vector(name + ".bias", config_.hidden))};
-  }
-
-  Result<StoredLinear> linear(const std::string& name, std::size_t rows, std::size_t columns) {
-    return StoredLinear{.tensor = TRY(matrix(name + ".weight", rows, columns)),
-                        .bias = TRY(vector(name + ".bias", rows))};
-  }
-
-  Result<std::vector<float>> positions() {
+  // A text has the first type. Where there is a second one, what sets it apart is kept.
+  Status read_positions(StoredEncoder& stored) {
     const std::size_t hidden = config_.hidden;
-    std::vector<float> table = values(*TRY(matrix("embeddings.position_embeddings.weight", config_.positions, hidden)));
-    if (config_.token_types == 0) return table;
-    const std::vector<float> types =
-        values(*TRY(matrix("embeddings.token_type_embeddings.weight", config_.token_types, hidden)));
-    for (std::size_t i = 0; i < table.size(); ++i) table[i] += types[i % hidden];
-    return table;
-  }
-
-  Result<StoredLayer> layer(std::size_t index) {
-    const std::string name = "encoder.layer." + std::to_string(index) + ".";
-    const std::size_t hidden = config_.hidden;
-    StoredLayer layer;
-    layer.query = TRY(linear(name + "attention.self.query", hidden, hidden));
-    layer.key = TRY(linear(name + "attention.self.key", hidden, hidden));
-    layer.value = TRY(linear(name + "attention.self.value", hidden, hidden));
-    layer.output = TRY(linear(name + "attention.output.dense", hidden, hidden));
-    layer.attention_norm = TRY(norm(name + "attention.output.LayerNorm"));
-    layer.up = TRY(linear(name + "intermediate.dense", config_.feed_forward, hidden));
-    layer.down = TRY(linear(name + "output.dense", hidden, config_.feed_forward));
-    layer.mlp_norm = TRY(norm(name + "output.LayerNorm"));
-    return layer;
-  }
-
-  // A tensor that nobody asked for is a part of the model that we would silently leave out.
-  Status refuse_the_rest() const {
-    for (const StoredTensor& stored : checkpoint_.tensors()) {
-      std::string_view name = stored.name;
-      if (used_.contains(name)) continue;
-      if (name.starts_with(prefix_)) name.remove_prefix(prefix_.size());
-      bool is_left_out = false;
-      for (const std::string_view part : kLeftOut) is_left_out = is_left_out || name.starts_with(part);
-      if (is_left_out) continue;
-      return fail(Code::kInvalidArgument, "tensor \"" + base::printable(stored.name) + "\" is not a part of a " +
-                                              config_.architecture + " encoder that we know how to run");
-    }
+    stored.positions = TRY(reader_.values(weight(names_.positions), {config_.positions, hidden}));
+    if (config_.token_types == 0) return {};
+    const std::vector<float> types = TRY(reader_.values(weight(names_.token_types), {config_.token_types, hidden}));
+    for (std::size_t i = 0; i < stored.positions.size(); ++i) stored.positions[i] += types[i % hidden];
+    if (config_.token_types == 1) return {};
+    for (std::size_t i = 0; i < hidden; ++i) stored.second_type.push_back(types[hidden + i] - types[i]);
     return {};
   }
 
-  const Checkpoint& checkpoint_;
+  Status read_score(StoredEncoder& stored) {
+    const std::size_t hidden = config_.hidden;
+    const std::string out(score_.out);
+    stored.score_dense = TRY(reader_.projection(std::string(score_.dense), hidden, hidden, true));
+    stored.score_out = TRY(reader_.values(out + ".weight", {1, hidden}));
+    stored.score_bias = TRY(reader_.vector(out + ".bias", 1)).front();
+    return {};
+  }
+
+  Result<StoredLayer> layer(std::size_t index) {
+    const std::size_t hidden = config_.hidden;
+    StoredLayer layer;
+    layer.query = TRY(linear(names_.query, index, hidden, hidden));
+    layer.key = TRY(linear(names_.key, index, hidden, hidden));
+    layer.value = TRY(linear(names_.value, index, hidden, hidden));
+    layer.output = TRY(linear(names_.output, index, hidden, hidden));
+    layer.attention_norm = TRY(norm(names_.attention_norm, index));
+    layer.up = TRY(linear(names_.up, index, config_.feed_forward, hidden));
+    layer.down = TRY(linear(names_.down, index, hidden, config_.feed_forward));
+    layer.mlp_norm = TRY(norm(names_.mlp_norm, index));
+    return layer;
+  }
+
+  bool leaves_out(std::string_view name) const {
+    if (name.starts_with(prefix_)) name.remove_prefix(prefix_.size());
+    return std::ranges::any_of(kLeftOut, [name](std::string_view part) { return name.starts_with(part); });
+  }
+
+  TensorReader reader_;
   const EncoderConfig& config_;
+  const EncoderNames& names_;
+  const ScoreNames score_;
   std::string prefix_;
-  std::unordered_set<std::string_view> used_;
 };
 
-std::vector<const StoredTensor*> projections_of_encoder(const StoredEncoder& stored) {
-  std::vector<const StoredTensor*> all;
-  for (const StoredLayer& layer : stored.layers) {
-    for (const StoredLinear* linear : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.up, &layer.down}) {
-      all.push_back(linear->tensor);
-    }
+std::vector<StoredProjection*> projections_of(StoredEncoder& stored) {
+  std::vector<StoredProjection*> all;
+  for (StoredLayer& layer : stored.layers) {
+    all.insert(all.end(), {&layer.query, &layer.key, &layer.value, &layer.output, &layer.up, &layer.down});
   }
+  if (stored.score_dense.tensor != nullptr) all.push_back(&stored.score_dense);
   return all;
-}
-
-// A matrix where the kernels can read it: as the file holds it, or in `copy`.
-Tensor readable(const StoredTensor& stored, kernels::Buffer& copy) {
-  const std::byte* data = stored.bytes.data();
-  if (reinterpret_cast<std::uintptr_t>(data) % alignof(float) != 0) {
-    copy = kernels::Buffer(stored.bytes.size());
-    std::memcpy(copy.data(), data, stored.bytes.size());
-    data = copy.data();
-  }
-  return {*stored.type, stored.shape[0], stored.shape[1], kernels::row_bytes(*stored.type, stored.shape[1]),
-          const_cast<std::byte*>(data)};
 }
 
 }  // namespace
 
 Result<std::vector<const StoredTensor*>> list_encoder_projections(const Checkpoint& checkpoint,
-                                                                  const EncoderConfig& config,
-                                                                  std::string_view prefix) {
-  return projections_of_encoder(TRY(EncoderReader(checkpoint, config, prefix).read()));
+                                                                  const EncoderDescription& description) {
+  StoredEncoder stored = TRY(EncoderReader(checkpoint, description).read());
+  std::vector<const StoredTensor*> tensors;
+  for (const StoredProjection* projection : projections_of(stored)) tensors.push_back(projection->tensor);
+  return tensors;
 }
 
-Result<EncoderWeights> pack_encoder(const Checkpoint& checkpoint, const EncoderConfig& config, std::string_view prefix,
+Result<EncoderWeights> pack_encoder(const Checkpoint& checkpoint, const EncoderDescription& description,
                                     kernels::Ops& ops, const PackOptions& options) {
-  StoredEncoder stored = TRY(EncoderReader(checkpoint, config, prefix).read());
+  StoredEncoder stored = TRY(EncoderReader(checkpoint, description).read());
   std::size_t total_bytes = 0;
-  std::size_t done_bytes = 0;
-  for (const StoredTensor* tensor : projections_of_encoder(stored)) total_bytes += tensor->bytes.size();
+  for (const StoredProjection* projection : projections_of(stored)) total_bytes += projection->bytes().size();
+  ProjectionPacker packer(checkpoint, ops, options.type, total_bytes, options.progress);
   EncoderWeights weights;
-  const auto pack = [&](StoredLinear& from) {
-    kernels::Buffer copy;
-    Projection projection{.weights = ops.pack(readable(*from.tensor, copy)), .bias = std::move(from.bias)};
-    checkpoint.let_go(*from.tensor);
-    weights.bytes += projection.weights->bytes();
-    done_bytes += from.tensor->bytes.size();
-    if (options.progress) options.progress(done_bytes, total_bytes);
-    return projection;
-  };
   for (StoredLayer& from : stored.layers) {
     EncoderLayer layer;
-    layer.query = pack(from.query);
-    layer.key = pack(from.key);
-    layer.value = pack(from.value);
-    layer.output = pack(from.output);
+    layer.query = packer.pack(std::move(from.query));
+    layer.key = packer.pack(std::move(from.key));
+    layer.value = packer.pack(std::move(from.value));
+    layer.output = packer.pack(std::move(from.output));
     layer.attention_norm = std::move(from.attention_norm);
-    layer.up = pack(from.up);
-    layer.down = pack(from.down);
+    layer.up = packer.pack(std::move(from.up));
+    layer.down = packer.pack(std::move(from.down));
     layer.mlp_norm = std::move(from.mlp_norm);
     weights.layers.push_back(std::move(layer));
   }
+  weights.score_dense = packer.pack(std::move(stored.score_dense));
+  weights.score_out = std::move(stored.score_out);
+  weights.score_bias = stored.score_bias;
   weights.positions = std::move(stored.positions);
+  weights.second_type = std::move(stored.second_type);
   weights.embedding_norm = std::move(stored.embedding_norm);
-  weights.words = readable(*stored.words, weights.words_copy);
+  weights.words = ready_matrix(*stored.words, weights.words_copy);
+  weights.bytes = packer.packed_bytes();
   return weights;
 }
 

@@ -130,12 +130,18 @@ void count_checkpoint(const Checkpoint& checkpoint, ModelFacts& facts) {
 
 Result<ModelFacts> inspect_encoder(const std::filesystem::path& path, const Checkpoint& checkpoint,
                                    const EncoderFamily& family, const LoadOptions& options) {
-  const EncoderConfig config = TRY(family.from_json(checkpoint.config()));
-  const SentenceSettings settings = TRY(read_sentence_folder(path));
-  const auto projections = TRY(list_encoder_projections(checkpoint, config, family.prefix));
+  const EncoderDescription description = TRY(describe_encoder(family, checkpoint));
+  const EncoderConfig& config = description.config;
+  const SentenceSettings settings =
+      config.has_score ? SentenceSettings{} : TRY(read_sentence_settings(path, checkpoint));
+  const auto projections = TRY(list_encoder_projections(checkpoint, description));
   ModelFacts facts;
-  facts.format = "safetensors";
-  read_folder_facts(path, facts);
+  if (checkpoint.gguf() != nullptr) {
+    TRY(read_gguf_facts(*checkpoint.gguf(), facts));
+  } else {
+    facts.format = "safetensors";
+    read_folder_facts(path, facts);
+  }
   count_checkpoint(checkpoint, facts);
   facts.architecture = config.architecture;
   facts.vocab = config.vocab;
@@ -147,9 +153,11 @@ Result<ModelFacts> inspect_encoder(const std::filesystem::path& path, const Chec
   facts.context_length = config.max_tokens();
   if (settings.max_tokens != 0) facts.context_length = std::min(facts.context_length, settings.max_tokens);
   if (options.context_length != 0) facts.context_length = options.context_length;
-  facts.embedding = fmt::format("{} dimensions, {}{}", config.hidden,
-                                settings.pooling == Pooling::kMean ? "the mean of all tokens" : "the first token",
-                                settings.is_normalised ? ", normalised" : "");
+  facts.embedding = config.has_score
+                        ? std::string("one number: how well a text answers another")
+                        : fmt::format("{} dimensions, {}{}", config.hidden,
+                                      settings.pooling == Pooling::kMean ? "the mean of all tokens" : "the first token",
+                                      settings.is_normalised ? ", normalised" : "");
   std::vector<ListedProjection> listed;
   for (const StoredTensor* stored : projections) {
     const std::uint64_t columns = stored->shape[1];
@@ -166,7 +174,7 @@ Result<ModelFacts> inspect_encoder(const std::filesystem::path& path, const Chec
 
 Result<ModelFacts> inspect_model(const std::filesystem::path& path, const LoadOptions& options) {
   const Checkpoint checkpoint = TRY(Checkpoint::open(path));
-  if (const EncoderFamily* family = find_encoder_family(checkpoint.config()); family != nullptr) {
+  if (const EncoderFamily* family = find_encoder_family(checkpoint); family != nullptr) {
     auto facts = inspect_encoder(path, checkpoint, *family, options);
     if (!facts) return fail_in(path.string(), std::move(facts).error());
     return facts;

@@ -31,25 +31,27 @@ Result<std::size_t> text_length(const EmbeddingModel& network, const SentenceSet
 
 Result<LoadedEncoder> load(const std::filesystem::path& path, const LoadOptions& options) {
   Checkpoint checkpoint = TRY(Checkpoint::open(path));
-  const EncoderFamily* const family = find_encoder_family(checkpoint.config());
+  const EncoderFamily* const family = find_encoder_family(checkpoint);
   if (family == nullptr) {
     return fail(Code::kInvalidArgument, path.string() +
                                             " is no encoder: it makes no embeddings; run and serve it as a "
                                             "model that writes text");
   }
-  const EncoderConfig config = TRY(family->from_json(checkpoint.config()));
+  const EncoderDescription description = TRY(describe_encoder(*family, checkpoint));
   LoadedEncoder loaded;
-  loaded.settings = TRY(read_sentence_folder(path));
-  TRY(read_dimensions(checkpoint.config(), loaded.settings));
+  if (!description.config.has_score) loaded.settings = TRY(read_sentence_settings(path, checkpoint));
+  loaded.is_reranker = description.config.has_score;
+  loaded.separators = description.config.separators;
   telemetry::StageTimer time(options.stages, telemetry::Stage::kLoadWeights);
-  loaded.network = TRY(Encoder::make(std::move(checkpoint), config, family->prefix, loaded.settings, options));
+  loaded.network = TRY(Encoder::make(std::move(checkpoint), description, loaded.settings, options));
   loaded.context_length = TRY(text_length(*loaded.network, loaded.settings, options.context_length));
   return loaded;
 }
 
 Result<std::shared_ptr<const text::Tokenizer>> load_words(const std::filesystem::path& path, std::size_t vocab) {
   std::error_code error;
-  if (!std::filesystem::exists(path / "tokenizer.json", error)) {
+  const bool is_gguf = !std::filesystem::is_directory(path, error) || TRY(find_gguf(path));
+  if (!is_gguf && !std::filesystem::exists(path / "tokenizer.json", error)) {
     return std::shared_ptr<const text::Tokenizer>(text::Tokenizer::ids_only(vocab));
   }
   return TRY(load_text(path)).tokenizer;
@@ -59,7 +61,9 @@ Result<std::shared_ptr<const text::Tokenizer>> load_words(const std::filesystem:
 
 Result<bool> is_encoder(const std::filesystem::path& path) {
   std::error_code error;
-  if (!std::filesystem::is_directory(path, error)) return false;
+  if (!std::filesystem::is_directory(path, error) || TRY(find_gguf(path))) {
+    return find_encoder_family(TRY(Checkpoint::open(path))) != nullptr;
+  }
   const json::Object config =
       TRY(read_object(path / "config.json", kMaxEncoderConfigBytes,
                       base::Budget({.bytes = kMaxEncoderConfigBytes, .steps = 4'000'000, .depth = 64})));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a folder in the layout of sentence-transformers, or of a bare encoder, to one that can run.
+// From a folder in the layout of sentence-transformers, of a bare encoder, or a GGUF file, to one that can run.
 #pragma once
 
 #include <cstddef>
@@ -20,11 +20,13 @@ struct LoadedEncoder {
   std::unique_ptr<EmbeddingModel> network;
   std::shared_ptr<const text::Tokenizer> tokenizer;  // ids_only() for a folder without tokenizer.json
   SentenceSettings settings;
+  bool is_reranker = false;        // its one number of a pair of texts is a score
+  std::size_t separators = 1;      // between the texts of a pair
   std::size_t context_length = 0;  // longest text: what was asked for, else what the folder says
 };
 
-/// Whether the checkpoint at `path` is an encoder: a folder whose config.json has the model_type of one. Errors: as
-/// load_encoder() for what cannot be read.
+/// Whether the checkpoint at `path` is an encoder: its config.json has the model_type of one, or its GGUF the
+/// architecture. Errors: as load_encoder() for what cannot be read.
 Result<bool> is_encoder(const std::filesystem::path& path);
 
 /// Errors: kNotFound (no such path), kCorrupt (broken file), kInvalidArgument (no encoder, or one that needs what we

@@ -83,6 +83,23 @@ Result<text::GgufVocabulary> read_vocabulary(const GgufFile& file) {
   vocabulary.add_bos = TRY(file.find_bool("tokenizer.ggml.add_bos_token"));
   vocabulary.add_eos = TRY(file.find_bool("tokenizer.ggml.add_eos_token")).value_or(false);
   vocabulary.add_space_prefix = TRY(file.find_bool("tokenizer.ggml.add_space_prefix")).value_or(true);
+  if (vocabulary.model == "bert") {
+    vocabulary.lowercase = TRY(file.find_bool("tokenizer.ggml.normalizer.lowercase")).value_or(true);
+    const auto strips = TRY(file.find_bool("tokenizer.ggml.normalizer.strip_accents"));
+    vocabulary.strip_accents = strips.value_or(vocabulary.lowercase);
+    // A text stands between these two; files name them, or not, and spell them as BERT does. The key has that letter.
+    const auto named = [&](std::int32_t by_key, std::string_view spelling) {
+      const auto found = std::ranges::find(vocabulary.tokens, spelling);
+      return by_key >= 0 || found == vocabulary.tokens.end()
+                 ? by_key
+                 : static_cast<std::int32_t>(found - vocabulary.tokens.begin());
+    };
+    const std::int32_t first = TRY(id("tokenizer.ggml.cls_token_id"));
+    vocabulary.bos = named(first >= 0 ? first : vocabulary.bos, "[CLS]");
+    vocabulary.eos = named(TRY(id("tokenizer.ggml.seperator_token_id")), "[SEP]");
+    vocabulary.unknown = named(vocabulary.unknown, "[UNK]");
+    vocabulary.add_bos = vocabulary.add_eos = true;
+  }
   return vocabulary;
 }
 

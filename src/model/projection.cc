@@ -28,22 +28,13 @@ kernels::Buffer recast(const Tensor& from, DType type, base::ThreadPool& pool) {
   return rows;
 }
 
-}  // namespace
-
-std::span<const std::byte> StoredProjection::bytes() const {
-  const std::size_t row_bytes = tensor->bytes.size() / all_rows();
-  return tensor->bytes.subspan(first_row * row_bytes, rows * row_bytes);
-}
-
-Tensor StoredProjection::extent(std::optional<DType> asked) const {
-  return {type(asked), rows, columns(), kernels::row_bytes(type(asked), columns()), nullptr};
-}
-
+// Whether the kernels can read the tensor where it lies.
 bool is_ready(const StoredTensor& tensor) {
   return tensor.compressed == nullptr &&
          reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignment_of(*tensor.type) == 0;
 }
 
+// A copy of the rows that they can read.
 kernels::Buffer ready_copy(const StoredProjection& from) {
   if (from.tensor->compressed != nullptr) {
     const QuantizedMatrix& matrix = *from.tensor->compressed;
@@ -55,6 +46,17 @@ kernels::Buffer ready_copy(const StoredProjection& from) {
   kernels::Buffer copy(bytes.size());
   std::memcpy(copy.data(), bytes.data(), bytes.size());
   return copy;
+}
+
+}  // namespace
+
+std::span<const std::byte> StoredProjection::bytes() const {
+  const std::size_t row_bytes = tensor->bytes.size() / all_rows();
+  return tensor->bytes.subspan(first_row * row_bytes, rows * row_bytes);
+}
+
+Tensor StoredProjection::extent(std::optional<DType> asked) const {
+  return {type(asked), rows, columns(), kernels::row_bytes(type(asked), columns()), nullptr};
 }
 
 Projection pack_projection(const Checkpoint& checkpoint, kernels::Ops& ops, StoredProjection from,
@@ -72,6 +74,24 @@ Projection pack_projection(const Checkpoint& checkpoint, kernels::Ops& ops, Stor
   }
   Projection projection{.weights = ops.pack(matrix), .bias = std::move(from.bias)};
   checkpoint.let_go(*from.tensor, from.bytes());
+  return projection;
+}
+
+Tensor ready_matrix(const StoredTensor& tensor, kernels::Buffer& copy) {
+  const StoredProjection all{.tensor = &tensor, .rows = tensor.shape[0]};
+  if (!is_ready(tensor)) copy = ready_copy(all);
+  Tensor matrix = all.extent({});
+  matrix.data = copy.data() != nullptr ? copy.data() : const_cast<std::byte*>(tensor.bytes.data());
+  return matrix;
+}
+
+Projection ProjectionPacker::pack(StoredProjection from) {
+  if (from.tensor == nullptr) return {};
+  const std::size_t bytes = from.bytes().size();
+  Projection projection = pack_projection(checkpoint_, ops_, std::move(from), asked_);
+  packed_bytes_ += projection.weights->bytes();
+  done_bytes_ += bytes;
+  if (progress_) progress_(done_bytes_, total_bytes_);
   return projection;
 }
 

@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "kernels/ops.h"
@@ -51,10 +53,33 @@ struct Projection {
 Projection pack_projection(const Checkpoint& checkpoint, kernels::Ops& ops, StoredProjection from,
                            std::optional<kernels::DType> asked);
 
-/// Whether the kernels can read the tensor where it lies.
-bool is_ready(const StoredTensor& tensor);
-/// A copy of the rows that they can read.
-kernels::Buffer ready_copy(const StoredProjection& from);
+using Progress = std::function<void(std::size_t done_bytes, std::size_t total_bytes)>;
+
+// Packs one projection after the other, and reports. One thread.
+class ProjectionPacker final {
+ public:
+  /// `asked`: as for pack_projection(); `total_bytes` of all that will come; `progress` may be empty.
+  ProjectionPacker(const Checkpoint& checkpoint, kernels::Ops& ops, std::optional<kernels::DType> asked,
+                   std::size_t total_bytes, Progress progress)
+      : checkpoint_(checkpoint), ops_(ops), asked_(asked), total_bytes_(total_bytes), progress_(std::move(progress)) {}
+
+  /// One without a tensor gives one without weights.
+  Projection pack(StoredProjection from);
+  /// Memory of all that was packed.
+  std::size_t packed_bytes() const { return packed_bytes_; }
+
+ private:
+  const Checkpoint& checkpoint_;
+  kernels::Ops& ops_;
+  const std::optional<kernels::DType> asked_;
+  const std::size_t total_bytes_;
+  const Progress progress_;
+  std::size_t done_bytes_ = 0;
+  std::size_t packed_bytes_ = 0;
+};
+
+/// A matrix where the kernels can read it: as the file holds it, or in `copy`.
+kernels::Tensor ready_matrix(const StoredTensor& tensor, kernels::Buffer& copy);
 
 /// The forms that projections of one input ask for.
 template <typename... Projections>

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "model/config.h"
+#include "model/families/gguf_config.h"
 #include "model/families/json_config.h"
 #include "model/formats/checkpoint.h"
 
@@ -117,6 +118,21 @@ Result<SentenceSettings> read_sentence_folder(const std::filesystem::path& folde
   if (!pooling) return fail_in(config.string(), pooling.error());
   settings.pooling = *pooling;
   return settings;
+}
+
+Result<SentenceSettings> read_sentence_settings(const std::filesystem::path& path, const Checkpoint& checkpoint) {
+  if (checkpoint.gguf() == nullptr) {
+    SentenceSettings settings = TRY(read_sentence_folder(path));
+    TRY(read_dimensions(checkpoint.config(), settings));
+    return settings;
+  }
+  // Source of the numbers: gguf-py, constants.py, PoolingType. 0 is none, which leaves it to the program.
+  const GgufFile& file = *checkpoint.gguf();
+  const std::uint64_t pooling = TRY(file.find_uint(architecture_key(file, "pooling_type"))).value_or(0);
+  if (pooling > 2) {
+    return refuse("the pooling type " + std::to_string(pooling) + " is not supported; 1 (mean) and 2 (cls) are");
+  }
+  return SentenceSettings{.pooling = pooling == 2 ? Pooling::kFirst : Pooling::kMean, .is_normalised = true};
 }
 
 }  // namespace autoglm::model

@@ -9,12 +9,17 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "model/encoder_config.h"
+#include "model/formats/checkpoint.h"
 
 namespace autoglm::model {
 
 /// A folder without modules.json is a bare encoder: the mean of its tokens' vectors, as it is.
 ///   Errors   kCorrupt, kInvalidArgument (a module or a way of pooling that we lack, by name)
 Result<SentenceSettings> read_sentence_folder(const std::filesystem::path& folder);
+
+/// The same for any checkpoint. A GGUF says how vectors are pooled and no more: they are normalised, as its own
+/// programs do it. A folder's config.json adds the dimensions.
+Result<SentenceSettings> read_sentence_settings(const std::filesystem::path& path, const Checkpoint& checkpoint);
 
 // Its parts, for tests.
 struct SentenceModules {

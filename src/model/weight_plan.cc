@@ -6,96 +6,35 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 
-#include "base/log.h"
-#include "kernels/quantize.h"
+#include "model/tensor_reader.h"
 
 namespace autoglm::model {
 namespace {
 
-// Walks over a checkpoint: hands out tensors by name and shape, and remembers which were asked for.
-class TensorReader final {
- public:
-  TensorReader(const Checkpoint& checkpoint, const Description& description)
-      : checkpoint_(checkpoint), description_(description) {}
+bool is_bias_of_zeros(const StoredTensor& stored) {
+  return stored.name.ends_with(".bias") && stored.type && !stored.bytes.empty() &&
+         std::ranges::all_of(stored.bytes, [](std::byte byte) { return byte == std::byte{}; });
+}
 
-  /// A tensor that must be there, of this shape and a type that we run.
-  Result<const StoredTensor*> tensor(const std::string& name, std::initializer_list<std::uint64_t> shape) {
-    const StoredTensor* const stored = TRY(find(name));
-    if (!std::ranges::equal(std::span(stored->shape).first(stored->rank), shape)) {
-      StoredTensor expected{.rank = static_cast<std::uint32_t>(shape.size())};
-      std::ranges::copy(shape, expected.shape.begin());
-      return fail(Code::kCorrupt,
-                  "tensor \"" + name + "\" is " + stored->shape_text() + "; expected " + expected.shape_text());
-    }
-    return stored;
-  }
-
-  /// A vector in f32, `offset` added to every element.
-  Result<std::vector<float>> vector(const std::string& name, std::size_t size, float offset = 0) {
-    const StoredTensor* const stored = TRY(tensor(name, {size}));
-    std::vector<std::byte> aligned(stored->bytes.begin(), stored->bytes.end());
-    std::vector<float> values(size);
-    kernels::dequantize(*stored->type, aligned.data(), values.data(), size);
-    for (float& value : values) value += offset;
-    checkpoint_.let_go(*stored);
-    return values;
-  }
-
-  Result<std::vector<float>> norm(const std::string& name, std::size_t size) {
-    return vector(name, size, description_.config.norm_offset);
-  }
-
-  bool has(const std::string& name) const { return checkpoint_.find(name) != nullptr; }
-  void mark_used(std::string name) { used_.insert(std::move(name)); }
-
-  /// A tensor that nobody asked for is a part of the model that we would silently leave out.
-  Status refuse_the_rest() const {
-    for (const StoredTensor& stored : checkpoint_.tensors()) {
-      if (used_.contains(std::string(stored.name))) continue;
-      if (description_.leaves_out(stored.name)) continue;
-      if (is_bias_of_zeros(stored)) continue;  // of every layer, as some quantisers write them
-      // Old files store what theta says anyway.
-      if (stored.name.ends_with(".rotary_emb.inv_freq") || stored.name.ends_with(".rotary_pos_emb.inv_freq")) continue;
-      return fail(Code::kInvalidArgument, "tensor \"" + base::printable(stored.name) + "\" is not a part of a " +
-                                              description_.config.architecture + " model that we know how to run");
-    }
-    return {};
-  }
-
- private:
-  static bool is_bias_of_zeros(const StoredTensor& stored) {
-    return stored.name.ends_with(".bias") && stored.type && !stored.bytes.empty() &&
-           std::ranges::all_of(stored.bytes, [](std::byte byte) { return byte == std::byte{}; });
-  }
-
-  Result<const StoredTensor*> find(const std::string& name) {
-    const StoredTensor* const stored = checkpoint_.find(name);
-    if (stored == nullptr) return fail(Code::kCorrupt, "the checkpoint has no tensor \"" + name + "\"");
-    if (!stored->type) {
-      return fail(Code::kInvalidArgument,
-                  "tensor \"" + name + "\" has the element type " + stored->type_text() + ", which is not supported");
-    }
-    used_.insert(name);
-    return stored;
-  }
-
-  const Checkpoint& checkpoint_;
-  const Description& description_;
-  std::unordered_set<std::string> used_;
-};
+// What a checkpoint may hold that no part of the model reads.
+bool leaves_out(const Description& description, const StoredTensor& stored) {
+  if (description.leaves_out(stored.name)) return true;
+  if (is_bias_of_zeros(stored)) return true;  // of every layer, as some quantisers write them
+  // Old files store what theta says anyway.
+  return stored.name.ends_with(".rotary_emb.inv_freq") || stored.name.ends_with(".rotary_pos_emb.inv_freq");
+}
 
 class Planner final {
  public:
   Planner(const Checkpoint& checkpoint, const Description& description)
-      : config_(description.config), names_(*description.names), reader_(checkpoint, description) {}
+      : description_(description), config_(description.config), names_(*description.names), reader_(checkpoint) {}
 
   Result<WeightPlan> plan() {
     WeightPlan plans;
     plans.embedding = TRY(reader_.tensor(weight(names_.embedding), {config_.vocab, config_.hidden}));
-    plans.final_norm = TRY(reader_.norm(weight(names_.final_norm), config_.hidden));
+    plans.final_norm = TRY(reader_.vector(weight(names_.final_norm), config_.hidden, config_.norm_offset));
     if (config_.has_tied_head) {
       plans.head.tensor = plans.embedding;
       plans.head.rows = config_.vocab;
@@ -108,7 +47,8 @@ class Planner final {
       if (!name.empty()) reader_.mark_used(weight(name));
     }
     for (std::size_t i = 0; i < config_.layers.size(); ++i) plans.layers.push_back(TRY(plan_layer(i)));
-    TRY(reader_.refuse_the_rest());
+    TRY(reader_.refuse_the_rest(config_.architecture + " model",
+                                [this](const StoredTensor& stored) { return leaves_out(description_, stored); }));
     return plans;
   }
 
@@ -117,11 +57,7 @@ class Planner final {
 
   Result<StoredProjection> projection(std::string_view name, std::size_t layer, std::size_t rows, std::size_t columns,
                                       bool has_bias) {
-    const std::string full = layer_name(name, layer);
-    StoredProjection plan{.rows = rows};
-    plan.tensor = TRY(reader_.tensor(full + ".weight", {rows, columns}));
-    if (has_bias) plan.bias = TRY(reader_.vector(full + ".bias", rows));
-    return plan;
+    return reader_.projection(layer_name(name, layer), rows, columns, has_bias);
   }
 
   struct Part {
@@ -155,7 +91,7 @@ class Planner final {
   }
 
   Result<std::vector<float>> norm(std::string_view name, std::size_t layer, std::size_t size) {
-    return reader_.norm(layer_name(name, layer) + ".weight", size);
+    return reader_.vector(layer_name(name, layer) + ".weight", size, config_.norm_offset);
   }
 
   Result<LayerPlan> plan_layer(std::size_t i) {
@@ -222,6 +158,7 @@ class Planner final {
     return {};
   }
 
+  const Description& description_;
   const ModelConfig& config_;
   const TensorNames& names_;
   TensorReader reader_;

@@ -35,46 +35,19 @@ std::size_t bytes_without_experts(const WeightPlan& plan) {
   return bytes;
 }
 
-// Packs one projection after the other and reports.
-class Packer final {
- public:
-  Packer(const Checkpoint& checkpoint, kernels::Ops& ops, const PackOptions& options, std::size_t total_bytes)
-      : checkpoint_(checkpoint), ops_(ops), options_(options), total_bytes_(total_bytes) {}
-
-  Projection pack(StoredProjection from) {
-    if (from.tensor == nullptr) return {};
-    const std::size_t bytes = from.bytes().size();
-    Projection projection = pack_projection(checkpoint_, ops_, std::move(from), options_.type);
-    packed_bytes_ += projection.weights->bytes();
-    done_bytes_ += bytes;
-    if (options_.progress) options_.progress(done_bytes_, total_bytes_);
-    return projection;
-  }
-
-  LayerWeights pack(LayerPlan& plan) {
-    LayerWeights layer;
-    static_cast<LayerVectors&>(layer) = std::move(plan.vectors);
-    layer.query = pack(std::move(plan.query));
-    layer.key = pack(std::move(plan.key));
-    layer.value = pack(std::move(plan.value));
-    layer.output = pack(std::move(plan.output));
-    layer.gate = pack(std::move(plan.gate));
-    layer.up = pack(std::move(plan.up));
-    layer.down = pack(std::move(plan.down));
-    layer.router = pack(std::move(plan.router));
-    return layer;
-  }
-
-  std::size_t packed_bytes() const { return packed_bytes_; }
-
- private:
-  const Checkpoint& checkpoint_;
-  kernels::Ops& ops_;
-  const PackOptions& options_;
-  std::size_t total_bytes_;
-  std::size_t done_bytes_ = 0;
-  std::size_t packed_bytes_ = 0;
-};
+LayerWeights pack_layer(ProjectionPacker& packer, LayerPlan& plan) {
+  LayerWeights layer;
+  static_cast<LayerVectors&>(layer) = std::move(plan.vectors);
+  layer.query = packer.pack(std::move(plan.query));
+  layer.key = packer.pack(std::move(plan.key));
+  layer.value = packer.pack(std::move(plan.value));
+  layer.output = packer.pack(std::move(plan.output));
+  layer.gate = packer.pack(std::move(plan.gate));
+  layer.up = packer.pack(std::move(plan.up));
+  layer.down = packer.pack(std::move(plan.down));
+  layer.router = packer.pack(std::move(plan.router));
+  return layer;
+}
 
 void say_what_is_left_out(const Description& description) {
   if (const std::string_view left_out = description.names->left_out; !left_out.empty()) {
@@ -100,11 +73,11 @@ Result<Weights> pack_weights(const Checkpoint& checkpoint, const Description& de
   CHECK(!options.type || *options.type == DType::kF32 || *options.type == DType::kF16) << "a type for any width";
   WeightPlan plan = TRY(plan_weights(checkpoint, description));
   say_what_is_left_out(description);
-  Packer packer(checkpoint, ops, options, bytes_without_experts(plan));
+  ProjectionPacker packer(checkpoint, ops, options.type, bytes_without_experts(plan), options.progress);
   Weights weights;
   std::vector<std::vector<StoredExpert>> experts;
   for (LayerPlan& layer : plan.layers) {
-    weights.layers.push_back(packer.pack(layer));
+    weights.layers.push_back(pack_layer(packer, layer));
     experts.push_back(std::move(layer.experts));
   }
   if (description.config.experts.count > 0) {
@@ -112,12 +85,7 @@ Result<Weights> pack_weights(const Checkpoint& checkpoint, const Description& de
   }
   weights.final_norm = std::move(plan.final_norm);
   weights.head = packer.pack(std::move(plan.head));
-  const StoredProjection embedding{.tensor = plan.embedding, .rows = plan.embedding->shape[0]};
-  if (!is_ready(*plan.embedding)) weights.embedding_copy = ready_copy(embedding);
-  weights.embedding = embedding.extent({});
-  weights.embedding.data = weights.embedding_copy.data() != nullptr
-                               ? weights.embedding_copy.data()
-                               : const_cast<std::byte*>(plan.embedding->bytes.data());
+  weights.embedding = ready_matrix(*plan.embedding, weights.embedding_copy);
   weights.bytes = packer.packed_bytes();
   return weights;
 }

@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -36,8 +35,6 @@ struct Weights {
   Projection head;                   // [vocab, hidden]; packed from the embedding when the head is tied
   std::size_t bytes = 0;             // memory of all packed weights but experts
 };
-
-using Progress = std::function<void(std::size_t done_bytes, std::size_t total_bytes)>;
 
 struct PackOptions {
   std::optional<kernels::DType> type;  // as in LoadOptions::weights_as

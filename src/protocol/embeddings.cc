@@ -3,12 +3,12 @@
 
 #include <array>
 #include <bit>
-#include <charconv>
 
 #include "base/base64.h"
 #include "base/check.h"
 #include "protocol/field_reader.h"
 #include "protocol/limits.h"
+#include "protocol/number_text.h"
 #include "protocol/openai_parameters.h"
 
 namespace autoglm::protocol {
@@ -30,13 +30,6 @@ Result<EmbeddingsRequest> read_embeddings(FieldReader& reader) {
   }
   TRY(reader.refuse_rest(kHarmlessHere));
   return out;
-}
-
-// The shortest form that reads back as the same float.
-void append_float(std::string& out, float value) {
-  std::array<char, 32> text;
-  const auto end = std::to_chars(text.data(), text.data() + text.size(), value);
-  out.append(text.data(), end.ptr);
 }
 
 void append_vector(std::string& out, std::span<const float> vector, bool is_base64) {

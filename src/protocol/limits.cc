@@ -17,6 +17,7 @@ std::span<const Limit> all_limits() {
       {"tools", kMaxTools},
       {"input", kMaxMessages},
       {"input of embeddings", kMaxInputs},
+      {"documents", kMaxInputs},
       {"dimensions", kMaxDimensions},
       {"max_output_tokens", kMaxTokens},
       {"max_tool_calls", kMaxToolCalls},

@@ -14,9 +14,10 @@ inline constexpr std::size_t kMaxContentParts = 256;  // of one message
 inline constexpr std::size_t kMaxNameBytes = 256;     // model, names of participants and schemas, tool_call_id
 inline constexpr std::size_t kMaxChoices = 32;        // n
 inline constexpr std::size_t kMaxPrompts = 64;        // in one completion request
-inline constexpr std::size_t kMaxInputs = 2048;       // texts of one embeddings request: OpenAI's bound
-inline constexpr std::size_t kMaxSequences = 64;      // n times prompts
-inline constexpr std::size_t kMaxTokens = 1u << 20;   // max_tokens, min_tokens, ids of one prompt
+inline constexpr std::size_t kMaxInputs =
+    2048;  // texts of one embeddings request, documents of one rerank: OpenAI's bound
+inline constexpr std::size_t kMaxSequences = 64;     // n times prompts
+inline constexpr std::size_t kMaxTokens = 1u << 20;  // max_tokens, min_tokens, ids of one prompt
 // All that one request may be answered with: n * prompts * tokens of an answer * (1 + top_logprobs).
 inline constexpr std::size_t kMaxAnswerValues = 1u << 20;
 inline constexpr std::size_t kMaxDimensions = 1u << 17;  // dimensions of an embedding

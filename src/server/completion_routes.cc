@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // /v1/chat/completions and /v1/completions: from a body to token ids; what follows is common.
+#include "generation/chat_prompt.h"
 #include "protocol/openai_request.h"
 #include "server/generation_route.h"
 
@@ -39,7 +40,7 @@ void serve_chat(Service& service, const Call& call) {
   generation.kind = protocol::AnswerKind::kChat;
   generation.parameters = std::move(chat->parameters);
   generation.tools = std::move(chat->tools);
-  generation.begins_in_reasoning = ends_in_reasoning(rendered->text);
+  generation.begins_in_reasoning = generation::ends_in_reasoning(rendered->text);
   generation.prompts.push_back(std::move(*prompt));
   generate_answer(service, std::move(model), call, std::move(generation));
 }

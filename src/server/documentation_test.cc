@@ -18,6 +18,7 @@
 #include "protocol/embeddings.h"
 #include "protocol/openai_error.h"
 #include "protocol/openai_request.h"
+#include "protocol/rerank.h"
 #include "protocol/response_request.h"
 #include "server/routes.h"
 #include "telemetry/metrics.h"
@@ -107,7 +108,8 @@ TEST(Documents, ListEveryFamily) {
 TEST(Documents, ListEveryEncoder) {
   std::vector<std::string> rows;
   for (const model::EncoderFamily* family : model::all_encoder_families()) {
-    rows.push_back(fmt::format("| {} | `{}` | {} |", family->name, family->model_type, family->note));
+    const std::string gguf = family->architecture.empty() ? "" : fmt::format("`{}`", family->architecture);
+    rows.push_back(fmt::format("| {} | {} | `{}` | {} |", family->name, gguf, family->model_type, family->note));
   }
   expect_table("guides/models.md", "## Which encoders run", rows);
 }
@@ -121,6 +123,18 @@ TEST(Documents, ListEveryParameterOfEmbeddings) {
   for (std::sregex_iterator at(text.begin(), text.end(), row), end; at != end; ++at) told.insert((*at)[1]);
   std::set<std::string> known = {"user"};
   for (std::string_view each : protocol::embeddings_parameters()) known.emplace(each);
+  EXPECT_EQ(told, known);
+}
+
+TEST(Documents, ListEveryParameterOfRerank) {
+  const std::string page = read_document("guides/api.md");
+  const auto begin = page.find("\n## Rerank\n");
+  const std::string text = page.substr(begin, page.find("\n## ", begin + 1) - begin);
+  std::set<std::string> told;
+  const std::regex row(R"(\n\| `([a-z_]+)` \|)");
+  for (std::sregex_iterator at(text.begin(), text.end(), row), end; at != end; ++at) told.insert((*at)[1]);
+  std::set<std::string> known = {"user"};
+  for (std::string_view each : protocol::rerank_parameters()) known.emplace(each);
   EXPECT_EQ(told, known);
 }
 

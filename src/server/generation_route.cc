@@ -182,11 +182,6 @@ ApiResult<std::vector<std::int32_t>> encode_prompt(const ServedModel& model, std
   return std::move(*ids);
 }
 
-bool ends_in_reasoning(std::string_view prompt) {
-  while (prompt.ends_with('\n')) prompt.remove_suffix(1);
-  return prompt.ends_with("<think>");
-}
-
 void generate_answer(Service& service, ModelLease model, const Call& call, GenerationCall generation) {
   if (auto good = check_sequences(*model, generation); !good) return call.reply->fail(good.error());
   if (auto good = check_context(*model, generation); !good) return call.reply->fail(good.error());

@@ -30,8 +30,6 @@ protocol::ApiError prompt_too_long(const generation::ModelCard& card, const std:
 /// for the workers are there for all.
 ApiResult<std::vector<std::int32_t>> encode_prompt(const ServedModel& model, std::string_view text,
                                                    text::Tokenizer::EncodeOptions options, const std::string& where);
-/// Whether a prompt ends where thinking begins.
-bool ends_in_reasoning(std::string_view prompt);
 
 /// How a rendered chat is tokenized: what its callers wrote never becomes a control token.
 text::Tokenizer::EncodeOptions options_of(const text::RenderedPrompt& prompt);

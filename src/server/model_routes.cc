@@ -89,6 +89,7 @@ ModelLease model_for(Service& service, const Call& call, std::string_view name, 
   if (!status) return refuse(model_error(status.error()));
   if (use == ModelUse::kWrites && status->is_encoder) return refuse(writes_no_text(status->name));
   if (use == ModelUse::kEmbeds && !status->is_encoder) return refuse(makes_no_embeddings(status->name));
+  if (use == ModelUse::kScores && !status->is_encoder) return refuse(makes_no_scores(status->name));
   auto later = [&service, call, again, name = status->name](Result<ModelLease> lease) {
     if (!lease) return call.reply->fail(load_error(name, lease.error()));
     serve_again(service, call, again, std::move(*lease));

@@ -52,7 +52,10 @@ std::string curl_line(const Service& service, const ServedModel& model, std::str
   std::string_view path = card.chat_template != nullptr ? "/chat/completions" : "/completions";
   std::string body = R"({"model": )";
   json::append_string(body, card.name);
-  if (model.embedder != nullptr) {
+  if (model.embedder != nullptr && model.embedder->card().pairs) {
+    path = "/rerank";
+    body += R"(, "query": "What do cats eat?", "documents": ["Cats eat mice.", "Stocks fell."]})";
+  } else if (model.embedder != nullptr) {
     path = "/embeddings";
     body += card.tokenizer->has_text() ? R"(, "input": "What is an embedding?"})" : R"(, "input": [1, 2, 3]})";
   } else if (card.chat_template != nullptr) {

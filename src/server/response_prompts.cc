@@ -48,7 +48,7 @@ ApiResult<ResponseTurn> ResponsePrompts::next(const json::Array& messages, std::
                                             .tools = turn.has_tools ? &job_.tools.for_template() : &kNoTools,
                                             .template_fields = &kNoFields});
   if (!rendered) return std::unexpected(callers_fault(std::move(rendered).error(), "input"));
-  turn.begins_in_reasoning = ends_in_reasoning(rendered->text);
+  turn.begins_in_reasoning = generation::ends_in_reasoning(rendered->text);
   auto prompt = encode_prompt(*job_.model, rendered->text, options_of(*rendered), "input");
   if (!prompt) return std::unexpected(prompt.error());
   turn.prompt = std::move(*prompt);

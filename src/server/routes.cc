@@ -19,6 +19,7 @@ constexpr Route kRoutes[] = {
     {RouteKind::kChat, "POST", "/v1/chat/completions", true, "answers a chat, whole or as a stream"},
     {RouteKind::kCompletion, "POST", "/v1/completions", true, "continues prompts, whole or as a stream"},
     {RouteKind::kEmbeddings, "POST", "/v1/embeddings", true, "a vector of each text, from an encoder"},
+    {RouteKind::kRerank, "POST", "/v1/rerank", true, "how well each document answers a query, from a reranker"},
     {RouteKind::kResponse, "POST", "/v1/responses", true, "answers and calls tools, whole or as a stream"},
     {RouteKind::kInputItems, "GET", "/v1/responses/*/input_items", true, "what a stored response was asked"},
     {RouteKind::kStoredResponse, "GET", "/v1/responses/*", true, "a stored response"},

@@ -23,6 +23,7 @@ enum class RouteKind : std::uint8_t {
   kChat,
   kCompletion,
   kEmbeddings,
+  kRerank,
   kResponse,
   kInputItems,
   kStoredResponse,

@@ -231,7 +231,7 @@ void ApiServer::serve(HttpRequest request, std::shared_ptr<net::Exchange> exchan
                                        std::move(fields), service_.measures);
   call.request = std::move(request);
   const RouteKind kind = match.route->kind;
-  if (service_.is_draining && (is_generation(kind) || kind == RouteKind::kEmbeddings)) {
+  if (service_.is_draining && (is_generation(kind) || kind == RouteKind::kEmbeddings || kind == RouteKind::kRerank)) {
     return call.reply->fail(Error{Code::kUnavailable, "the server takes no new requests: it is stopping", {}});
   }
   // Said before the body is read, where there is nothing that it could name.
@@ -274,6 +274,8 @@ void ApiServer::serve(HttpRequest request, std::shared_ptr<net::Exchange> exchan
       return on_worker(serve_completion, std::move(call));
     case RouteKind::kEmbeddings:
       return on_worker(serve_embeddings, std::move(call));
+    case RouteKind::kRerank:
+      return on_worker(serve_rerank, std::move(call));
     case RouteKind::kTokenize:
       return on_worker(serve_tokenize, std::move(call));
     case RouteKind::kDetokenize:

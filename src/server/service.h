@@ -50,6 +50,7 @@ using ServeCall = void (*)(Service&, const Call&);
 void serve_chat(Service& service, const Call& call);
 void serve_completion(Service& service, const Call& call);
 void serve_embeddings(Service& service, const Call& call);
+void serve_rerank(Service& service, const Call& call);
 void serve_response(Service& service, const Call& call);
 void serve_stored_response(Service& service, const Call& call);
 void serve_response_removal(Service& service, const Call& call);
@@ -70,7 +71,7 @@ void serve_admin_load(Service& service, const Call& call);
 void serve_admin_unload(Service& service, const Call& call);
 
 // What a route needs of a model.
-enum class ModelUse : std::uint8_t { kWrites, kEmbeds, kAny };
+enum class ModelUse : std::uint8_t { kWrites, kEmbeds, kScores, kAny };
 
 /// The model that a request names; an empty name is the default one. Null: this call is over for its route. It was
 /// answered with an error (model_not_found, or a model of the other kind), or it waits for the model to be loaded and

@@ -180,6 +180,8 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_gguf(const GgufVocabulary& vo
       .add_bos = vocabulary.add_bos.value_or(adds_bos_by_kind(vocabulary)),
       .add_eos = vocabulary.add_eos,
       .add_space_prefix = vocabulary.add_space_prefix,
+      .lowercase = vocabulary.lowercase,
+      .strip_accents = vocabulary.strip_accents,
   };
   bridge_tokenizer* made = nullptr;
   TRY(call_bridge([&](bridge_sink error) { return bridge_tokenizer_from_gguf(&source, error, &made); }));

@@ -27,7 +27,7 @@ struct PlainRange {
 
 // Vocabulary as GGUF metadata holds it (tokenizer.ggml.*), already bounds-checked by the reader.
 struct GgufVocabulary {
-  std::string model;  // "gpt2" or "llama"
+  std::string model;  // "gpt2", "llama" or "bert"
   std::string pre;    // "smollm", "qwen2", "llama-bpe", ...; empty = default
   std::vector<std::string> tokens;
   std::vector<float> scores;              // SentencePiece, else empty
@@ -36,6 +36,7 @@ struct GgufVocabulary {
   std::int32_t bos = -1, eos = -1, eot = -1, eom = -1, unknown = -1, padding = -1;  // -1 = absent
   std::optional<bool> add_bos;  // absent: as the kind of vocabulary has it (SentencePiece and Llama 3: true)
   bool add_eos = false, add_space_prefix = true;
+  bool lowercase = true, strip_accents = true;  // WordPiece
 };
 
 class Tokenizer {

@@ -320,7 +320,7 @@ TEST(TokenizerOfVocabulary, ContradictionsAreRefused) {
     EXPECT_FALSE(made);
     return made ? Code::kInternal : made.error().code;
   };
-  EXPECT_EQ(code_of([](auto& v) { v.model = "bert"; }), Code::kInvalidArgument);
+  EXPECT_EQ(code_of([](auto& v) { v.model = "t5"; }), Code::kInvalidArgument);
   EXPECT_EQ(code_of([](auto& v) { v.model = "gpt2", v.pre = "strange"; }), Code::kInvalidArgument);
   EXPECT_EQ(code_of([](auto& v) { v.tokens.clear(), v.scores.clear(), v.token_types.clear(); }), Code::kCorrupt);
   EXPECT_EQ(code_of([](auto& v) { v.scores.pop_back(); }), Code::kCorrupt);

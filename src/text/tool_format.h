@@ -21,11 +21,16 @@
 namespace autoglm::text {
 
 enum class ToolFormat : std::uint8_t {
-  kHermes,   // <tool_call>{"name":...,"arguments":{...}}</tool_call>: ChatML, Qwen, SmolLM
-  kLlama3,   // {"name":...,"parameters":{...}}, perhaps after <|python_tag|>
-  kGlmXml,   // <tool_call>name<arg_key>k</arg_key><arg_value>v</arg_value>...</tool_call>: GLM-4.5 and later
-  kJson,     // bare or fenced {"name":...,"arguments":{...}}: what coder models write, whatever their template says
-  kAutoGlm,  // do(action="Tap", element=[1,2]) and finish(message="..."): the phone agent's language
+  kHermes,       // <tool_call>{"name":...,"arguments":{...}}</tool_call>: ChatML, Qwen, SmolLM
+  kLlama3,       // {"name":...,"parameters":{...}}, perhaps after <|python_tag|>
+  kGlmXml,       // <tool_call>name<arg_key>k</arg_key><arg_value>v</arg_value>...</tool_call>: GLM-4.5 and later
+  kJson,         // bare or fenced {"name":...,"arguments":{...}}: what coder models write, whatever their template says
+  kAutoGlm,      // do(action="Tap", element=[1,2]) and finish(message="..."): the phone agent's language
+  kGlm4,         // a line with the name, and {"k":v,...} behind it: GLM-4-0414 and glm-4-9b-chat
+  kMistral,      // [TOOL_CALLS][{"name":...,"arguments":{...}}, ...]: Mistral up to version 7 of its tokenizer
+  kMistralArgs,  // [TOOL_CALLS]name[ARGS]{...}, once a call: from version 11 on
+  kFunctionXml,  // <tool_call><function=name><parameter=k>v</parameter>...</function></tool_call>: Qwen3-Coder
+  kPhi4,         // <|tool_call|>[{"name":...,"arguments":{...}}, ...]<|/tool_call|>: Phi-4-mini
 };
 
 std::string_view tool_format_name(ToolFormat format);
@@ -62,7 +67,8 @@ class ToolCallParser {
     // What is no call is JSON to its end: calls stand at its beginning only, and JSON is one with reads_json only, in
     // whatever format. Without reads_json a format that has no marker has its calls in fences.
     bool is_answer_json = false;
-    // Read by make(): types of GLM's arguments, and the names that make such JSON a call; none: every name does.
+    // Read by make(): types of arguments between tags, and the names that make such JSON a call; none: every name does.
+    // GLM-4's calls have nothing but the names to be known by.
     std::span<const ToolSignature> tools;
     std::size_t max_call_bytes = 1u << 20;
     std::size_t max_depth = 64;  // of arguments
@@ -92,8 +98,9 @@ struct ToolGrammarOptions {
   ToolFormat format = ToolFormat::kHermes;
   ToolChoice choice = ToolChoice::kAuto;
   bool is_parallel = true;  // more than one call
-  bool any_name = false;    // not kAuto: names and arguments are not held to the registry (they are mapped later)
-  bool reads_json = true;   // as the parser's
+  // Not kAuto, and not GLM-4's format: names and arguments are not held to the registry (they are mapped later).
+  bool any_name = false;
+  bool reads_json = true;            // as the parser's
   bool begins_in_reasoning = false;  // as the parser's; the reasoning has to end before a call that is required
   std::size_t max_calls = 16;
   // Of reasoning (<think>...</think>). 0: none, but in kAuto no bound. Counted in pieces of up to 32 characters, never

@@ -60,8 +60,7 @@ void judge(const Result<model::Description>& description) {
   description ? check_accepted(*description) : check_refused(description.error());
 }
 
-void read_encoder(const model::EncoderFamily& family, const json::Object& config) {
-  const auto read = family.from_json(config);
+void judge(const Result<model::EncoderConfig>& read) {
   if (!read) return check_refused(read.error());
   CHECK(model::check_encoder_config(*read));
   CHECK(read->head_dim() * read->heads == read->hidden && read->max_tokens() > 0);
@@ -74,7 +73,7 @@ void read_json(std::string_view text) {
   if (!config || !config->is_object()) return;
   judge(model::describe(config->get_object()));
   const model::EncoderFamily* const family = model::find_encoder_family(config->get_object());
-  if (family != nullptr) read_encoder(*family, config->get_object());
+  if (family != nullptr) judge(family->from_json(config->get_object()));
 }
 
 void read_sentence_files(std::string_view text) {
@@ -96,7 +95,9 @@ void read_sentence_files(std::string_view text) {
 void read_gguf(std::span<const std::byte> bytes) {
   base::Budget budget({.bytes = std::uint64_t{512} << 20, .steps = 1'000'000, .depth = 64});
   const auto file = model::GgufFile::parse(bytes, budget);
-  if (file) judge(model::describe(*file));
+  if (!file) return;
+  judge(model::describe(*file));
+  if (const model::EncoderFamily* family = model::find_encoder_family(*file)) judge(family->from_gguf(*file));
 }
 
 }  // namespace

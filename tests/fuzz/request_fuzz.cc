@@ -11,6 +11,7 @@
 #include "protocol/limits.h"
 #include "protocol/openai_error.h"
 #include "protocol/openai_request.h"
+#include "protocol/rerank.h"
 #include "protocol/response_conversation.h"
 #include "protocol/response_items.h"
 #include "protocol/response_request.h"
@@ -69,6 +70,14 @@ void check_embeddings(const protocol::EmbeddingsRequest& request) {
   }
 }
 
+void check_rerank(const protocol::RerankRequest& request) {
+  CHECK(!request.model.empty() && request.model.size() <= protocol::kMaxNameBytes);
+  CHECK(!request.query.empty() && request.query.size() <= protocol::kMaxTextBytes);
+  CHECK(!request.documents.empty() && request.documents.size() <= protocol::kMaxInputs);
+  CHECK(request.top_n.value_or(1) >= 1 && request.top_n.value_or(1) <= protocol::kMaxInputs);
+  for (const std::string& document : request.documents) CHECK(document.size() <= protocol::kMaxTextBytes);
+}
+
 // Items that were accepted are complete: each is written and read again to itself, and a conversation is made of them
 // or refused.
 void check_response(const protocol::ResponseRequest& request) {
@@ -106,6 +115,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 'E': {
       const auto request = protocol::parse_embeddings_request(body);
       request ? check_embeddings(*request) : check_refusal(request.error());
+      break;
+    }
+    case 'K': {
+      const auto request = protocol::parse_rerank_request(body);
+      request ? check_rerank(*request) : check_refusal(request.error());
       break;
     }
     case 'P': {

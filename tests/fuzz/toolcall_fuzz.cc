@@ -17,7 +17,7 @@ using namespace autoglm;
 using text::ToolEvent;
 using Kind = ToolEvent::Kind;
 
-constexpr std::size_t kFormats = 5;
+constexpr std::size_t kFormats = 10;
 constexpr std::size_t kAllSplits = 128;  // texts up to so many bytes are split everywhere
 
 const std::vector<text::ToolSignature>& tools() {

@@ -12,6 +12,7 @@
 #include "kernels/cpu.h"
 #include "model/load_encoder.h"
 #include "parity/comparison.h"
+#include "parity/encoder_gguf.h"
 #include "parity/golden.h"
 
 namespace autoglm::parity {
@@ -144,6 +145,64 @@ TEST(TinyEncoderMistakes, AnotherPoolingShows) {
   const auto vector = model::compute_embedding(loaded, sentence.ids);
   ASSERT_TRUE(vector);
   EXPECT_LT(cosine(*vector, sentence.embedding), 0.99);
+}
+
+// The same weights in the other format make the same vectors, but for their length, which a GGUF always brings to 1.
+TEST(GgufEncoder, EqualsItsFolder) {
+  const fs::path folder = golden_folder() / "encoders" / "bert_small";
+  const base::TemporaryFolder temporary;
+  const fs::path file = temporary / "bert.gguf";
+  write_encoder_gguf(folder, file);
+  EXPECT_TRUE(model::is_encoder(file).value());
+  const auto sentences = read_sentences(folder / "golden.json", "sequences");
+  const auto from_folder = load_embedder(folder, kernels::available_isas().back(), kernels::Compute::kExact);
+  const auto from_file = load_embedder(file, kernels::available_isas().back(), kernels::Compute::kExact);
+  ASSERT_NE(from_file.network, nullptr);
+  EXPECT_TRUE(from_file.settings.is_normalised);
+  EXPECT_EQ(from_file.settings.pooling, from_folder.settings.pooling);
+  EXPECT_EQ(from_file.network->max_tokens(), from_folder.network->max_tokens());
+  from_folder.network->reserve(rows_of(sentences), sentences.size());
+  from_file.network->reserve(rows_of(sentences), sentences.size());
+  const auto expected = embed(*from_folder.network, sentences, 1);
+  const auto vectors = embed(*from_file.network, sentences, 1);
+  for (std::size_t i = 0; i < vectors.size(); ++i) {
+    EXPECT_GE(cosine(vectors[i], expected[i]), 0.9999999);
+    if (from_folder.settings.is_normalised) EXPECT_EQ(vectors[i], expected[i]);
+  }
+  for (const std::string_view text : {"The cat sits.", "ÄRGER über naïve 世界 \u200b\tx", "a ## b [SEP] ##c", ""}) {
+    EXPECT_EQ(from_file.tokenizer->encode(text, {.add_special = true}).value(),
+              from_folder.tokenizer->encode(text, {.add_special = true}).value())
+        << text;
+  }
+}
+
+TEST(GgufEncoder, IsNoModelThatWrites) {
+  const base::TemporaryFolder temporary;
+  const fs::path file = temporary / "bert.gguf";
+  write_encoder_gguf(golden_folder() / "encoders" / "bert_small", file);
+  const auto refused = model::load_network(file, {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
+}
+
+TEST(RealModelEncoder, AGgufOfMiniLmEqualsItsFolder) {
+  const fs::path folder = real_model("all-minilm-l6-v2");
+  const base::TemporaryFolder temporary;
+  const fs::path file = temporary / "minilm.gguf";
+  write_encoder_gguf(folder, file);
+  const auto sentences = read_sentences(golden_folder() / "real" / "minilm" / "golden.json", "sentences");
+  const auto from_folder = load_embedder(folder, kernels::available_isas().back(), kernels::Compute::kExact, 2);
+  const auto from_file = load_embedder(file, kernels::available_isas().back(), kernels::Compute::kExact, 2);
+  ASSERT_NE(from_file.network, nullptr);
+  from_folder.network->reserve(rows_of(sentences), sentences.size());
+  from_file.network->reserve(rows_of(sentences), sentences.size());
+  EXPECT_EQ(embed(*from_file.network, sentences, sentences.size()),
+            embed(*from_folder.network, sentences, sentences.size()));
+  for (const Sentence& sentence : sentences) {
+    EXPECT_EQ(from_file.tokenizer->encode(sentence.text, {.add_special = true}).value(),
+              from_folder.tokenizer->encode(sentence.text, {.add_special = true}).value())
+        << sentence.text;
+  }
 }
 
 // Texts are tokenised as transformers does, and end in the vectors that it has.

@@ -24,6 +24,11 @@ std::unexpected<Error> unknown_family(std::string_view what, std::string_view na
                                           "\", which is not supported; supported are " + known);
 }
 
+std::unexpected<Error> is_encoder(std::string_view type) {
+  return refuse("a model of the type \"" + std::string(type) +
+                "\" is an encoder, which makes embeddings and writes no text: serve it, or `inspect embedding`");
+}
+
 Result<Description> checked(Description description) {
   TRY(check_config(description.config));
   return description;
@@ -47,6 +52,7 @@ Result<Description> describe(const GgufFile& file) {
     if (family->from_gguf == nullptr || family->architecture != architecture) continue;
     return checked(Description{TRY(family->from_gguf(file)), &family->own_gguf_names()});
   }
+  if (find_encoder_family(file) != nullptr) return is_encoder(architecture);
   return unknown_family("architecture", architecture);
 }
 
@@ -58,10 +64,7 @@ Result<Description> describe(const json::Object& config) {
     if (family->from_json == nullptr || family->model_type != name) continue;
     return checked(Description{TRY(family->from_json(config)), &family->json_names()});
   }
-  if (find_encoder_family(config) != nullptr) {
-    return refuse("a model of the type \"" + std::string(name) +
-                  "\" is an encoder, which makes embeddings and writes no text: serve it, or `inspect embedding`");
-  }
+  if (find_encoder_family(config) != nullptr) return is_encoder(name);
   return unknown_family("model_type", name);
 }
 

@@ -325,6 +325,71 @@ TEST_F(Families, GgufOfEveryFamily) {
   }
 }
 
+// As the guide of Qwen2.5 has it, and what files leave out.
+TEST_F(Families, YarnIsReadFromBothFormats) {
+  const auto yarn = [](const std::string& more) {
+    return llama_config(R"("rope_scaling":{"type":"yarn")" + more + "}");
+  };
+  const auto result = describe_config(yarn(R"(,"factor":4.0,"original_max_position_embeddings":512)"));
+  ASSERT_TRUE(result) << result.error().message;
+  const kernels::RopeDescription& rope = result->config.ropes[0];
+  ASSERT_TRUE(rope.yarn);
+  EXPECT_EQ(rope.yarn->factor, 4);
+  EXPECT_EQ(rope.yarn->original_context, 512);
+  EXPECT_EQ(rope.yarn->fast_turns, 32);
+  EXPECT_EQ(rope.yarn->slow_turns, 1);
+  EXPECT_TRUE(rope.yarn->is_truncated);
+  EXPECT_DOUBLE_EQ(rope.attention_factor, 0.1 * std::log(4.0) + 1);
+  EXPECT_EQ(result->config.context_length, 2048u) << "which it is stretched to";
+  const auto told =
+      describe_config(yarn(R"(,"factor":2,"beta_fast":16,"beta_slow":2,"truncate":false,"attention_factor":1.5)"));
+  ASSERT_TRUE(told) << told.error().message;
+  EXPECT_EQ(told->config.ropes[0].yarn->original_context, 512) << "the context is the original one";
+  EXPECT_EQ(told->config.ropes[0].yarn->fast_turns, 16);
+  EXPECT_FALSE(told->config.ropes[0].yarn->is_truncated);
+  EXPECT_EQ(told->config.ropes[0].attention_factor, 1.5);
+  const auto ratio = describe_config(yarn(R"(,"original_max_position_embeddings":128)"));
+  EXPECT_EQ(ratio->config.ropes[0].yarn->factor, 4) << "of the context and the original one";
+  const auto scales = describe_config(yarn(R"(,"factor":40,"mscale":1.0,"mscale_all_dim":0.5)"));
+  EXPECT_DOUBLE_EQ(scales->config.ropes[0].attention_factor, (0.1 * std::log(40) + 1) / (0.05 * std::log(40) + 1));
+
+  GgufWriter writer = gguf("qwen2");
+  writer.number("qwen2.attention.head_count", 4).text("qwen2.rope.scaling.type", "yarn");
+  const std::uint32_t context = 100;
+  writer.real("qwen2.rope.scaling.factor", 4).number("qwen2.rope.scaling.original_context_length", context);
+  const auto file = describe_gguf(writer);
+  ASSERT_TRUE(file) << file.error().message;
+  EXPECT_EQ(file->config.ropes[0].yarn->factor, 4);
+  EXPECT_EQ(file->config.ropes[0].yarn->original_context, 100);
+  EXPECT_DOUBLE_EQ(file->config.ropes[0].attention_factor, 0.1 * std::log(4.0) + 1);
+  EXPECT_GE(file->config.context_length, 4 * context);
+}
+
+TEST_F(Families, YarnThatMakesNoSenseIsRefused) {
+  const std::pair<std::string, Code> wrong[] = {
+      {"", Code::kCorrupt},
+      {R"(,"factor":0)", Code::kInvalidArgument},
+      {R"(,"factor":2,"beta_fast":1,"beta_slow":1)", Code::kInvalidArgument},
+      {R"(,"factor":2,"original_max_position_embeddings":0)", Code::kInvalidArgument},
+      {R"(,"factor":2,"rope_theta":1)", Code::kInvalidArgument},
+      {R"(,"factor":"2")", Code::kCorrupt}};
+  for (const auto& [more, code] : wrong) {
+    const auto result = describe_config(llama_config(R"("rope_scaling":{"rope_type":"yarn")" + more + "}"));
+    ASSERT_FALSE(result) << more;
+    EXPECT_EQ(result.error().code, code) << result.error().message;
+  }
+  const auto longest = describe_config(
+      llama_config(R"("rope_scaling":{"rope_type":"yarn","factor":1e6,"original_max_position_embeddings":1e9})"));
+  ASSERT_TRUE(longest) << longest.error().message;
+  EXPECT_EQ(longest->config.context_length, ranges::kContext.max) << "and no longer";
+  for (const auto& [key, value] : {std::pair("yarn_ext_factor", 0.5f), {"yarn_log_multiplier", 0.1f}}) {
+    GgufWriter writer = gguf("llama");
+    writer.number("llama.attention.head_count", 4).text("llama.rope.scaling.type", "yarn");
+    writer.real("llama.rope.scaling.factor", 4).real(std::string("llama.rope.scaling.") + key, value);
+    EXPECT_EQ(describe_gguf(writer).error().code, Code::kInvalidArgument) << key;
+  }
+}
+
 TEST_F(Families, WhatWeLackIsRefusedByName) {
   const std::pair<std::string, std::string> lacking[] = {
       {R"("model_type":"mixtral")", "mixtral"},
@@ -332,7 +397,7 @@ TEST_F(Families, WhatWeLackIsRefusedByName) {
       {R"("model_type":"phi3","rope_scaling":{"type":"ntk"})", "ntk"},
       {R"("quantization_config":{"quant_method":"bitsandbytes"})", "bitsandbytes"},
       {R"("quantization_config":{"quant_method":"awq","bits":3,"group_size":128})", "3 bits"},
-      {R"("rope_scaling":{"rope_type":"yarn","factor":4.0})", "yarn"},
+      {R"("rope_scaling":{"rope_type":"dynamic","factor":4.0})", "dynamic"},
       {R"("hidden_act":"relu")", "relu"},
       {R"("num_local_experts":8)", "experts"},
       {R"("kv_lora_rank":512)", "kv_lora_rank"},
@@ -344,9 +409,9 @@ TEST_F(Families, WhatWeLackIsRefusedByName) {
     EXPECT_EQ(result.error().code, Code::kInvalidArgument) << extra;
     EXPECT_NE(result.error().message.find(name), std::string::npos) << result.error().message;
   }
-  GgufWriter yarn = gguf("llama");
-  yarn.number("llama.attention.head_count", 4).text("llama.rope.scaling.type", "yarn");
-  EXPECT_EQ(describe_gguf(yarn).error().code, Code::kInvalidArgument);
+  GgufWriter dynamic = gguf("llama");
+  dynamic.number("llama.attention.head_count", 4).text("llama.rope.scaling.type", "dynamic");
+  EXPECT_EQ(describe_gguf(dynamic).error().code, Code::kInvalidArgument);
   GgufWriter experts = gguf("llama");
   experts.number("llama.attention.head_count", 4).number("llama.expert_count", 8);
   EXPECT_EQ(describe_gguf(experts).error().code, Code::kInvalidArgument);

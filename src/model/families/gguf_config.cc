@@ -40,6 +40,27 @@ Status read_longrope(const GgufFile& file, const ModelConfig& config, kernels::R
   return {};
 }
 
+// Source of the keys and of what absent ones mean: llama.cpp, llama-arch.cpp, llama-hparams.h and conversion/base.py.
+Status read_yarn(const GgufFile& file, const ModelConfig& config, kernels::RopeDescription& rope) {
+  kernels::YarnScaling yarn;
+  const auto factor = TRY(find_number(file, "rope.scaling.factor", ranges::kRopeFactor));
+  if (!factor) return fail(Code::kCorrupt, "the rope scaling is yarn, but the GGUF has no factor of it");
+  yarn.factor = *factor;
+  const auto original = TRY(find_count(file, "rope.scaling.original_context_length", ranges::kContext));
+  yarn.original_context = static_cast<double>(original.value_or(config.context_length));
+  yarn.fast_turns = TRY(find_number(file, "rope.scaling.yarn_beta_fast", ranges::kRopeTurns)).value_or(yarn.fast_turns);
+  yarn.slow_turns = TRY(find_number(file, "rope.scaling.yarn_beta_slow", ranges::kRopeTurns)).value_or(yarn.slow_turns);
+  constexpr NumberRange kAny{"rope scaling's share of the blend", -1e6, 1e6};
+  const double share = TRY(find_number(file, "rope.scaling.yarn_ext_factor", kAny)).value_or(1);
+  const double log_scale = TRY(find_number(file, "rope.scaling.yarn_log_multiplier", kAny)).value_or(0);
+  if (share >= 0 && share != 1) return refuse("a yarn rope of which a part alone is blended is not supported");
+  if (log_scale != 0) return refuse("a yarn rope with DeepSeek's logarithm is not supported");
+  const auto attention = TRY(find_number(file, "rope.scaling.yarn_attn_factor", ranges::kRopeFactor));
+  rope.attention_factor = attention.value_or(kernels::yarn_attention_factor(yarn.factor));
+  rope.yarn = yarn;
+  return {};
+}
+
 Result<kernels::RopeDescription> read_rope(const GgufFile& file, const ModelConfig& config, kernels::RopeStyle style) {
   kernels::RopeDescription rope;
   rope.style = style;
@@ -51,9 +72,11 @@ Result<kernels::RopeDescription> read_rope(const GgufFile& file, const ModelConf
   if (scaling == "linear") {
     const auto factor = TRY(find_number(file, "rope.scaling.factor", ranges::kRopeFactor));
     rope.linear_factor = factor.value_or(rope.linear_factor);
+  } else if (scaling == "yarn") {
+    TRY(read_yarn(file, config, rope));
   } else if (scaling != "none" && scaling != "longrope") {
     return refuse("the rope scaling \"" + base::printable(scaling) +
-                  "\" is not supported; none, linear and longrope are");
+                  "\" is not supported; none, linear, longrope and yarn are");
   }
   rope.frequency_divisors = TRY(read_divisors(file, gguf_names().rope_factors, rope.rotary_dim));
   TRY(read_longrope(file, config, rope));
@@ -175,6 +198,7 @@ Result<ModelConfig> read_gguf_config(const GgufFile& file, kernels::RopeStyle st
   config.attention_scale = 1 / std::sqrt(static_cast<double>(config.head_dim));
   TRY(read_parts(file, config));
   config.ropes.push_back(TRY(read_rope(file, config, style)));
+  stretch_context(config);
   return config;
 }
 

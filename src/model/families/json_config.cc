@@ -140,6 +140,28 @@ Status read_longrope(const json::Object& config, const json::Object& scaling, co
   return {};
 }
 
+// Bounds of a blend, and a factor on cos and sin. Source: transformers, modeling_rope_utils.py.
+Status read_yarn(const json::Object& scaling, const ModelConfig& shape, kernels::RopeDescription& rope) {
+  kernels::YarnScaling yarn;
+  const auto original = TRY(find_number(scaling, "original_max_position_embeddings", ranges::kOriginalContext));
+  const auto context = static_cast<double>(shape.context_length);
+  yarn.original_context = original.value_or(context);
+  const auto factor = TRY(find_number(scaling, "factor", ranges::kRopeFactor));
+  if (!factor && !original) return fail(Code::kCorrupt, "config.json: the rope scaling has no \"factor\"");
+  yarn.factor = factor.value_or(context / yarn.original_context);
+  yarn.fast_turns = TRY(find_number(scaling, "beta_fast", ranges::kRopeTurns)).value_or(yarn.fast_turns);
+  yarn.slow_turns = TRY(find_number(scaling, "beta_slow", ranges::kRopeTurns)).value_or(yarn.slow_turns);
+  yarn.is_truncated = TRY(find_flag(scaling, "truncate")).value_or(true);
+  const double scale = TRY(find_number(scaling, "mscale", ranges::kRopeLogScale)).value_or(0);
+  const double all = TRY(find_number(scaling, "mscale_all_dim", ranges::kRopeLogScale)).value_or(0);
+  const double usual = scale != 0 && all != 0 ? kernels::yarn_attention_factor(yarn.factor, scale) /
+                                                    kernels::yarn_attention_factor(yarn.factor, all)
+                                              : kernels::yarn_attention_factor(yarn.factor);
+  rope.attention_factor = TRY(find_number(scaling, "attention_factor", ranges::kRopeFactor)).value_or(usual);
+  rope.yarn = yarn;
+  return {};
+}
+
 }  // namespace
 
 Result<kernels::RopeDescription> read_json_rope(const json::Object& config, const json::Object* rope, double theta,
@@ -162,9 +184,11 @@ Result<kernels::RopeDescription> read_json_rope(const json::Object& config, cons
     result.llama3 = TRY(read_llama3(scaling, shape.context_length));
   } else if (kind == "longrope" || kind == "su") {  // its first name
     TRY(read_longrope(config, scaling, shape, result));
+  } else if (kind == "yarn") {
+    TRY(read_yarn(scaling, shape, result));
   } else if (kind != "default") {
     return refuse("the rope type \"" + base::printable(kind) +
-                  "\" is not supported; default, linear, llama3 and longrope are");
+                  "\" is not supported; default, linear, llama3, longrope and yarn are");
   }
   return result;
 }
@@ -224,6 +248,7 @@ Result<ModelConfig> read_json_config(const json::Object& config, const JsonDefau
   const double theta = TRY(find_number(config, "rope_theta", ranges::kTheta)).value_or(defaults.theta);
   result.ropes.push_back(
       TRY(read_json_rope(config, is_by_layer ? nullptr : rope, theta, result, defaults.rotary_share)));
+  stretch_context(result);
   return result;
 }
 

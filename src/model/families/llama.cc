@@ -22,7 +22,7 @@ Result<ModelConfig> from_json(const json::Object& config) {
 
 const Family kLlama{
     .name = "Llama, SmolLM2",
-    .note = "rope scaling linear and llama3",
+    .note = "rope scaling linear, llama3 and YaRN",
     .architecture = "llama",
     .model_type = "llama",
     .from_gguf = from_gguf,

@@ -21,7 +21,7 @@ Result<ModelConfig> from_json(const json::Object& config) {
 
 const Family kQwen2{
     .name = "Qwen2, Qwen2.5",
-    .note = "biases on q, k, v; optional sliding windows",
+    .note = "biases on q, k, v; optional sliding windows; rope scaling YaRN",
     .architecture = "qwen2",
     .model_type = "qwen2",
     .from_gguf = from_gguf,

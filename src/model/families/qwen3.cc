@@ -27,7 +27,7 @@ Result<ModelConfig> from_json(const json::Object& config) {
 
 const Family kQwen3{
     .name = "Qwen3 (dense)",
-    .note = "norms of query and key heads",
+    .note = "norms of query and key heads; rope scaling YaRN",
     .architecture = "qwen3",
     .model_type = "qwen3",
     .from_gguf = from_gguf,

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The phone agent's language: a Python call with keyword arguments. What a user is to read or to type (`message` of
 // finish, `text` of Type) is not escaped and may hold quotes: it ends with `")` at the end of the answer.
-#include <array>
 #include <string>
 #include <utility>
 
@@ -14,8 +13,6 @@ namespace {
 
 constexpr std::size_t kMaxWordBytes = 64;
 constexpr std::size_t kMaxHeldBytes = 64;
-constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kWords = {
-    {{"True", "true"}, {"False", "false"}, {"None", "null"}}};
 
 using base::is_space;
 
@@ -158,11 +155,7 @@ class AutoGlmCallReader final : public CallReader {
   }
 
   void put_word(CallSink& sink) {
-    std::string_view json = word_;
-    for (const auto& [python, same] : kWords) {
-      if (word_ == python) json = same;
-    }
-    sink.arguments(json);
+    sink.arguments(json_word(word_));
     word_.clear();
   }
 

@@ -48,6 +48,17 @@ using KindsOfArgument = std::function<unsigned(std::string_view name, std::strin
 /// GLM: name<arg_key>k</arg_key><arg_value>v</arg_value>...</tool_call>, or JSON as above in its place.
 std::unique_ptr<CallReader> glm_call_reader(std::size_t max_depth, KindsOfArgument kinds_of);
 
+/// Qwen3-Coder: <function=name><parameter=k>v</parameter>...</function>, or JSON as above in its place. `has_tag`: the
+/// first tag was read up to its name.
+std::unique_ptr<CallReader> function_call_reader(bool has_tag, std::size_t max_depth, KindsOfArgument kinds_of);
+
+/// Mistral: a list as above, or name[ARGS]{...}.
+std::unique_ptr<CallReader> mistral_call_reader(std::size_t max_depth);
+
+/// GLM-4: the object of arguments behind the line with `name`. That line may end with so many blanks.
+inline constexpr std::size_t kMostBlanksBehindName = 4;
+std::unique_ptr<CallReader> line_call_reader(std::string_view name, std::size_t max_depth);
+
 /// AutoGLM: action="Tap", element=[1,2]) behind `do(`, message="...") behind `finish(`; `name` is do or finish.
 std::unique_ptr<CallReader> autoglm_call_reader(std::string_view name, std::size_t max_depth);
 

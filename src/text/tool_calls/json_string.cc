@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/tool_calls/json_string.h"
 
-#include <string_view>
-
 namespace autoglm::text {
 namespace {
 
@@ -54,6 +52,12 @@ void append_raw_json_byte(std::string& out, char c) {
 void append_json_byte(std::string& out, char c) {
   if (c == '"' || c == '\\') out += '\\';
   append_raw_json_byte(out, c);
+}
+
+std::string_view json_word(std::string_view python) {
+  if (python == "True") return "true";
+  if (python == "False") return "false";
+  return python == "None" ? "null" : python;
 }
 
 bool JsonUnescape::step_in_hex(char c, std::string& out) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace autoglm::text {
 
@@ -12,6 +13,9 @@ void append_json_byte(std::string& out, char c);
 /// Appends a byte of what stands between the quotes of JSON already. A control character, which models write and JSON
 /// forbids, becomes an escape.
 void append_raw_json_byte(std::string& out, char c);
+
+/// Python's True, False and None as JSON writes them; any other word as it is.
+std::string_view json_word(std::string_view python);
 
 class JsonUnescape final {
  public:

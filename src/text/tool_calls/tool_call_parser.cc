@@ -24,7 +24,19 @@ using Step = CallReader::Step;
 constexpr std::size_t kMaxHeldSpace = 64;
 constexpr std::size_t kMaxFenceTag = 12;
 
-enum class Mark : std::uint8_t { kThink, kThinkEnd, kCall, kPythonTag, kDo, kFinish, kCallEnd, kFenceEnd, kDropped };
+enum class Mark : std::uint8_t {
+  kThink,
+  kThinkEnd,
+  kCall,      // of the format's own calls, in a wrapper that ends
+  kFunction,  // the first tag of such a call, without the wrapper
+  kJsonCall,  // of JSON behind a marker alone
+  kMistral,
+  kDo,
+  kFinish,
+  kCallEnd,
+  kFenceEnd,
+  kDropped
+};
 struct Marker {
   std::string_view text;
   Mark mark;
@@ -34,7 +46,11 @@ constexpr Marker kThinkEnd = {"</think>", Mark::kThinkEnd};
 constexpr Marker kCall = {"<tool_call>", Mark::kCall};
 constexpr Marker kCallEnd = {"</tool_call>", Mark::kCallEnd};
 constexpr Marker kFenceEnd = {"```", Mark::kFenceEnd};
-constexpr Marker kPythonTag = {"<|python_tag|>", Mark::kPythonTag};
+constexpr Marker kPhiCall = {"<|tool_call|>", Mark::kCall};
+constexpr Marker kPhiCallEnd = {"<|/tool_call|>", Mark::kCallEnd};
+constexpr Marker kFunction = {"<function=", Mark::kFunction};
+constexpr Marker kPythonTag = {"<|python_tag|>", Mark::kJsonCall};
+constexpr Marker kMistralCall = {"[TOOL_CALLS]", Mark::kMistral};
 constexpr Marker kAnswerEnd = {"</answer>", Mark::kDropped};
 constexpr Marker kBoxEnd = {"<|end_of_box|>", Mark::kDropped};
 
@@ -46,7 +62,15 @@ std::vector<Marker> openings_of(ToolFormat format) {
       return {kThink, kCall};
     case ToolFormat::kLlama3:
       return {kThink, kPythonTag};
+    case ToolFormat::kFunctionXml:
+      return {kThink, kCall, kFunction};
+    case ToolFormat::kPhi4:
+      return {kThink, kPhiCall};
+    case ToolFormat::kMistral:
+    case ToolFormat::kMistralArgs:
+      return {kThink, kMistralCall};
     case ToolFormat::kJson:
+    case ToolFormat::kGlm4:
       return {kThink};
     case ToolFormat::kAutoGlm:
       return {kThink,
@@ -58,6 +82,15 @@ std::vector<Marker> openings_of(ToolFormat format) {
               kBoxEnd};
   }
   return {};
+}
+
+// A marker of its own begins with the bracket of a list.
+bool has_bracket_marker(ToolFormat format) {
+  return format == ToolFormat::kMistral || format == ToolFormat::kMistralArgs;
+}
+
+bool has_tagged_arguments(ToolFormat format) {
+  return format == ToolFormat::kGlmXml || format == ToolFormat::kFunctionXml;
 }
 
 // A scan for markers that says which one it found.
@@ -96,10 +129,11 @@ class Parser final : public ToolCallParser, private CallSink {
         max_depth_(options.max_depth),
         place_(options.begins_in_reasoning ? Place::kThink : Place::kText),
         marks_(options.begins_in_reasoning ? std::vector{kThinkEnd} : openings_of(format)),
-        drops_space_(options.begins_in_reasoning) {
+        // GLM-4's text begins with a line break, where a call would have its name.
+        drops_space_(options.begins_in_reasoning || format == ToolFormat::kGlm4) {
     for (const ToolSignature& tool : options.tools) {
       names_.insert(tool.name);
-      if (format == ToolFormat::kGlmXml) kinds_.emplace(tool.name, argument_kinds(tool.parameters));
+      if (has_tagged_arguments(format)) kinds_.emplace(tool.name, argument_kinds(tool.parameters));
     }
   }
 
@@ -115,6 +149,7 @@ class Parser final : public ToolCallParser, private CallSink {
     kText,
     kThink,
     kFence,      // within what may be the opening of a fence
+    kName,       // within what may be the line with a call's name
     kCalls,      // a reader is at work
     kAfterCall,  // where more calls, and the ends of wrappers, are expected
     kBroken,     // what follows a call that cannot be read, up to its end
@@ -123,6 +158,7 @@ class Parser final : public ToolCallParser, private CallSink {
   void step(char c);
   void in_text(char c);
   void in_fence(char c);
+  void in_name(char c);
   void in_calls(char c);
   void after_call(char c);
   void in_broken(char c);
@@ -134,6 +170,10 @@ class Parser final : public ToolCallParser, private CallSink {
   }
   void go_to_text();
   void begin_fence();
+  void begin_name(char c);
+  bool may_begin_name(char c) const;
+  bool may_begin_json(char c) const { return c == '{' || (c == '[' && !has_bracket_marker(format_)); }
+  std::unique_ptr<CallReader> own_reader(bool has_tag);
   void begin_json(bool is_certain, std::string held);
   void begin_calls(std::unique_ptr<CallReader> reader, std::string raw);
   void end_calls();
@@ -175,6 +215,7 @@ class Parser final : public ToolCallParser, private CallSink {
 
   std::unique_ptr<CallReader> reader_;
   bool is_fence_line_over_ = false;  // behind the first line of what may be a fence
+  std::string name_;                 // what was read of the line with a call's name
   bool is_certain_ = false;          // that what reader_ reads is a call
   const Marker* wrapper_ = nullptr;  // the end of the wrapper that calls stand in
   std::string raw_;                  // what was read of this call, at most max_call_bytes
@@ -198,6 +239,8 @@ void Parser::step(char c) {
     }
     case Place::kFence:
       return in_fence(c);
+    case Place::kName:
+      return in_name(c);
     case Place::kCalls:
       return in_calls(c);
     case Place::kAfterCall:
@@ -238,9 +281,15 @@ void Parser::in_text(char c) {
   if (marks_.is_idle()) {
     // What the JSON holds is nobody's marker.
     if (is_answer_json_ && !is_beginning_) return put_plain(c);
-    const bool begins_json = c == '{' || (c == '[' && !is_answer_json_);
-    if (reads_json_ && is_line_start_ && begins_json) return begin_json(false, std::string(1, c));
-    if (reads_fences_ && is_line_start_ && c == '`') return begin_fence();
+    if (is_line_start_) {
+      const bool begins_json = may_begin_json(c) && (c == '{' || !is_answer_json_);
+      if (reads_json_ && begins_json) return begin_json(false, std::string(1, c));
+      if (reads_fences_ && c == '`') return begin_fence();
+      if (may_begin_name(c)) {
+        raw_.clear();
+        return begin_name(c);
+      }
+    }
   }
   plain_.clear();
   const Marker* marker = marks_.step(c, plain_);
@@ -257,18 +306,14 @@ void Parser::found(Marker marker) {
       space_.clear();
       drops_space_ = true;
       return;
-    case Mark::kCall: {
-      wrapper_ = &kCallEnd;
+    case Mark::kCall:
+    case Mark::kFunction:  // who leaves the opening of its wrapper out may still write the end
+      wrapper_ = format_ == ToolFormat::kPhi4 ? &kPhiCallEnd : &kCallEnd;
+      [[fallthrough]];
+    case Mark::kJsonCall:
+    case Mark::kMistral:
       is_certain_ = true;
-      auto reader =
-          format_ == ToolFormat::kGlmXml
-              ? glm_call_reader(max_depth_, [this](auto name, auto key) { return kinds_of_argument(name, key); })
-              : json_call_reader(true, max_depth_, {});
-      return begin_calls(std::move(reader), std::string(marker.text));
-    }
-    case Mark::kPythonTag:
-      is_certain_ = true;
-      return begin_calls(json_call_reader(true, max_depth_, {}), std::string(marker.text));
+      return begin_calls(own_reader(marker.mark == Mark::kFunction), std::string(marker.text));
     case Mark::kDo:
     case Mark::kFinish: {
       is_certain_ = true;
@@ -284,9 +329,25 @@ void Parser::found(Marker marker) {
   }
 }
 
+// Of what follows the format's own marker; `has_tag`: that is the first tag of a call.
+std::unique_ptr<CallReader> Parser::own_reader(bool has_tag) {
+  const auto kinds_of = [this](std::string_view name, std::string_view key) { return kinds_of_argument(name, key); };
+  switch (format_) {
+    case ToolFormat::kGlmXml:
+      return glm_call_reader(max_depth_, kinds_of);
+    case ToolFormat::kFunctionXml:
+      return function_call_reader(has_tag, max_depth_, kinds_of);
+    case ToolFormat::kMistral:
+    case ToolFormat::kMistralArgs:
+      return mistral_call_reader(max_depth_);
+    default:
+      return json_call_reader(true, max_depth_, {});
+  }
+}
+
 // raw_ holds ``` or its beginning, the fence's tag, and blanks up to what may be a call.
 void Parser::in_fence(char c) {
-  if (is_fence_line_over_ && (c == '{' || c == '[')) {
+  if (is_fence_line_over_ && may_begin_json(c)) {
     wrapper_ = &kFenceEnd;
     return begin_json(false, std::exchange(raw_, {}) + c);
   }
@@ -310,6 +371,49 @@ void Parser::begin_fence() {
   place_ = Place::kFence;
   raw_ = "`";
   is_fence_line_over_ = false;
+}
+
+bool Parser::may_begin_name(char c) const {
+  if (format_ != ToolFormat::kGlm4) return false;
+  const auto first = names_.lower_bound(std::string_view(&c, 1));
+  return first != names_.end() && first->starts_with(c);
+}
+
+void Parser::begin_name(char c) {
+  place_ = Place::kName;
+  name_.clear();
+  in_name(c);
+}
+
+// name_ is the beginning of a tool's name; all of it, perhaps with blanks; or all of it, and the end of its line.
+void Parser::in_name(char c) {
+  bool is_right = false;
+  if (name_.ends_with('\n')) {
+    if (c == '{') {
+      is_certain_ = true;
+      wrapper_ = nullptr;
+      const std::string_view line = name_;
+      begin_calls(line_call_reader(line.substr(0, line.find_last_not_of(" \t\r\n") + 1), max_depth_),
+                  std::exchange(raw_, {}));
+      return in_calls(c);
+    }
+  } else if (c == '\n' || c == ' ' || c == '\t' || c == '\r') {
+    const std::size_t size = name_.find_last_not_of(" \t\r") + 1;
+    is_right = names_.contains(std::string_view(name_).substr(0, size)) &&
+               (c == '\n' || name_.size() - size < kMostBlanksBehindName);
+  }
+  if (!is_right && !name_.ends_with('\n')) {
+    const std::string longer = name_ + c;
+    const auto next = names_.lower_bound(longer);
+    is_right = next != names_.end() && next->starts_with(longer);
+  }
+  if (is_right && raw_.size() < max_call_bytes_) {
+    raw_ += c;
+    name_ += c;
+    return;
+  }
+  give_up_calls();
+  in_text(c);
 }
 
 void Parser::begin_json(bool is_certain, std::string held) {
@@ -370,9 +474,10 @@ void Parser::give_up_calls() {
 }
 
 void Parser::after_call(char c) {
-  if ((c == '{' || c == '[') && marks_.is_idle() && (reads_json_ || is_answer_json_ || wrapper_ == &kCallEnd)) {
+  if (may_begin_json(c) && marks_.is_idle() && (reads_json_ || is_answer_json_ || wrapper_ == &kCallEnd)) {
     return begin_json(wrapper_ == &kCallEnd && format_ == ToolFormat::kHermes, std::exchange(raw_, {}) + c);
   }
+  if (may_begin_name(c) && marks_.is_idle()) return begin_name(c);
   if (c == '`' && marks_.is_idle() && wrapper_ != &kFenceEnd && reads_fences_) return begin_fence();
   plain_.clear();
   const Marker* marker = marks_.step(c, plain_);
@@ -403,12 +508,13 @@ void Parser::break_call() {
   is_told_ = false;
   std::vector<Marker> markers;
   if (wrapper_ == &kCallEnd) markers = {kCall, kCallEnd};
+  if (wrapper_ == &kPhiCallEnd) markers = {kPhiCall, kPhiCallEnd};
   if (wrapper_ == &kFenceEnd) markers = {kFenceEnd};
   if (format_ == ToolFormat::kAutoGlm) markers = {kAnswerEnd, kBoxEnd};
   marks_ = Marks(std::move(markers));
   // The reader may have stopped within the end of the call.
   plain_.clear();
-  for (const char c : raw_.substr(raw_.size() - std::min(raw_.size(), kCallEnd.text.size() - 1)))
+  for (const char c : raw_.substr(raw_.size() - std::min(raw_.size(), kPhiCallEnd.text.size() - 1)))
     marks_.step(c, plain_);
   const std::string held = marks_.held();
   raw_.resize(raw_.size() - held.size());
@@ -485,7 +591,7 @@ std::vector<ToolEvent> Parser::finish() {
       put_all_plain(held);
       break;
     default:
-      if (place_ == Place::kFence) give_up_calls();
+      if (place_ == Place::kFence || place_ == Place::kName) give_up_calls();
       put_all_plain(held);
       if (place_ == Place::kText) events_.add(Kind::kText, 0, std::exchange(space_, {}));
   }

@@ -79,6 +79,11 @@ constexpr ToolFormat kLlama3 = ToolFormat::kLlama3;
 constexpr ToolFormat kGlmXml = ToolFormat::kGlmXml;
 constexpr ToolFormat kJson = ToolFormat::kJson;
 constexpr ToolFormat kAutoGlm = ToolFormat::kAutoGlm;
+constexpr ToolFormat kGlm4 = ToolFormat::kGlm4;
+constexpr ToolFormat kMistral = ToolFormat::kMistral;
+constexpr ToolFormat kMistralArgs = ToolFormat::kMistralArgs;
+constexpr ToolFormat kFunctionXml = ToolFormat::kFunctionXml;
+constexpr ToolFormat kPhi4 = ToolFormat::kPhi4;
 
 const Case kCases[] = {
     // Text and reasoning.
@@ -215,6 +220,79 @@ const Case kCases[] = {
      R"(call0(do) args0({"action":Tap}) broken0(do(action=Tap)</answer>) text(ok))"},
     {kAutoGlm, "finish(message=\"cut", R"(call0(finish) args0({"message":"cut) broken0(finish(message="cut))"},
     {kAutoGlm, "{\"name\": \"now\", \"arguments\": {}}", R"(text({"name": "now", "arguments": {}}))"},
+    // GLM-4.
+    {kGlm4, "weather\n{\"city\": \"北京\", \"days\": 2}", R"(call0(weather) args0({"city": "北京", "days": 2}) end0)"},
+    {kGlm4, "\nIt is now.", "text(It is now.)"},
+    {kGlm4, "<think>\nhm\nnow\n{}</think>\nI look.\nnow \n{}\nweather\n{\"note\": \"a\nb\"}",
+     R"(think(hm
+now
+{}) text(I look.) call0(now) args0({}) end0 call1(weather) args1({"note": "a\nb"}) end1)"},
+    {kGlm4, "now\n{}, now\n{} nowhere", "call0(now) args0({}) end0 call1(now) args1({}) end1 text(nowhere)"},
+    {kGlm4, "now\n{}now\n{}", "call0(now) args0({}) end0 call1(now) args1({}) end1"},
+    {kGlm4, "now\n\n{} now \n {}", "text(now\n\n{} now \n {})"},
+    {kGlm4, "now\nnow\n{}", "text(now\nnow\n{})"},
+    {kGlm4, "now\n\nnow\n{}", "text(now) call0(now) args0({}) end0"},
+    {kGlm4, "now     \n{}", "text(now     \n{})"},
+    {kGlm4, "  now    \n{}", "call0(now) args0({}) end0"},
+    {kGlm4, "other\n{\"a\": 1}\nnowhere\n{}", "text(other\n{\"a\": 1}\nnowhere\n{})"},
+    {kGlm4, "I call now\n{}", "text(I call now\n{})"},
+    {kGlm4, "now\n", "text(now\n)"},
+    {kGlm4, "weat", "text(weat)"},
+    {kGlm4, "now\n{\"a\": [1, }", "call0(now) args0({\"a\": [1, ) broken0(now\n{\"a\": [1, })"},
+    {kGlm4, "now\n{\"a\": ", "call0(now) args0({\"a\": ) broken0(now\n{\"a\": )"},
+    {kGlm4, "{\"name\": \"now\", \"arguments\": {}}", "call0(now) args0({}) end0"},
+    // Mistral.
+    {kMistral,
+     "[TOOL_CALLS] [{\"name\": \"weather\", \"arguments\": {\"city\": \"Rom\"}, \"id\": \"VvvODy9mT\"}, {\"name\": "
+     "\"now\", \"arguments\": {}}]",
+     R"(call0(weather) args0({"city": "Rom"}) end0 call1(now) args1({}) end1)"},
+    {kMistral, "I look.\n[TOOL_CALLS][{\"name\": \"now\"}] done", "text(I look.) call0(now) args0({}) end0 text(done)"},
+    {kMistral, "[1, 2]\n[{\"name\": \"now\", \"arguments\": {}}] [TOOL",
+     "text([1, 2]\n[{\"name\": \"now\", \"arguments\": {}}] [TOOL)"},
+    {kMistral, "{\"name\": \"now\", \"arguments\": {}}\n[TOOL_CALLS]now[ARGS]{}",
+     "call0(now) args0({}) end0 call1(now) args1({}) end1"},
+    {kMistral, "```json\n[TOOL_CALLS][{\"name\": \"now\"}]", "text(```json) call0(now) args0({}) end0"},
+    {kMistral, "{[TOOL_CALLS]{\"name\": \"now\"}", "text({) call0(now) args0({}) end0"},
+    {kMistral, "[TOOL_CALLS]", "broken0([TOOL_CALLS])"},
+    {kMistral, "[TOOL_CALLS][7]", "broken0([TOOL_CALLS][7])"},
+    {kMistralArgs, "[TOOL_CALLS]weather[ARGS]{\"city\": \"Zürich\"}[TOOL_CALLS]now[ARGS]{}",
+     R"(call0(weather) args0({"city": "Zürich"}) end0 call1(now) args1({}) end1)"},
+    {kMistralArgs, "Yes. [TOOL_CALLS] now[CALL_ID]aB3dE6gH9[ARGS] {} ", "text(Yes.) call0(now) args0({}) end0"},
+    {kMistralArgs, "[TOOL_CALLS]now{\"a\": {}}", R"(call0(now) args0({"a": {}}) end0)"},
+    {kMistralArgs, "[TOOL_CALLS][ARGS]{}", "broken0([TOOL_CALLS][ARGS]{})"},
+    {kMistralArgs, "[TOOL_CALLS]now[ARGS]7", "call0(now) broken0([TOOL_CALLS]now[ARGS]7)"},
+    {kMistralArgs, "[TOOL_CALLS]now[CALL_ID]a[CALL_ID]b[ARGS]{}",
+     "broken0([TOOL_CALLS]now[CALL_ID]a[CALL_ID]b[ARGS]{})"},
+    {kMistralArgs, "[TOOL_CALLS]now[ARGS]{\"a\": \"[TOOL_CALLS]\", \"b\"",
+     R"(call0(now) args0({"a": "[TOOL_CALLS]", "b") broken0([TOOL_CALLS]now[ARGS]{"a": "[TOOL_CALLS]", "b"))"},
+    // Qwen3-Coder.
+    {kFunctionXml,
+     "I look.\n<tool_call>\n<function=weather>\n<parameter=city>\n北京 \"x\" <b>\n</parameter>\n<parameter=days>\n3\n"
+     "</parameter>\n</function>\n</tool_call>\n<tool_call>\n<function=now>\n</function>\n</tool_call>",
+     R"(text(I look.) call0(weather) args0({"city":"北京 \"x\" <b>","days":3}) end0 call1(now) args1({}) end1)"},
+    {kFunctionXml,
+     "<function=weather><parameter=city>\n\n a\n\n</parameter><parameter=flag>True</parameter><parameter=note>None"
+     "</parameter><parameter=id>\n\n</parameter></function></tool_call> done",
+     R"(call0(weather) args0({"city":"\n a\n","flag":true,"note":"None","id":""}) end0 text(done))"},
+    {kFunctionXml,
+     "<tool_call><function=weather><parameter=where>\n{\"a\": [1]}\n</parameter></function><function=now></function>"
+     "</tool_call>",
+     R"(call0(weather) args0({"where":{"a": [1]}}) end0 call1(now) args1({}) end1)"},
+    {kFunctionXml, "<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>", "call0(now) args0({}) end0"},
+    {kFunctionXml, "<tool_call><function=>", "broken0(<tool_call><function=>)"},
+    {kFunctionXml, "<tool_call>now</tool_call>ok", "broken0(<tool_call>now</tool_call>) text(ok)"},
+    {kFunctionXml, "<function=now>x</function>\n</tool_call>ok",
+     "call0(now) broken0(<function=now>x</function>\n</tool_call>) text(ok)"},
+    {kFunctionXml, "<tool_call><function=weather><parameter=city>\nRo",
+     R"(call0(weather) args0({"city":"Ro) broken0(<tool_call><function=weather><parameter=city>
+Ro))"},
+    // Phi-4.
+    {kPhi4, "<|tool_call|>[{\"name\": \"now\", \"arguments\": {}}, {\"name\": \"now\"}]<|/tool_call|>",
+     "call0(now) args0({}) end0 call1(now) args1({}) end1"},
+    {kPhi4, "So: <|tool_call|>{\"name\": \"now\", \"arguments\": {}}<|/tool_call|> ok",
+     "text(So:) call0(now) args0({}) end0 text(ok)"},
+    {kPhi4, "<|tool_call|>[{\"name\": \"now\", x}]<|/tool_call|>ok",
+     R"(call0(now) broken0(<|tool_call|>[{"name": "now", x}]<|/tool_call|>) text(ok))"},
 };
 
 TEST(ToolCallParser, Understands) {
@@ -224,7 +302,8 @@ TEST(ToolCallParser, Understands) {
   }
 }
 
-constexpr ToolFormat kFormats[] = {kHermes, kLlama3, kGlmXml, kJson, kAutoGlm};
+constexpr ToolFormat kFormats[] = {kHermes, kLlama3,  kGlmXml,      kJson,        kAutoGlm,
+                                   kGlm4,   kMistral, kMistralArgs, kFunctionXml, kPhi4};
 
 TEST(ToolCallParser, EverySplitGivesTheSame) {
   std::size_t splits = 0;
@@ -337,15 +416,23 @@ TEST(ToolCallParser, NestingIsBounded) {
   const auto nested = [&](ToolFormat format, std::size_t depth) {
     const std::string value = std::string(depth - 1, '[') + std::string(depth - 1, ']');
     const std::string call =
-        format == kGlmXml    ? "<tool_call>now<arg_key>a</arg_key><arg_value>" + value + "</arg_value></tool_call>"
-        : format == kAutoGlm ? "do(action=" + value + ")"
-                             : "<tool_call>{\"name\":\"now\",\"arguments\":{\"a\":" + value + "}}</tool_call>";
-    const std::vector<ToolEvent> events = parse(format, {call}, {.max_depth = 20});
+        format == kGlmXml        ? "<tool_call>now<arg_key>a</arg_key><arg_value>" + value + "</arg_value></tool_call>"
+        : format == kAutoGlm     ? "do(action=" + value + ")"
+        : format == kGlm4        ? "now\n{\"a\":" + value + "}"
+        : format == kFunctionXml ? "<function=now><parameter=a>" + value + "</parameter></function>"
+        : format == kMistralArgs ? "[TOOL_CALLS]now[ARGS]{\"a\":" + value + "}"
+                                 : "<tool_call>{\"name\":\"now\",\"arguments\":{\"a\":" + value + "}}</tool_call>";
+    const std::vector<ToolEvent> events = parse(format, {call}, {.tools = tools(), .max_depth = 20});
     return events.back().kind;
   };
   EXPECT_EQ(nested(kHermes, 19), Kind::kCallEnd);
   EXPECT_EQ(nested(kHermes, 20), Kind::kBroken);
   EXPECT_EQ(nested(kGlmXml, 20), Kind::kCallEnd);
+  EXPECT_EQ(nested(kFunctionXml, 20), Kind::kCallEnd);
+  for (const ToolFormat format : {kGlm4, kMistralArgs}) {
+    EXPECT_EQ(nested(format, 19), Kind::kCallEnd);
+    EXPECT_EQ(nested(format, 21), Kind::kBroken);
+  }
   EXPECT_EQ(nested(kAutoGlm, 20), Kind::kCallEnd);
   EXPECT_EQ(nested(kAutoGlm, 22), Kind::kBroken);
 }
@@ -395,7 +482,20 @@ TEST(ToolCallParser, T_C5_HostileTextIsReadInLinearSteps) {
                                        "<tool_call>{\"name\":\"now\"}",
                                        "{\"name\":\"now\",\"arguments\":\"\\u005c",
                                        "世",
-                                       "\xff"};
+                                       "\xff",
+                                       "\nnow",
+                                       "now\n",
+                                       "now\n{}",
+                                       "now\n{\"a\":\"",
+                                       "weathe",
+                                       "[TOOL_CALLS]",
+                                       "[TOOL_CALLS]now[ARGS]{}",
+                                       "[ARGS",
+                                       "<function=now>",
+                                       "<function=a><parameter=k>\n",
+                                       "\n</parameter>",
+                                       "<|tool_call|>[",
+                                       "<|/tool_call|>"};
   for (const ToolFormat format : kFormats) {
     for (const std::string_view pattern : patterns) expect_linear(format, pattern, 200'000);
   }
@@ -443,6 +543,16 @@ TEST(ToolCallParser, RandomTextsKeepTheRules) {
                                      "</answer>",
                                      "世",
                                      "\\",
+                                     "now",
+                                     "[TOOL_CALLS]",
+                                     "[CALL_ID]",
+                                     "[ARGS]",
+                                     "<function=now>",
+                                     "<parameter=days>",
+                                     "</parameter>",
+                                     "</function>",
+                                     "<|tool_call|>",
+                                     "<|/tool_call|>",
                                      "\xe4"};
   for (int round = 0; round < 20'000; ++round) {
     std::string text;
@@ -488,6 +598,14 @@ TEST(ToolFormatOf, FollowsTheMarkersOfTheTemplate) {
   EXPECT_EQ(tool_format_of("{% if tools %}answer with {\"name\": ..., \"arguments\": ...}{% endif %}"),
             ToolFormat::kJson);
   EXPECT_EQ(tool_format_of("use do(action=\"Tap\", element=[x,y])"), ToolFormat::kAutoGlm);
+  EXPECT_EQ(tool_format_of("{% if tools %}# 可用工具 在调用上述函数时，请使用 Json 格式表示调用的参数。{% endif %}"),
+            kGlm4);
+  EXPECT_EQ(tool_format_of("{% if tools %}{{ '[TOOL_CALLS][' + call.function|tojson + ']' }}{% endif %}"), kMistral);
+  EXPECT_EQ(tool_format_of("{% if tools %}{{ '[TOOL_CALLS]' + name + '[ARGS]' + arguments }}{% endif %}"),
+            kMistralArgs);
+  EXPECT_EQ(tool_format_of("{% if tools %}<tool_call>\n<function=f>\n<parameter=p>{% endif %}"), kFunctionXml);
+  EXPECT_EQ(tool_format_of("{% if 'tools' in message %}{{ '<|tool|>' + message['tools'] + '<|/tool|>' }}{% endif %}"),
+            kPhi4);
 }
 
 }  // namespace

@@ -68,6 +68,8 @@ void LarkGrammar::free_text(const std::string& name, const FreeText& text) {
   if (text.anywhere.empty() && !text.line) return rule(name, "/(?s:.+)/");
   std::string firsts;
   for (const char c : text.firsts) firsts += escaped(c);
+  std::string line_firsts;
+  for (const char c : text.line_firsts) line_firsts += escaped(c);
   if (text.line) firsts += "\\n";
   std::vector<Pattern> inside = text.anywhere;
   if (text.line) inside.push_back(sequence({literal("\n"), *text.line}));
@@ -86,7 +88,7 @@ void LarkGrammar::free_text(const std::string& name, const FreeText& text) {
          "/(?:" + forbidden.part + ")" + plain + "/ & ~/" + forbidden.part + "|" + forbidden.all + "/ & /(?s:..+)/");
   };
   add("_", either(inside), plain);
-  add("_BEGIN_", either(first), text.line ? "[^" + firsts + R"( \t\r{`\[])" : plain);
+  add("_BEGIN_", either(first), text.line ? "[^" + firsts + line_firsts + "]" : plain);
   const auto piece = [&](std::string_view kind) { return terminal + std::string(kind); };
   const std::string parts = piece("_PART") + (is_cut ? "{0,8}" : "*");
   const std::size_t pieces = text.max_bytes / (4 * kPiece);  // a character has up to four bytes

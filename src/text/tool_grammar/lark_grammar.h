@@ -21,7 +21,8 @@ namespace autoglm::text {
 struct FreeText {
   std::vector<Pattern> anywhere;     // begin with an ASCII character that is nowhere else in them
   std::string firsts;                // those characters
-  std::optional<Pattern> line;       // at the beginning of a line, the first one too; begins with a blank, {, [ or `
+  std::optional<Pattern> line;       // at the beginning of a line, the first one too
+  std::string line_firsts;           // the characters that it may begin with
   std::optional<Pattern> beginning;  // of the text
   std::size_t max_bytes = 0;         // 0: as much as the model likes
 };

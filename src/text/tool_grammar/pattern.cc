@@ -5,6 +5,8 @@ namespace autoglm::text {
 
 std::string escaped(char c) {
   if (c == '\n') return "\\n";
+  if (c == '\t') return "\\t";
+  if (c == '\r') return "\\r";
   const bool is_word = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
   const bool is_ascii = static_cast<unsigned char>(c) < 0x80;
   return is_word || !is_ascii || c == ' ' || c == '<' || c == '>' ? std::string(1, c) : std::string("\\") + c;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "text/tool_calls/call_reader.h"
 #include "text/tool_format.h"
 #include "text/tool_grammar/call_rules.h"
 #include "text/tool_grammar/lark_grammar.h"
@@ -25,12 +26,19 @@ Pattern opening_fence() {
 
 Pattern behind_list(const Pattern& object) { return sequence({literal("["), any_number(kSpaces), object}); }
 
+std::string_view first_character(std::string_view text) {
+  std::size_t end = 1;
+  while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) ++end;
+  return text.substr(0, end);
+}
+
 class AnswerGrammar {
  public:
   AnswerGrammar(std::span<const ToolSignature> tools, const ToolGrammarOptions& options,
                 std::shared_ptr<const Tokenizer> tokenizer)
       : options_(options),
-        callables_{tools, options.any_name && options.choice != ToolChoice::kAuto},
+        callables_{tools,
+                   options.any_name && options.choice != ToolChoice::kAuto && options.format != ToolFormat::kGlm4},
         grammar_(std::move(tokenizer)),
         has_json_(options.answer_schema
                       ? options.reads_json && options.format != ToolFormat::kAutoGlm
@@ -57,8 +65,10 @@ class AnswerGrammar {
   }
 
  private:
+  std::size_t most_calls() const { return options_.is_parallel ? std::max<std::size_t>(options_.max_calls, 1) : 1; }
+
   std::string times(std::string_view separator, std::string_view call) const {
-    const std::size_t more = options_.is_parallel && options_.max_calls > 1 ? options_.max_calls - 1 : 0;
+    const std::size_t more = most_calls() - 1;
     if (more == 0) return "";
     return " (" + std::string(separator) + " " + std::string(call) + "){0," + std::to_string(more) + "}";
   }
@@ -83,6 +93,21 @@ class AnswerGrammar {
       case ToolFormat::kAutoGlm:
         add_autoglm_call(grammar_, callables_);
         break;
+      case ToolFormat::kFunctionXml:
+        add_function_call(grammar_, callables_);
+        break;
+      case ToolFormat::kGlm4:
+        add_line_call(grammar_, callables_);
+        break;
+      case ToolFormat::kMistral:
+        add_mistral_list(grammar_, callables_, most_calls());
+        break;
+      case ToolFormat::kMistralArgs:
+        add_mistral_call(grammar_, callables_);
+        break;
+      case ToolFormat::kPhi4:
+        add_phi_list(grammar_, callables_, most_calls());
+        break;
     }
     if (options_.format == ToolFormat::kAutoGlm) {
       // One action an answer, framed or not.
@@ -92,6 +117,12 @@ class AnswerGrammar {
       const std::string more = times(options_.format == ToolFormat::kLlama3 ? "\"; \"" : "\"\\n\"", "own_object");
       grammar_.rule("own_calls", "own" + more);
       grammar_.rule("required_calls", "own_calls | own_object" + more);
+    } else if (options_.format == ToolFormat::kMistral || options_.format == ToolFormat::kPhi4) {
+      grammar_.rule("own_calls", "own");  // a list
+      grammar_.rule("required_calls", "own_calls");
+    } else if (options_.format == ToolFormat::kGlm4 || options_.format == ToolFormat::kMistralArgs) {
+      grammar_.rule("own_calls", "own" + times(options_.format == ToolFormat::kGlm4 ? "\"\\n\"" : "", "own"));
+      grammar_.rule("required_calls", "own_calls");
     } else {
       grammar_.rule("own_calls", "own" + times("\"\\n\"?", "own"));
       grammar_.rule("required_calls", "own_calls");
@@ -128,7 +159,9 @@ class AnswerGrammar {
   }
 
   // Whether a marker, and not only JSON, begins a call in the middle of text.
-  bool has_marker() const { return options_.format != ToolFormat::kJson; }
+  bool has_marker() const { return options_.format != ToolFormat::kJson && !has_names(); }
+  // Whether the name of a tool on a line of its own does.
+  bool has_names() const { return options_.format == ToolFormat::kGlm4; }
 
   // Before what has to come.
   std::string reasoning() const {
@@ -139,13 +172,30 @@ class AnswerGrammar {
   // Free text of an answer; `line`: what begins a call at the beginning of a line.
   FreeText text_without(std::optional<Pattern> line) const {
     FreeText text = {.firsts = "<", .line = std::move(line), .beginning = literal("<think>")};
+    text.line_firsts = " \t\r{`[";
     switch (options_.format) {
       case ToolFormat::kHermes:
       case ToolFormat::kGlmXml:
         text.anywhere = {literal("<tool_call>")};
         break;
+      case ToolFormat::kFunctionXml:
+        text.anywhere = {literal("<tool_call>"), literal("<function=")};
+        break;
+      case ToolFormat::kPhi4:
+        text.anywhere = {literal("<|tool_call|>")};
+        break;
+      case ToolFormat::kMistral:
+      case ToolFormat::kMistralArgs:
+        text.firsts = "<[";
+        text.anywhere = {literal("[TOOL_CALLS]")};
+        break;
       case ToolFormat::kLlama3:
         text.anywhere = {literal("<|python_tag|>")};
+        break;
+      case ToolFormat::kGlm4:
+        text.firsts.clear();
+        text.line_firsts += '<';
+        for (const ToolSignature& tool : callables_.tools) text.line_firsts += first_character(tool.name);
         break;
       case ToolFormat::kJson:
         text.firsts.clear();
@@ -159,52 +209,93 @@ class AnswerGrammar {
     return text;
   }
 
+  // What begins a call at the beginning of a line.
+  struct LineCalls {
+    std::vector<Pattern> marks;
+    std::string begin;  // options at the beginning of the answer
+    std::string later;
+  };
+
+  static void add_option(std::string& options, const std::string& option) {
+    options += (options.empty() ? "" : " | ") + option;
+  }
+
+  // The name of a tool alone on its line is no call yet: what follows it says so.
+  void add_names(LineCalls& calls) {
+    const std::string more = times("\"\\n\"", "own");
+    grammar_.rule("names_more", more.empty() ? "\"\"" : more);
+    for (std::size_t i = 0; i < callables_.tools.size(); ++i) {
+      const Pattern line =
+          sequence({any_number(kBlanks), literal(callables_.tools[i].name), up_to(kBlanks, kMostBlanksBehindName)});
+      calls.marks.push_back(sequence({line, literal("\n{")}));
+      const std::string number = std::to_string(i);
+      const std::string rest = number + " " + arguments_rule(grammar_, callables_, i) + " names_more";
+      grammar_.rule("NAME_BEGIN" + number, "/\\n?" + line.all + "\\n/");
+      grammar_.rule("NAME_LATER" + number, "/\\n" + line.all + "\\n/");
+      add_option(calls.begin, "NAME_BEGIN" + rest);
+      add_option(calls.later, "NAME_LATER" + rest);
+    }
+  }
+
+  // An answer that is text, or words and calls.
+  std::string text_or_calls(bool has_calls, const LineCalls& lines) {
+    if (!has_calls) return "text";
+    std::string options = "text";
+    std::string later;
+    if (has_marker()) {
+      add_option(options, "BLANK? own_calls");
+      add_option(later, "own_calls");
+    }
+    if (!lines.begin.empty()) {
+      grammar_.rule("line_begin", lines.begin);
+      grammar_.rule("line_later", lines.later);
+      add_option(options, "line_begin");
+      add_option(later, "line_later");
+    }
+    // Words may come before a call; how many, a turn's tokens bound.
+    return later.empty() ? options : options + " | text (" + later + ")";
+  }
+
   // What the model wants to be a call is one by its first key.
   void add_decide(bool has_calls) {
-    std::string answer = "text";
-    std::optional<Pattern> line;
-    if (has_calls) {
-      if (has_marker()) answer += " | BLANK? own_calls";
-      if (has_json_) {
-        const Pattern bare = sequence({any_number(kBlanks), object_with_name()});
-        const Pattern fenced = sequence({any_number(kBlanks), opening_fence(), object_with_name()});
-        line = line_of({bare, fenced}, object_with_name());
-        grammar_.rule("JSON_BEGIN", "/\\n?" + bare.all + "/");
-        grammar_.rule("JSON_LATER", "/\\n" + bare.all + "/");
-        grammar_.rule("FENCE_BEGIN", "/\\n?" + fenced.all + "/");
-        grammar_.rule("FENCE_LATER", "/\\n" + fenced.all + "/");
-        for (const std::string_view where : {"begin", "later"}) {
-          const std::string upper = where == "begin" ? "BEGIN" : "LATER";
-          grammar_.rule("json_" + std::string(where), "JSON_" + upper + " json_tail json_more | FENCE_" + upper +
-                                                          " json_tail json_more SPACE? \"```\"");
-        }
-        answer += " | json_begin";
-      }
-      // Words may come before a call; how many, a turn's tokens bound.
-      answer += " | text (" + std::string(has_marker() ? "own_calls" : "") + (has_marker() && has_json_ ? " | " : "") +
-                (has_json_ ? "json_later)" : ")");
-    }
-    grammar_.free_text("text", text_without(line));
-    grammar_.rule("start", reasoning() + " (" + answer + ")");
+    LineCalls lines;
+    if (has_calls && has_names()) add_names(lines);
+    if (has_calls && has_json_) add_decide_json(lines);
+    grammar_.free_text("text", text_without(line_of(lines.marks)));
+    grammar_.rule("start", reasoning() + " (" + text_or_calls(has_calls, lines) + ")");
+  }
+
+  void add_decide_json(LineCalls& calls) {
+    const Pattern bare = sequence({any_number(kBlanks), object_with_name()});
+    const Pattern fenced = sequence({any_number(kBlanks), opening_fence(), object_with_name()});
+    calls.marks.insert(calls.marks.end(), {bare, fenced});
+    add_lists(calls, object_with_name());
+    const auto add = [&](const std::string& name, const std::string& newline, std::string& options) {
+      grammar_.rule("JSON_" + name, "/" + newline + bare.all + "/");
+      grammar_.rule("FENCE_" + name, "/" + newline + fenced.all + "/");
+      add_option(options, "JSON_" + name + " json_tail json_more");
+      add_option(options, "FENCE_" + name + " json_tail json_more SPACE? \"```\"");
+    };
+    add("BEGIN", "\\n?", calls.begin);
+    add("LATER", "\\n", calls.later);
   }
 
   // Only what names a tool, and gives it arguments, is a call.
   void add_auto(bool has_calls) {
-    std::string tail = "text?";
-    std::optional<Pattern> line;
-    if (has_calls) {
-      if (has_marker()) tail += " | text? own_calls";
-      if (has_json_) {
-        std::vector<Pattern> marks;
-        std::string begin, later;
-        for (std::size_t i = 0; i < callables_.tools.size(); ++i) add_auto_json(i, marks, begin, later);
-        line = line_of(marks, named_object(std::nullopt));
-        grammar_.rule("json_begin", begin);
-        grammar_.rule("json_later", later);
-        tail += " | json_begin | text json_later";
-      }
+    LineCalls lines;
+    if (has_calls && has_names()) add_names(lines);
+    if (has_calls && has_json_) {
+      for (std::size_t i = 0; i < callables_.tools.size(); ++i) add_auto_json(i, lines);
+      add_lists(lines, named_object(std::nullopt));
     }
-    grammar_.free_text("text", text_without(line));
+    std::string tail = "text?";
+    if (has_calls && has_marker()) add_option(tail, "text? own_calls");
+    if (!lines.begin.empty()) {
+      grammar_.rule("line_begin", lines.begin);
+      grammar_.rule("line_later", lines.later);
+      add_option(tail, "line_begin | text line_later");
+    }
+    grammar_.free_text("text", text_without(line_of(lines.marks)));
     grammar_.rule("tail", tail);
     grammar_.rule(
         "start", options_.begins_in_reasoning ? "thought? (" + grammar_.marker("</think>") + " tail)?" : "think? tail");
@@ -229,28 +320,32 @@ class AnswerGrammar {
                      either({literal("\"arguments\""), literal("\"parameters\"")}), spaces, literal(":")});
   }
 
-  void add_auto_json(std::size_t tool, std::vector<Pattern>& marks, std::string& begin, std::string& later) {
+  void add_auto_json(std::size_t tool, LineCalls& calls) {
     const Pattern object = named_object(tool);
     const Pattern bare = sequence({any_number(kBlanks), object});
     const Pattern fenced = sequence({any_number(kBlanks), opening_fence(), object});
     const std::string number = std::to_string(tool);
     const std::string rest = " SPACE? " + arguments_rule(grammar_, callables_, tool) + " SPACE? \"}\" json_more";
     const auto add = [&](const std::string& name, const std::string& newline, std::string& options) {
-      grammar_.rule("JSON_" + name + number, "/" + newline + bare.all + "/");
-      grammar_.rule("FENCE_" + name + number, "/" + newline + fenced.all + "/");
-      options += (options.empty() ? "" : " | ") + ("JSON_" + name + number) + rest + " | FENCE_" + name + number +
-                 rest + " SPACE? \"```\"";
+      grammar_.rule("JSON_" + name, "/" + newline + bare.all + "/");
+      grammar_.rule("FENCE_" + name, "/" + newline + fenced.all + "/");
+      add_option(options, "JSON_" + name + rest);
+      add_option(options, "FENCE_" + name + rest + " SPACE? \"```\"");
     };
-    add("BEGIN", "\\n?", begin);
-    add("LATER", "\\n", later);
-    marks.push_back(bare);
-    marks.push_back(fenced);
+    add("BEGIN" + number, "\\n?", calls.begin);
+    add("LATER" + number, "\\n", calls.later);
+    calls.marks.insert(calls.marks.end(), {bare, fenced});
   }
 
-  // Those marks, and lists of such objects, which are no way to begin.
-  static Pattern line_of(std::vector<Pattern> marks, const Pattern& object) {
-    marks.push_back(sequence({any_number(kBlanks), behind_list(object)}));
-    marks.push_back(sequence({any_number(kBlanks), opening_fence(), behind_list(object)}));
+  // Lists of such objects are read, and are no way to begin. Where a bracket begins a marker they are not read.
+  void add_lists(LineCalls& calls, const Pattern& object) const {
+    if (options_.format == ToolFormat::kMistral || options_.format == ToolFormat::kMistralArgs) return;
+    calls.marks.push_back(sequence({any_number(kBlanks), behind_list(object)}));
+    calls.marks.push_back(sequence({any_number(kBlanks), opening_fence(), behind_list(object)}));
+  }
+
+  static std::optional<Pattern> line_of(const std::vector<Pattern>& marks) {
+    if (marks.empty()) return std::nullopt;
     return either(marks);
   }
 

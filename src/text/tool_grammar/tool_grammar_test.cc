@@ -293,10 +293,111 @@ TEST_F(ToolGrammarTest, AutoGlm) {
   EXPECT_EQ(walk(**only, *tokenizer_, tap, may_end), 0u);
 }
 
+TEST_F(ToolGrammarTest, Glm4) {
+  const std::string rome = "weather\n{\"city\": \"Rome\"}";
+  const std::string now = "now\n{}";
+  expect({.format = ToolFormat::kGlm4, .choice = kRequired}, {rome, now, now + "\n" + rome},
+         {"", "x", "weather\n{}", "other\n{}", now + now, "now\n", "now"});
+  expect({.format = ToolFormat::kGlm4, .choice = kRequired, .is_parallel = false}, {now}, {now + "\n" + now});
+  for (const ToolChoice choice : {kAuto, kDecide}) {
+    expect({.format = ToolFormat::kGlm4, .choice = choice, .max_thinking_bytes = 1000},
+           {rome,
+            now,
+            "I look.\n" + rome,
+            "\n" + now,
+            "now \n{}",
+            "now",
+            "now\n",
+            "now\nand",
+            "a < b",
+            "wet {}",
+            "w\n{}",
+            "now\n\nnow we",
+            "<think>hm</think>" + now,
+            "<b>",
+            "now\nnow\n{}",
+            "nowhere\n{}",
+            "other\n{}",
+            "It is\nnow.",
+            now + "\n" + rome,
+            "I look now\n{}",
+            kBareNow,
+            "any\n{\"k\": 1}"},
+           {"weather\n{}", "I look.\nweather\n{}", "I look.\n  weather \n{", "now\n{} and", "now\n{\"a\": 1}",
+            "now\n\nnow\n{", kBadBare, "<think>hm"});
+  }
+  const ToolGrammarOptions bound = {.format = ToolFormat::kGlm4, .choice = kDecide, .any_name = true};
+  expect(bound, {now, "other\n{}"}, {"weather\n{}"});
+  const auto chinese = grammar({.format = ToolFormat::kGlm4, .choice = kAuto}, {{"天气", {}}});
+  bool may_end = false;
+  EXPECT_EQ(walk(*chinese, *tokenizer_, "天\n天气\n{}", may_end), std::string_view("天\n天气\n{}").size());
+  EXPECT_LT(walk(*chinese, *tokenizer_, "天气\n{7", may_end), std::string_view("天气\n{7").size());
+}
+
+TEST_F(ToolGrammarTest, Mistral) {
+  const std::string now = "{\"name\": \"now\", \"arguments\": {}}";
+  const std::string rome = "{\"name\": \"weather\", \"arguments\": {\"city\": \"Rome\"}, \"id\": \"aB3dE6gH9\"}";
+  const std::string both = "[TOOL_CALLS][" + now + ", " + rome + "]";
+  expect({.format = ToolFormat::kMistral, .choice = kRequired}, {both, "[TOOL_CALLS] [" + now + "]"},
+         {"", "x", "[TOOL_CALLS][]", both + both, "[TOOL_CALLS][" + kBadBare + "]", "[" + now + "]"});
+  expect({.format = ToolFormat::kMistral, .choice = kRequired, .is_parallel = false}, {"[TOOL_CALLS][" + now + "]"},
+         {both});
+  for (const ToolChoice choice : {kAuto, kDecide}) {
+    expect({.format = ToolFormat::kMistral, .choice = choice, .max_thinking_bytes = 1000},
+           {both, "I look.\n" + both, "[1, 2] [TOOL] [", "[[TOOL_CALL", "x\n[" + now + "]", kBareNow, "```\n" + both,
+            "\n{[TOO"},
+           {"[TOOL_CALLS]", "[TOOL_CALLS]x", "a[[TOOL_CALLS][]", kBadBare});
+  }
+  const std::string calls = "[TOOL_CALLS]now[ARGS]{}[TOOL_CALLS]weather[CALL_ID]aB3dE6gH9[ARGS]{\"city\": \"Rome\"}";
+  expect({.format = ToolFormat::kMistralArgs, .choice = kRequired}, {calls, "[TOOL_CALLS]any[ARGS]{\"k\": 1}"},
+         {"x", "[TOOL_CALLS]other[ARGS]{}", "[TOOL_CALLS]weather[ARGS]{}", "[TOOL_CALLS]now{}"});
+  expect({.format = ToolFormat::kMistralArgs, .choice = kRequired, .any_name = true}, {"[TOOL_CALLS]other[ARGS]{}"},
+         {"[TOOL_CALLS]a b[ARGS]{}"});
+  for (const ToolChoice choice : {kAuto, kDecide}) {
+    expect({.format = ToolFormat::kMistralArgs, .choice = choice}, {calls, "Hm. " + calls, "[ARGS] is [a]"},
+           {"Hm. [TOOL_CALLS]other[ARGS]{}"});
+  }
+}
+
+TEST_F(ToolGrammarTest, FunctionXml) {
+  const auto call = [](const std::string& name, const std::string& parameters) {
+    return "<tool_call>\n<function=" + name + ">\n" + parameters + "</function>\n</tool_call>";
+  };
+  const auto value = [](const std::string& key, const std::string& text) {
+    return "<parameter=" + key + ">\n" + text + "\n</parameter>\n";
+  };
+  const std::string rome = call("weather", value("city", "\"Rome\"\n <b>\n") + value("days", "3") + value("unit", "C"));
+  for (const ToolChoice choice : {kAuto, kRequired, kDecide}) {
+    expect({.format = ToolFormat::kFunctionXml, .choice = choice},
+           {rome, call("now", ""), rome + "\n" + call("now", ""), call("weather", value("city", "")),
+            call("any", value("k", "v"))},
+           {call("weather", ""), call("other", ""), call("weather", value("city", "x") + value("days", "x")),
+            call("weather", value("city", "x") + value("unit", "K")), "<function=other>"});
+  }
+  expect({.format = ToolFormat::kFunctionXml, .choice = kDecide, .any_name = true}, {call("other", value("k", "v"))},
+         {});
+  const auto made = grammar(
+      {.format = ToolFormat::kFunctionXml, .choice = kRequired},
+      {{"f", schema(R"({"type":"object","properties":{"a":{"type":"string","pattern":"^x+$"}},"required":["a"]})")}});
+  bool may_end = false;
+  const std::string json = "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"xx\"}}\n</tool_call>";
+  EXPECT_EQ(walk(*made, *tokenizer_, json, may_end), json.size()) << "what tags cannot say";
+}
+
+TEST_F(ToolGrammarTest, Phi4) {
+  const std::string call = "<|tool_call|>[" + kBareNow + ", " + kBareNow + "]<|/tool_call|>";
+  for (const ToolChoice choice : {kAuto, kRequired, kDecide}) {
+    expect({.format = ToolFormat::kPhi4, .choice = choice}, {call},
+           {"<|tool_call|>[]<|/tool_call|>", "<|tool_call|>[" + kBadBare + "]<|/tool_call|>"});
+  }
+  expect({.format = ToolFormat::kPhi4, .choice = kAuto}, {"Hm <|tool\n" + call, "a <| b"}, {});
+}
+
 // Vocabularies have the markers as special tokens, as ordinary ones, or not at all.
 TEST_F(ToolGrammarTest, MarkersMayBeTokens) {
-  const std::vector<std::string_view> marks = {"<tool_call>", "</tool_call>", "<think>",     "</think>",
-                                               "<arg_key>",   "</arg_key>",   "<arg_value>", "</arg_value>"};
+  const std::vector<std::string_view> marks = {"<tool_call>",  "</tool_call>", "<think>",       "</think>",
+                                               "<arg_key>",    "</arg_key>",   "<arg_value>",   "</arg_value>",
+                                               "[TOOL_CALLS]", "[ARGS]",       "<|tool_call|>", "<|/tool_call|>"};
   const auto one = [](std::string_view mark) { return "\x01" + std::string(mark) + "\x02"; };
   const std::string call = one("<tool_call>") + "\n{\"name\": \"now\", \"arguments\": {}}\n" + one("</tool_call>");
   const std::string glm = one("<tool_call>") + "weather\n" + one("<arg_key>") + "city" + one("</arg_key>") + "\n" +
@@ -310,13 +411,24 @@ TEST_F(ToolGrammarTest, MarkersMayBeTokens) {
     expect({.format = kHermes, .choice = kRequired}, {call, kNow}, {});
     expect({.format = kHermes, .choice = kDecide}, {call, kNow}, {});
     expect({.format = ToolFormat::kGlmXml, .choice = kRequired}, {glm}, {});
+    for (const ToolChoice choice : {kAuto, kRequired, kDecide}) {
+      expect({.format = ToolFormat::kMistral, .choice = choice},
+             {one("[TOOL_CALLS]") + "[{\"name\": \"now\", \"arguments\": {}}]"}, {one("[TOOL_CALLS]")});
+      expect({.format = ToolFormat::kMistralArgs, .choice = choice},
+             {one("[TOOL_CALLS]") + "now" + one("[ARGS]") + "{}" + one("[TOOL_CALLS]") + "now" + one("[ARGS]") + "{}"},
+             {one("[TOOL_CALLS]") + "now" + one("[ARGS]")});
+      expect({.format = ToolFormat::kPhi4, .choice = choice},
+             {one("<|tool_call|>") + "[{\"name\": \"now\", \"arguments\": {}}]" + one("<|/tool_call|>")}, {});
+    }
   }
 }
 
 TEST_F(ToolGrammarTest, ARefusalPointsIntoTheTool) {
   const std::vector<ToolSignature> bad = {
       {"a", {}}, {"b", schema(R"({"type":"object","properties":{"x":{"type":"array","uniqueItems":true}}})")}};
-  for (const ToolFormat format : {kHermes, ToolFormat::kGlmXml, ToolFormat::kJson, ToolFormat::kLlama3}) {
+  for (const ToolFormat format :
+       {kHermes, ToolFormat::kGlmXml, ToolFormat::kJson, ToolFormat::kLlama3, ToolFormat::kGlm4, ToolFormat::kMistral,
+        ToolFormat::kMistralArgs, ToolFormat::kFunctionXml, ToolFormat::kPhi4}) {
     for (const ToolChoice choice : {kAuto, kRequired, kDecide}) {
       const auto made = tool_grammar(bad, {.format = format, .choice = choice}, tokenizer_);
       ASSERT_FALSE(made);
@@ -335,7 +447,9 @@ TEST_F(ToolGrammarTest, ARefusalPointsIntoTheTool) {
 }
 
 TEST_F(ToolGrammarTest, AnswersWithoutToolsAreText) {
-  for (const ToolFormat format : {kHermes, ToolFormat::kGlmXml, ToolFormat::kJson, ToolFormat::kLlama3}) {
+  for (const ToolFormat format :
+       {kHermes, ToolFormat::kGlmXml, ToolFormat::kJson, ToolFormat::kLlama3, ToolFormat::kGlm4, ToolFormat::kMistral,
+        ToolFormat::kMistralArgs, ToolFormat::kFunctionXml, ToolFormat::kPhi4}) {
     const auto made = tool_grammar({}, {.format = format, .choice = kAuto}, tokenizer_);
     ASSERT_TRUE(made) << made.error().message;
     bool may_end = false;
@@ -389,7 +503,20 @@ TEST_F(ToolGrammarTest, TheParserReadsWhatTheGrammarAllows) {
                                                "</answer>",
                                                "<answer>",
                                                "\"parameters\"",
-                                               "x"};
+                                               "x",
+                                               "now\n",
+                                               "weather\n",
+                                               "[TOOL_CALLS]",
+                                               "[ARGS]",
+                                               "[{\"name\": \"",
+                                               "<function=",
+                                               ">\n",
+                                               "<parameter=",
+                                               "\n</parameter>\n",
+                                               "</function>\n",
+                                               "<|tool_call|>",
+                                               "<|/tool_call|>",
+                                               "}]"};
   tokenizer_ = std::make_shared<ByteTokenizer>(words);
   const std::vector<ToolSignature> signatures = tools();
   std::vector<std::shared_ptr<const Grammar>> arguments;
@@ -400,7 +527,8 @@ TEST_F(ToolGrammarTest, TheParserReadsWhatTheGrammarAllows) {
   }
   std::size_t calls = 0;
   for (const ToolFormat format :
-       {kHermes, ToolFormat::kLlama3, ToolFormat::kGlmXml, ToolFormat::kJson, ToolFormat::kAutoGlm}) {
+       {kHermes, ToolFormat::kLlama3, ToolFormat::kGlmXml, ToolFormat::kJson, ToolFormat::kAutoGlm, ToolFormat::kGlm4,
+        ToolFormat::kMistral, ToolFormat::kMistralArgs, ToolFormat::kFunctionXml, ToolFormat::kPhi4}) {
     for (const ToolChoice choice : {kAuto, kRequired, kDecide}) {
       const auto made = grammar({.format = format, .choice = choice, .max_thinking_bytes = 2000});
       for (int round = 0; round < 60; ++round) {

@@ -149,7 +149,7 @@ class ClientTest(unittest.TestCase):
         self.assertEqual(streamed, plain[:plain.index(stop)])
 
     def test_length(self):
-        answer = self.chat("Roll the dice.", max_tokens=3)
+        answer = self.chat("Roll the dice.", max_tokens=3, temperature=0)
         self.assertEqual(answer.choices[0].finish_reason, "length")
         self.assertEqual(answer.usage.completion_tokens, 3)
 
