@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m openautoglm.serve ...`: the same as `openautoglm serve ...`."""
+import sys
+
+from ._core import run_command_line
+
+
+def main() -> int:
+    """Runs the verb with the arguments of this process."""
+    return run_command_line(["openautoglm", "serve", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
