@@ -72,9 +72,7 @@ impl GgufVocabulary<'_> {
             "gpt2" => self.byte_level(&strings),
             "llama" => self.sentencepiece(&strings),
             "bert" => self.words(&strings),
-            other => {
-                Err(Failure::invalid(format!("the tokenizer model '{other}' is not supported; gpt2, llama and bert are")))
-            }
+            other => Err(Failure::invalid(format!("the tokenizer model '{other}' is not supported; gpt2, llama and bert are"))),
         })?;
         BridgeTokenizer::new(tokenizer, frame, Some(strings))
     }
