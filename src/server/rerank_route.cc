@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // /v1/rerank: from a query and documents to pairs of token ids, through the embedder, to scores. Worker threads.
 #include <algorithm>
+#include <expected>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>

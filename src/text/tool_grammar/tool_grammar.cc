@@ -304,7 +304,7 @@ class AnswerGrammar {
   // Calls, or JSON of the answer's schema: by the first character where a marker begins calls, else by the name.
   void add_auto_or_json(bool has_calls) {
     std::string answer = grammar_.json(json::format(*options_.answer_schema), "/answer");
-    if (has_calls && (has_marker() || !has_json_)) answer += " | BLANK? own_calls";
+    if (has_calls && (has_marker() || has_names() || !has_json_)) answer += " | BLANK? own_calls";
     if (has_calls && has_json_) answer += " | json_again json_more";
     grammar_.rule("start", (options_.begins_in_reasoning ? "think_rest (" : "think? (") + answer + ")");
   }

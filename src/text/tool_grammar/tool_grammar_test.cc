@@ -184,6 +184,11 @@ TEST_F(ToolGrammarTest, AnAnswerOfASchemaOrCalls) {
   expect({.format = ToolFormat::kGlmXml, .answer_schema = named}, {answer, kBareNow, "<tool_call>now</tool_call>"},
          {"<tool_call>other</tool_call>"});
   expect({.format = ToolFormat::kAutoGlm, .answer_schema = named}, {answer, "do(action=\"Back\")"}, {"I do"});
+  expect({.format = ToolFormat::kGlm4, .answer_schema = named}, {answer, kBareNow, "now\n{}"}, {"now", "other\n{}"});
+  expect({.format = ToolFormat::kGlm4, .reads_json = false, .answer_schema = named}, {answer, "now\n{}"}, {kBareNow});
+  expect({.format = ToolFormat::kMistralArgs, .answer_schema = named}, {answer, "[TOOL_CALLS]now[ARGS]{}"}, {"[1]"});
+  expect({.format = ToolFormat::kPhi4, .answer_schema = named},
+         {answer, "<|tool_call|>[{\"name\": \"now\", \"arguments\": {}}]<|/tool_call|>"}, {"<|tool_call|>[]"});
   // Without tools it is the answer alone.
   const auto alone = tool_grammar({}, {.answer_schema = named}, tokenizer_);
   ASSERT_TRUE(alone) << alone.error().message;
