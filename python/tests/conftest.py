@@ -72,7 +72,7 @@ def encoder():
 @pytest.fixture(scope="module")
 def smollm2():
     if MODELS is None:
-        pytest.skip("OPENAUTOGLM_TEST_MODELS names no folder of models")
+        pytest.fail("set OPENAUTOGLM_TEST_MODELS to a folder with smollm2.gguf, or leave these out: -k 'not real_weights'")
     with AutoModel.from_pretrained(os.path.join(MODELS, "smollm2.gguf")) as model:
         yield model
 
